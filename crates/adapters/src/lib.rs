@@ -1,0 +1,1 @@
+//! LoRA posteriors, dropout sites, counter-based noise, exact moments, PEFT files.

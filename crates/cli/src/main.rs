@@ -1,0 +1,2 @@
+//! The bayeslora command line.
+fn main() {}

@@ -1,0 +1,3 @@
+//! Tasks, methods, experiments, runs, records and reports.
+
+pub mod record;

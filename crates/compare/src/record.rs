@@ -1,0 +1,217 @@
+//! Unit records: everything a report needs, one JSON file per finished unit.
+//!
+//! A record is written once, by atomic rename, and never changed. Reports are pure functions of records.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the record layout; a record of another version is refused by name.
+pub const SCHEMA: u32 = 1;
+
+/// One (method, task, seed) unit: what was fitted, what it predicted, how good that was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitRecord {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// SHA-256 of everything that determines the unit, in hex.
+    pub key: String,
+    /// Name of the experiment.
+    pub experiment: String,
+    /// Profile of the experiment (`quick`, `full`).
+    pub profile: String,
+    /// Identifier of the method in the experiment file.
+    pub method: String,
+    /// Seed of the unit.
+    pub seed: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Where, when and with what it was computed.
+    pub provenance: Provenance,
+}
+
+/// What came of a unit. A failure is a row of the table, not a gap in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "status", deny_unknown_fields)]
+pub enum Outcome {
+    /// Fitted and predicted.
+    Finished {
+        /// The fit.
+        fit: FitRecord,
+        /// One row per predictive (a fit may be read in several ways: at its mean, or sampled).
+        rows: Vec<RowRecord>,
+    },
+    /// Did not finish, and why.
+    Failed {
+        /// One line.
+        reason: String,
+    },
+}
+
+/// How the fit went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitRecord {
+    /// Trainable parameters, all members together.
+    pub trainable_parameters: u64,
+    /// Optimiser steps, all members together.
+    pub steps: u64,
+    /// Validation NLL (nats) after each epoch, one list per member.
+    pub validation_nll: Vec<Vec<f64>>,
+    /// Epoch (from 1) whose parameters were kept, one per member.
+    pub best_epoch: Vec<u32>,
+    /// Wall-clock seconds of fitting.
+    pub seconds: f64,
+    /// Training tokens (forward and backward) per second.
+    pub tokens_per_second: f64,
+}
+
+/// One predictive of a fit on every domain: one row of the table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowRecord {
+    /// Identifier of the row, `<method>` or `<method>/<predictive>`.
+    pub row: String,
+    /// Monte-Carlo samples per example (ensemble: members).
+    pub samples: u32,
+    /// Wall-clock seconds of prediction over all domains.
+    pub seconds: f64,
+    /// Predicted examples per second, all samples of an example counted once.
+    pub examples_per_second: f64,
+    /// Results per domain, the in-distribution test set first.
+    pub domains: Vec<DomainRecord>,
+}
+
+/// A predictive's results on one domain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DomainRecord {
+    /// Identifier of the domain (`movies`, `amazon`, ...).
+    pub domain: String,
+    /// Whether the fit's training data come from this domain.
+    pub in_distribution: bool,
+    /// Examples scored.
+    pub examples: u64,
+    /// Metric key (see `bayeslora_metrics::METRICS`) to value; `null` where the metric is undefined for this
+    /// predictive (a deterministic one has no mutual information to rank by).
+    pub scores: BTreeMap<String, Option<f64>>,
+    /// Reliability bins of the top label.
+    pub reliability: Vec<ReliabilityPoint>,
+    /// Risk-coverage curve ordered by top probability, at most 101 points.
+    pub risk_coverage: Vec<RiskPoint>,
+    /// Error rate by decile of the top-label probability variance; empty for a deterministic predictive.
+    pub deciles: Vec<DecilePoint>,
+    /// Histograms of uncertainty scores: name to counts.
+    pub histograms: BTreeMap<String, Histogram>,
+}
+
+/// One bin of a reliability diagram.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReliabilityPoint {
+    /// Left edge.
+    pub lower: f64,
+    /// Right edge.
+    pub upper: f64,
+    /// Examples in the bin.
+    pub count: u64,
+    /// Mean top probability in the bin; `null` when empty.
+    pub confidence: Option<f64>,
+    /// Accuracy in the bin; `null` when empty.
+    pub accuracy: Option<f64>,
+}
+
+/// One point of a risk-coverage curve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RiskPoint {
+    /// Share of examples answered.
+    pub coverage: f64,
+    /// Error rate among them.
+    pub risk: f64,
+}
+
+/// One decile of variance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecilePoint {
+    /// Mean variance in the decile.
+    pub variance: f64,
+    /// Error rate in the decile.
+    pub error: f64,
+    /// Examples in the decile.
+    pub count: u64,
+}
+
+/// Counts over equal-width bins on `[lower, upper]`; values outside are counted in the end bins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Histogram {
+    /// Left edge of the first bin.
+    pub lower: f64,
+    /// Right edge of the last bin.
+    pub upper: f64,
+    /// Examples per bin.
+    pub counts: Vec<u64>,
+}
+
+/// Paired bootstrap differences of one row against the reference row, seeds averaged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComparisonRecord {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// SHA-256 over the unit keys compared and the bootstrap's settings, in hex.
+    pub key: String,
+    /// Row compared.
+    pub row: String,
+    /// Row it is compared with.
+    pub reference: String,
+    /// Seeds averaged.
+    pub seeds: Vec<u64>,
+    /// Bootstrap resamples.
+    pub resamples: u32,
+    /// Coverage of the intervals, e.g. 0.95.
+    pub level: f64,
+    /// Differences, `row - reference`.
+    pub differences: Vec<Difference>,
+}
+
+/// A paired difference of one metric on one domain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Difference {
+    /// Domain.
+    pub domain: String,
+    /// Metric key.
+    pub metric: String,
+    /// Difference on the data themselves.
+    pub estimate: f64,
+    /// Lower end of the percentile interval.
+    pub lower: f64,
+    /// Upper end of the percentile interval.
+    pub upper: f64,
+}
+
+/// Where, when and with what a record was computed. Names no host, user or absolute path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Version of bayeslora.
+    pub version: String,
+    /// Git commit of the source, with `+dirty` when the tree had changes; `unknown` outside a checkout.
+    pub commit: String,
+    /// UTC date, `YYYY-MM-DD`.
+    pub date: String,
+    /// Processor model.
+    pub cpu: String,
+    /// Threads used.
+    pub threads: u32,
+    /// Device (`cpu`, `cuda:0`).
+    pub device: String,
+    /// SHA-256 of the backbone's weights.
+    pub model_digest: String,
+    /// SHA-256 of the task's data.
+    pub data_digest: String,
+}

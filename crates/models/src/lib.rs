@@ -1,0 +1,1 @@
+//! Backbones with adapter slots: weights, tokenising, packing.
