@@ -1,1 +1,28 @@
 //! Backbones with adapter slots: weights, tokenising, packing.
+//!
+//! A [`Bert`] is frozen; [`classify`] runs it from any block upwards with an
+//! [`AdapterSet`](bayeslora_adapters::AdapterSet) and a [`Draw`](bayeslora_adapters::Draw). Sentences are packed without
+//! padding ([`Packing`]), activations carry a sample axis only from the first random adapter on, and the last block is
+//! computed at the `[CLS]` rows only.
+
+mod adapters;
+mod bert;
+mod classifier;
+mod config;
+mod error;
+mod kernels;
+mod packing;
+mod slots;
+mod tokenize;
+mod weights;
+
+pub use adapters::{
+    POSTERIOR_FILE, POSTERIOR_TENSORS_FILE, SavedAdapter, initial_adapters, save_adapter, target_slots,
+};
+pub use bert::{Bert, Pass};
+pub use classifier::{Head, Output, classify};
+pub use config::BertConfig;
+pub use error::{Error, Result};
+pub use packing::Packing;
+pub use slots::{module_path, pooler_slot, slot_of};
+pub use tokenize::Tokenizer;

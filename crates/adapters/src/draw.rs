@@ -1,0 +1,170 @@
+//! What a forward pass draws: nothing, or numbered samples for numbered rows.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::noise::{Address, Noise};
+use crate::site::{KeepProbability, MaskScope, Slot};
+
+/// Which example and which position each packed row of activations belongs to.
+///
+/// Sentences are packed one after another without padding; these numbers, not the row's place in the batch, address
+/// the noise.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rows {
+    examples: Vec<u32>,
+    positions: Vec<u16>,
+}
+
+impl Rows {
+    /// Rows of whole sentences: sentence `i` is example `examples[i]` and `lengths[i]` tokens long.
+    ///
+    /// Positions from 65,535 on share their noise; no supported backbone reads that far.
+    pub fn of_sentences(examples: &[u32], lengths: &[usize]) -> Self {
+        let mut rows = Self::default();
+        for (&example, &length) in examples.iter().zip(lengths) {
+            for position in 0..length {
+                rows.examples.push(example);
+                rows.positions.push(u16::try_from(position).unwrap_or(Address::ANY));
+            }
+        }
+        rows
+    }
+
+    /// The rows at position 0 (the `[CLS]` token) among these, one per sentence.
+    #[must_use]
+    pub fn first_tokens(&self) -> Self {
+        let first = self.examples.iter().zip(&self.positions).filter(|&(_, &position)| position == 0);
+        let examples: Vec<u32> = first.map(|(&example, _)| example).collect();
+        Self { positions: vec![0; examples.len()], examples }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+}
+
+/// The samples to draw for some rows.
+#[derive(Debug, Clone)]
+pub struct Sampling<'a> {
+    /// Source of the noise.
+    pub noise: Noise,
+    /// Numbers of the samples; as many as the sample axis of the result is long.
+    pub samples: Range<u32>,
+    /// The rows.
+    pub rows: &'a Rows,
+    /// Whether to compute the divergence from the prior, where the posterior has one.
+    pub with_divergence: bool,
+}
+
+/// What a forward pass draws.
+#[derive(Debug, Clone)]
+pub enum Draw<'a> {
+    /// Nothing: the multipliers are at their mean.
+    Mean,
+    /// Samples.
+    Sampled(Sampling<'a>),
+}
+
+impl Draw<'_> {
+    /// The same draw for other rows.
+    pub fn with_rows<'b>(&'b self, rows: &'b Rows) -> Draw<'b> {
+        match self {
+            Draw::Mean => Draw::Mean,
+            Draw::Sampled(sampling) => Draw::Sampled(Sampling { rows, ..sampling.clone() }),
+        }
+    }
+}
+
+/// Rows that one task of the thread pool fills.
+const ROWS_PER_TASK: usize = 64;
+
+impl Sampling<'_> {
+    /// Number of samples.
+    pub fn count(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Address of the noise of row `index % rows` in sample `index / rows`.
+    pub(crate) fn address(&self, slot: Slot, scope: MaskScope, index: usize) -> Address {
+        let (sample, row) = (index / self.rows.len(), index % self.rows.len());
+        let sample = self.samples.start + u32::try_from(sample).unwrap_or(u32::MAX);
+        let (example, position) = match scope {
+            MaskScope::Token => (self.rows.examples[row], self.rows.positions[row]),
+            MaskScope::Sequence => (self.rows.examples[row], Address::ANY),
+            MaskScope::Sample => (Address::SHARED, Address::ANY),
+        };
+        Address { slot, sample, example, position }
+    }
+
+    /// Dropout multipliers `[samples, rows, width]`.
+    pub(crate) fn multipliers(&self, slot: Slot, scope: MaskScope, width: usize, keep: KeepProbability) -> Vec<f32> {
+        self.fill(slot, scope, width, |noise, at, scratch, out| noise.fill_multipliers(at, keep, scratch, out))
+    }
+
+    /// Standard normal numbers `[samples, rows, width]`.
+    pub(crate) fn normals(&self, slot: Slot, scope: MaskScope, width: usize) -> Vec<f32> {
+        self.fill(slot, scope, width, Noise::fill_normal)
+    }
+
+    fn fill(
+        &self,
+        slot: Slot,
+        scope: MaskScope,
+        width: usize,
+        draw: impl Fn(&Noise, Address, &mut Vec<u32>, &mut [f32]) + Sync,
+    ) -> Vec<f32> {
+        let mut values = vec![0.0; self.count() * self.rows.len() * width];
+        values.par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, chunk)| {
+            let mut scratch = Vec::new();
+            let mut previous: Option<Address> = None;
+            for row in 0..chunk.len() / width {
+                let at = self.address(slot, scope, task * ROWS_PER_TASK + row);
+                let (before, rest) = chunk.split_at_mut(row * width);
+                let out = &mut rest[..width];
+                // Neighbouring rows that share a draw copy it instead of drawing it again.
+                if previous == Some(at) {
+                    out.copy_from_slice(&before[(row - 1) * width..]);
+                } else {
+                    draw(&self.noise, at, &mut scratch, out);
+                    previous = Some(at);
+                }
+            }
+        });
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Stream;
+    use crate::site::TargetMap;
+
+    #[test]
+    fn scopes_share_what_they_say() {
+        let rows = Rows::of_sentences(&[4, 9], &[3, 2]);
+        assert_eq!(rows.len(), 5);
+        let sampling =
+            Sampling { noise: Noise::new(1, Stream::Predictive), samples: 0..2, rows: &rows, with_divergence: false };
+        let slot = Slot::new(0, TargetMap::Query);
+        let row = |values: &[f32], sample: usize, row: usize| values[(sample * 5 + row) * 8..][..8].to_vec();
+
+        let token = sampling.normals(slot, MaskScope::Token, 8);
+        assert_ne!(row(&token, 0, 0), row(&token, 0, 1));
+        let sequence = sampling.normals(slot, MaskScope::Sequence, 8);
+        assert_eq!(row(&sequence, 0, 0), row(&sequence, 0, 2));
+        assert_ne!(row(&sequence, 0, 0), row(&sequence, 0, 3));
+        assert_ne!(row(&sequence, 0, 0), row(&sequence, 1, 0));
+        let sample = sampling.normals(slot, MaskScope::Sample, 8);
+        assert_eq!(row(&sample, 0, 0), row(&sample, 0, 4));
+        assert_ne!(row(&sample, 0, 0), row(&sample, 1, 0));
+    }
+}

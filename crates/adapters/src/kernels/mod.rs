@@ -1,0 +1,20 @@
+//! Operations with hand-written gradients that the adapters need, each beside a plain twin.
+//!
+//! On a processor they avoid work that automatic differentiation would do for constants; on any other device the plain
+//! twin runs instead, with the same values.
+
+mod multiply;
+mod weight_dropout;
+
+pub(crate) use multiply::multiply;
+pub(crate) use weight_dropout::weight_dropout;
+
+use candle_core::{CpuStorage, Layout};
+
+/// The contiguous f32 values of a tensor on the processor.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout, name: &'static str) -> candle_core::Result<&'a [f32]> {
+    let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+        candle_core::bail!("{name} needs contiguous f32 tensors");
+    };
+    Ok(&values[start..end])
+}

@@ -1,0 +1,111 @@
+//! Stochastic adapters: one file each, the same three verbs.
+//!
+//! Every adapter here adds `s B e(x)` to its frozen map, where the *core* `e [rows, r]` is random. That keeps the
+//! random part small and lets the backbone fuse the rest.
+
+mod contextual;
+mod dropout;
+mod settings;
+
+use candle_core::{DType, Tensor, Var};
+
+pub use contextual::{Contextual, ContextualSettings, ScaleActivation};
+pub use dropout::{DropoutLora, DropoutSettings};
+pub use settings::PosteriorSettings;
+
+use crate::draw::Draw;
+use crate::lora::LowRank;
+use crate::site::Slot;
+use crate::{Error, Result};
+
+/// What an adapter adds to its map: `s B e`.
+#[derive(Debug, Clone)]
+pub struct Increment {
+    /// `e [samples or 1, rows, r]`.
+    pub core: Tensor,
+    /// `B [d_out, r]`.
+    pub up: Tensor,
+    /// `s`.
+    pub scale: f64,
+    /// Divergence of the posterior from its prior in nats (a scalar), where the draw asked for it and it depends on
+    /// the activations.
+    pub divergence: Option<Tensor>,
+}
+
+/// A named trainable tensor of an adapter.
+#[derive(Debug, Clone)]
+pub struct Parameter<'a> {
+    /// Name within the adapter, as in its file (`lora_A.weight`).
+    pub name: &'static str,
+    /// The tensor.
+    pub var: &'a Var,
+}
+
+/// A LoRA adapter whose output is random given its input.
+pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
+    /// The increment for activations `x [samples or 1, rows, d_in]`.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> Result<Increment>;
+
+    /// The trainable tensors, in a fixed order; the low-rank pair first.
+    fn parameters(&self) -> Vec<Parameter<'_>>;
+
+    /// Exact conditional moments of the increment for single inputs `x [n, d_in]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the width of `x` is not that of `A`.
+    fn moments(&self, x: &Tensor) -> Result<Moments>;
+}
+
+/// Exact mean and covariance of an adapter's increment at each of `n` inputs, in f64.
+///
+/// All posteriors of this crate have `Cov = F diag(w(x)) F^T` with a factor `F` common to all inputs.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    /// Mean increment `[n, d_out]`.
+    pub mean: Tensor,
+    /// `F [d_out, k]`.
+    pub factor: Tensor,
+    /// `w [n, k]`.
+    pub weights: Tensor,
+}
+
+impl Moments {
+    /// `F diag(w) F^T`, `[n, d_out, d_out]`.
+    ///
+    /// # Errors
+    /// When factor and weights do not go together.
+    pub fn covariance(&self) -> Result<Tensor> {
+        let (n, k) = self.weights.dims2()?;
+        let weighted = self.factor.unsqueeze(0)?.broadcast_mul(&self.weights.reshape((n, 1, k))?)?;
+        Ok(weighted.broadcast_matmul(&self.factor.t()?)?)
+    }
+
+    /// `V(x) = tr Cov = sum_k w_k |F_k|^2`, `[n]` (theory.md, section 1).
+    ///
+    /// # Errors
+    /// When factor and weights do not go together.
+    pub fn total_variance(&self) -> Result<Tensor> {
+        let squares = self.factor.sqr()?.sum_keepdim(0)?;
+        Ok(self.weights.broadcast_mul(&squares)?.sum(1)?)
+    }
+}
+
+/// `(A, B, A x)` in f64 for inputs `x [n, d_in]`.
+fn double_precision(lora: &LowRank, x: &Tensor) -> Result<(Tensor, Tensor, Tensor, Tensor)> {
+    let expected = lora.a().dims()[1];
+    if x.rank() != 2 || x.dims()[1] != expected {
+        return Err(Error::Shape {
+            what: "input of the moments".to_owned(),
+            got: x.dims().to_vec(),
+            expected: format!("[n, {expected}]"),
+        });
+    }
+    let a = lora.a().as_detached_tensor().to_dtype(DType::F64)?;
+    let b = lora.b().as_detached_tensor().to_dtype(DType::F64)?;
+    let x = x.detach().to_dtype(DType::F64)?;
+    let u = x.matmul(&a.t()?)?;
+    Ok((a, b, x, u))
+}

@@ -1,0 +1,54 @@
+//! The adapters of a model, by slot.
+
+use std::collections::BTreeMap;
+
+use crate::posterior::{Parameter, StochasticAdapter};
+use crate::site::Slot;
+
+/// Adapters by slot. An empty set is the frozen model.
+#[derive(Debug, Default)]
+pub struct AdapterSet {
+    adapters: BTreeMap<Slot, Box<dyn StochasticAdapter>>,
+}
+
+impl AdapterSet {
+    /// No adapters.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts `adapter` into `slot`, replacing what was there.
+    pub fn insert(&mut self, slot: Slot, adapter: Box<dyn StochasticAdapter>) {
+        self.adapters.insert(slot, adapter);
+    }
+
+    /// The adapter in `slot`.
+    pub fn get(&self, slot: Slot) -> Option<&dyn StochasticAdapter> {
+        self.adapters.get(&slot).map(AsRef::as_ref)
+    }
+
+    /// Lowest block with an adapter: everything below it is frozen.
+    pub fn first_block(&self) -> Option<usize> {
+        self.adapters.keys().next().map(|slot| usize::from(slot.block))
+    }
+
+    /// Slots in order, with their adapters.
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &dyn StochasticAdapter)> {
+        self.adapters.iter().map(|(&slot, adapter)| (slot, adapter.as_ref()))
+    }
+
+    /// Every trainable tensor in a fixed order.
+    pub fn parameters(&self) -> impl Iterator<Item = (Slot, Parameter<'_>)> {
+        self.iter().flat_map(|(slot, adapter)| adapter.parameters().into_iter().map(move |p| (slot, p)))
+    }
+
+    /// Number of adapters.
+    pub fn len(&self) -> usize {
+        self.adapters.len()
+    }
+
+    /// Whether there is no adapter.
+    pub fn is_empty(&self) -> bool {
+        self.adapters.is_empty()
+    }
+}

@@ -1,0 +1,317 @@
+//! A BERT-family encoder (Devlin et al., arXiv 1810.04805) with adapter slots on every linear map.
+
+use std::ops::Range;
+use std::path::Path;
+
+use bayeslora_adapters::{AdapterSet, Draw, Increment, Slot, TargetMap};
+use candle_core::{Device, Tensor};
+
+use crate::config::BertConfig;
+use crate::kernels::{FrozenLinear, add_layer_norm, attention, gelu};
+use crate::packing::Packing;
+use crate::slots::{module_path, pooler_slot};
+use crate::weights::Weights;
+use crate::{Error, Result};
+
+/// A frozen encoder. Activations are `[samples or 1, rows, width]`: no sample axis (length 1) until something random has
+/// happened, rows packed without padding.
+#[derive(Debug)]
+pub struct Bert {
+    config: BertConfig,
+    embeddings: Embeddings,
+    blocks: Vec<Block>,
+    pooler: FrozenLinear,
+    device: Device,
+}
+
+#[derive(Debug)]
+struct Embeddings {
+    words: Tensor,
+    positions: Tensor,
+    segment: Tensor,
+    norm: Norm,
+}
+
+#[derive(Debug)]
+struct Norm {
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: f64,
+}
+
+#[derive(Debug)]
+struct Block {
+    query: FrozenLinear,
+    key: FrozenLinear,
+    value: FrozenLinear,
+    attention_output: FrozenLinear,
+    attention_norm: Norm,
+    intermediate: FrozenLinear,
+    output: FrozenLinear,
+    output_norm: Norm,
+}
+
+/// Adapters and noise of one forward pass; gathers the divergences on the way.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    adapters: &'a AdapterSet,
+    draw: Draw<'a>,
+    divergences: Vec<Tensor>,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass through `adapters` with `draw`, whose rows are those of the whole sentences.
+    pub fn new(adapters: &'a AdapterSet, draw: Draw<'a>) -> Self {
+        Self { adapters, draw, divergences: Vec::new() }
+    }
+
+    /// Sum of the posteriors' divergences from their priors over the maps passed so far.
+    ///
+    /// # Errors
+    /// When tensors cannot be added.
+    pub fn divergence(&self) -> Result<Option<Tensor>> {
+        let mut total: Option<Tensor> = None;
+        for divergence in &self.divergences {
+            total = Some(match total {
+                Some(total) => (total + divergence)?,
+                None => divergence.clone(),
+            });
+        }
+        Ok(total)
+    }
+
+    fn increment(&mut self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> Result<Option<Increment>> {
+        let Some(adapter) = self.adapters.get(slot) else { return Ok(None) };
+        let increment = adapter.increment(slot, x, draw)?;
+        self.divergences.extend(increment.divergence.clone());
+        Ok(Some(increment))
+    }
+
+    fn linear(&mut self, slot: Slot, frozen: &FrozenLinear, x: &Tensor, draw: &Draw<'_>) -> Result<Tensor> {
+        let increment = self.increment(slot, x, draw)?;
+        Ok(frozen.forward(x, increment.as_ref())?)
+    }
+}
+
+impl Norm {
+    fn load(weights: &Weights, name: &str, width: usize, epsilon: f64) -> Result<Self> {
+        let weight = weights.get(&format!("{name}.weight"), &[width])?;
+        let bias = weights.get(&format!("{name}.bias"), &[width])?;
+        Ok(Self { weight, bias, epsilon })
+    }
+
+    fn of_sum(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        Ok(add_layer_norm(a, b, &self.weight, &self.bias, self.epsilon)?)
+    }
+}
+
+impl Block {
+    fn load(weights: &Weights, block: u8, config: &BertConfig) -> Result<Self> {
+        let (width, inner, epsilon) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
+        let linear = |map, d_out, d_in| load_linear(weights, &module_path(Slot::new(block, map)), d_out, d_in);
+        let norm = |name: &str| Norm::load(weights, &format!("encoder.layer.{block}.{name}"), width, epsilon);
+        Ok(Self {
+            query: linear(TargetMap::Query, width, width)?,
+            key: linear(TargetMap::Key, width, width)?,
+            value: linear(TargetMap::Value, width, width)?,
+            attention_output: linear(TargetMap::AttentionOutput, width, width)?,
+            attention_norm: norm("attention.output.LayerNorm")?,
+            intermediate: linear(TargetMap::Intermediate, inner, width)?,
+            output: linear(TargetMap::Output, width, inner)?,
+            output_norm: norm("output.LayerNorm")?,
+        })
+    }
+}
+
+fn load_linear(weights: &Weights, path: &str, d_out: usize, d_in: usize) -> Result<FrozenLinear> {
+    let weight = weights.get(&format!("{path}.weight"), &[d_out, d_in])?;
+    let bias = weights.get(&format!("{path}.bias"), &[d_out])?;
+    Ok(FrozenLinear::new(weight, bias))
+}
+
+impl Bert {
+    /// Reads `config.json` and `model.safetensors` of a folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::File`] naming the file, for a file that is missing, truncated, of other sizes than the
+    /// configuration says, or not finite.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        Self::from_parts(BertConfig::load(folder)?, &Weights::open(folder, device)?, device)
+    }
+
+    pub(crate) fn from_parts(config: BertConfig, weights: &Weights, device: &Device) -> Result<Self> {
+        let width = config.hidden_size;
+        let table = |name: &str, rows: usize| weights.get(&format!("embeddings.{name}.weight"), &[rows, width]);
+        let embeddings = Embeddings {
+            words: table("word_embeddings", config.vocab_size)?,
+            positions: table("position_embeddings", config.max_position_embeddings)?,
+            // Texts stand alone, so only the first of the two segments occurs.
+            segment: table("token_type_embeddings", 2)?.narrow(0, 0, 1)?,
+            norm: Norm::load(weights, "embeddings.LayerNorm", width, config.layer_norm_eps)?,
+        };
+        let count = u8::try_from(config.num_hidden_layers).unwrap_or(u8::MAX);
+        let blocks = (0..count).map(|block| Block::load(weights, block, &config)).collect::<Result<_>>()?;
+        let pooler = load_linear(weights, "pooler.dense", width, width)?;
+        Ok(Self { config, embeddings, blocks, pooler, device: device.clone() })
+    }
+
+    /// Sizes.
+    pub fn config(&self) -> &BertConfig {
+        &self.config
+    }
+
+    /// Number of blocks.
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// `(d_out, d_in)` of the map in `slot`.
+    ///
+    /// # Errors
+    /// [`Error::Slot`] when there is no such block.
+    pub fn slot_shape(&self, slot: Slot) -> Result<(usize, usize)> {
+        if slot == pooler_slot(self.blocks.len()) {
+            return Ok(self.pooler.shape());
+        }
+        let missing = || Error::Slot {
+            what: slot.to_string(),
+            expected: format!("its blocks are 0 to {}", self.blocks.len().saturating_sub(1)),
+        };
+        let block = self.blocks.get(usize::from(slot.block)).ok_or_else(missing)?;
+        let map = match slot.map {
+            TargetMap::Query => &block.query,
+            TargetMap::Key => &block.key,
+            TargetMap::Value => &block.value,
+            TargetMap::AttentionOutput => &block.attention_output,
+            TargetMap::Intermediate => &block.intermediate,
+            TargetMap::Output => &block.output,
+            TargetMap::Pooler => return Err(missing()),
+        };
+        Ok(map.shape())
+    }
+
+    /// Activations below the first block.
+    ///
+    /// # Shapes
+    /// Sentences of token numbers to `[1, rows, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Slot`] for a token outside the vocabulary or a sentence longer than the positions.
+    pub fn embed(&self, sentences: &[&[u32]]) -> Result<Tensor> {
+        let mut words = Vec::new();
+        let mut positions = Vec::new();
+        for sentence in sentences {
+            let longest = self.config.max_position_embeddings;
+            if sentence.len() > longest {
+                let what = format!("position {}", sentence.len() - 1);
+                return Err(Error::Slot { what, expected: format!("texts are at most {longest} tokens long") });
+            }
+            if let Some(token) = sentence.iter().find(|&&token| token as usize >= self.config.vocab_size) {
+                let expected = format!("its vocabulary has {} entries: is this its tokenizer?", self.config.vocab_size);
+                return Err(Error::Slot { what: format!("token {token}"), expected });
+            }
+            words.extend_from_slice(sentence);
+            positions.extend((0_u32..).take(sentence.len()));
+        }
+        let rows = words.len();
+        let words = self.embeddings.words.index_select(&Tensor::from_vec(words, rows, &self.device)?, 0)?;
+        let positions = Tensor::from_vec(positions, rows, &self.device)?;
+        let positions = self.embeddings.positions.index_select(&positions, 0)?;
+        let words = words.broadcast_add(&self.embeddings.segment)?.unsqueeze(0)?;
+        self.embeddings.norm.of_sum(&words, &positions.unsqueeze(0)?)
+    }
+
+    /// Activations above the blocks of `range`, given those below.
+    ///
+    /// # Shapes
+    /// `x: [samples or 1, rows, width]` to the same, with the sample axis of the draw once an adapter was random.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    pub fn run_blocks(
+        &self,
+        range: Range<usize>,
+        x: &Tensor,
+        packing: &Packing,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let mut x = x.clone();
+        let draw = pass.draw.clone();
+        for index in range {
+            x = self.run_block(index, &x, &x, (packing, packing), (&draw, &draw), pass)?;
+        }
+        Ok(x)
+    }
+
+    /// Activations of the `[CLS]` rows above the last block, given all rows below block `from`: the last block computes
+    /// keys and values everywhere and the rest at these rows only.
+    ///
+    /// # Shapes
+    /// `x: [samples or 1, rows, width]` to `[samples or 1, sentences, width]`.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    pub fn first_tokens(&self, from: usize, x: &Tensor, packing: &Packing, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let last = self.blocks.len().saturating_sub(1);
+        let x = self.run_blocks(from..last, x, packing, pass)?;
+        let rows = Tensor::from_vec(packing.first_rows(), packing.len(), &self.device)?;
+        let first = x.index_select(&rows, 1)?;
+        let draw = pass.draw.clone();
+        let single = Packing::single_rows(packing.len());
+        let first_rows = first_rows_of(&draw);
+        let first_draw = first_rows.as_ref().map_or(Draw::Mean, |rows| draw.with_rows(rows));
+        self.run_block(last, &first, &x, (&single, packing), (&first_draw, &draw), pass)
+    }
+
+    /// The pooled representation `tanh(W x + b)` of the `[CLS]` rows.
+    ///
+    /// # Shapes
+    /// `[samples or 1, sentences, width]` to the same.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    pub fn pool(&self, first_tokens: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let draw = pass.draw.clone();
+        let first_rows = first_rows_of(&draw);
+        let draw = first_rows.as_ref().map_or(Draw::Mean, |rows| draw.with_rows(rows));
+        Ok(pass.linear(pooler_slot(self.blocks.len()), &self.pooler, first_tokens, &draw)?.tanh()?)
+    }
+
+    /// One block at the rows of `x`, attending to the rows of `context`.
+    fn run_block(
+        &self,
+        index: usize,
+        x: &Tensor,
+        context: &Tensor,
+        (packing, context_packing): (&Packing, &Packing),
+        (draw, context_draw): (&Draw<'_>, &Draw<'_>),
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let block = &self.blocks[index];
+        let number = u8::try_from(index).unwrap_or(u8::MAX);
+        let slot = |map| Slot::new(number, map);
+        let q = pass.linear(slot(TargetMap::Query), &block.query, x, draw)?;
+        let k = pass.linear(slot(TargetMap::Key), &block.key, context, context_draw)?;
+        let v = pass.linear(slot(TargetMap::Value), &block.value, context, context_draw)?;
+        let heads = self.config.num_attention_heads;
+        let attended = attention(&q, &k, &v, packing, context_packing, heads)?;
+        let attended = pass.linear(slot(TargetMap::AttentionOutput), &block.attention_output, &attended, draw)?;
+        let x = block.attention_norm.of_sum(x, &attended)?;
+        let inner = gelu(&pass.linear(slot(TargetMap::Intermediate), &block.intermediate, &x, draw)?)?;
+        let out = pass.linear(slot(TargetMap::Output), &block.output, &inner, draw)?;
+        block.output_norm.of_sum(&x, &out)
+    }
+}
+
+/// The rows of the first tokens of a sampled draw.
+fn first_rows_of(draw: &Draw<'_>) -> Option<bayeslora_adapters::Rows> {
+    match draw {
+        Draw::Mean => None,
+        Draw::Sampled(sampling) => Some(sampling.rows.first_tokens()),
+    }
+}

@@ -1,0 +1,231 @@
+//! A frozen linear map with a low-rank increment, in one operation.
+
+use bayeslora_adapters::Increment;
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Storage, Tensor};
+use rayon::prelude::*;
+
+use super::{is_fast, values};
+
+/// `W0 x + bias`, never trained: its gradient is passed on but none is formed for `W0`.
+#[derive(Debug, Clone)]
+pub(crate) struct FrozenLinear {
+    /// `[d_out, d_in]`.
+    weight: Tensor,
+    /// `[d_out]`.
+    bias: Tensor,
+}
+
+impl FrozenLinear {
+    pub(crate) fn new(weight: Tensor, bias: Tensor) -> Self {
+        Self { weight, bias }
+    }
+
+    /// `(d_out, d_in)`.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.weight.dims()[0], self.weight.dims()[1])
+    }
+
+    /// `W0 x + bias + s B e` with the increment's core `e` and up-projection `B`.
+    ///
+    /// # Shapes
+    /// `x: [samples or 1, rows, d_in]`, core `[samples or 1, rows, r]` to `[samples, rows, d_out]`; the frozen product
+    /// is computed once where `x` is shared.
+    pub(crate) fn forward(&self, x: &Tensor, increment: Option<&Increment>) -> candle_core::Result<Tensor> {
+        if !is_fast(x) {
+            return self.plain(x, increment);
+        }
+        let x = x.contiguous()?;
+        match increment {
+            None => x.apply_op1(self.clone()),
+            Some(Increment { core, up, scale, .. }) => {
+                x.apply_op3(&core.contiguous()?, &up.contiguous()?, Adapted { frozen: self.clone(), scale: *scale })
+            }
+        }
+    }
+
+    /// The same, composed of tensor operations.
+    fn plain(&self, x: &Tensor, increment: Option<&Increment>) -> candle_core::Result<Tensor> {
+        let cast = |t: &Tensor| t.to_dtype(x.dtype());
+        let frozen = x.broadcast_matmul(&cast(&self.weight)?.t()?)?.broadcast_add(&cast(&self.bias)?)?;
+        match increment {
+            None => Ok(frozen),
+            Some(Increment { core, up, scale, .. }) => {
+                frozen.broadcast_add(&(core.broadcast_matmul(&cast(up)?.t()?)? * *scale)?)
+            }
+        }
+    }
+
+    /// `W0 x` without bias.
+    fn product(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<Vec<f32>> {
+        let (d_out, d_in) = self.shape();
+        let rows = layout.shape().elem_count() / d_in;
+        let transposed = self.weight.t()?;
+        let (weight, weight_layout) = transposed.storage_and_layout();
+        let Storage::Cpu(weight) = &*weight else {
+            candle_core::bail!("expected weights on the processor");
+        };
+        let layout = Layout::contiguous_with_offset((rows, d_in), layout.start_offset());
+        match x.matmul(weight, (1, rows, d_out, d_in), &layout, weight_layout)? {
+            CpuStorage::F32(product) => Ok(product),
+            _ => candle_core::bail!("expected an f32 product"),
+        }
+    }
+
+    fn bias(&self) -> candle_core::Result<Vec<f32>> {
+        self.bias.to_vec1()
+    }
+}
+
+/// `g W0`, summed over the samples where `x` is shared.
+fn input_gradient(frozen: &FrozenLinear, x: &Tensor, gradient: &Tensor) -> candle_core::Result<Tensor> {
+    let (d_out, _) = frozen.shape();
+    let gradient = if x.dim(0)? == gradient.dim(0)? { gradient.clone() } else { gradient.sum_keepdim(0)? };
+    let rows = gradient.elem_count() / d_out;
+    gradient.reshape((rows, d_out))?.matmul(&frozen.weight)?.reshape(x.shape())
+}
+
+/// Rows that one task of the thread pool handles.
+const ROWS_PER_TASK: usize = 32;
+
+impl CustomOp1 for FrozenLinear {
+    fn name(&self) -> &'static str {
+        "frozen-linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (samples, rows, _) = layout.shape().dims3()?;
+        let (bias, mut out) = (self.bias()?, self.product(x, layout)?);
+        out.par_chunks_mut(ROWS_PER_TASK * bias.len()).for_each(|chunk| {
+            for row in chunk.chunks_exact_mut(bias.len()) {
+                for (y, b) in row.iter_mut().zip(&bias) {
+                    *y += b;
+                }
+            }
+        });
+        Ok((CpuStorage::F32(out), Shape::from((samples, rows, bias.len()))))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(Some(input_gradient(self, x, gradient)?))
+    }
+}
+
+struct Adapted {
+    frozen: FrozenLinear,
+    scale: f64,
+}
+
+impl CustomOp3 for Adapted {
+    fn name(&self) -> &'static str {
+        "adapted-linear"
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        core: &CpuStorage,
+        core_layout: &Layout,
+        up: &CpuStorage,
+        up_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (x_samples, rows, _) = x_layout.shape().dims3()?;
+        let (core_samples, _, rank) = core_layout.shape().dims3()?;
+        let d_out = self.frozen.shape().0;
+        let samples = x_samples.max(core_samples);
+        let product = self.frozen.product(x, x_layout)?;
+        let bias = self.frozen.bias()?;
+        let (core, up) = (values(core, core_layout)?, values(up, up_layout)?);
+        let scale = self.scale as f32;
+        // B^T row by row, so that the increment is a sum of r contiguous rows.
+        let mut up_rows = vec![0.0; rank * d_out];
+        for (output, row) in up.chunks_exact(rank).enumerate() {
+            for (component, &value) in row.iter().enumerate() {
+                up_rows[component * d_out + output] = scale * value;
+            }
+        }
+        let add = |out: &mut [f32], product: Option<&[f32]>, core: &[f32]| {
+            if let Some(product) = product {
+                out.copy_from_slice(product);
+            }
+            for (y, b) in out.iter_mut().zip(&bias) {
+                *y += b;
+            }
+            for (row, &e) in up_rows.chunks_exact(d_out).zip(core) {
+                for (y, b) in out.iter_mut().zip(row) {
+                    *y += e * b;
+                }
+            }
+        };
+        let shared = x_samples < samples;
+        let mut out = if shared { vec![0.0; samples * rows * d_out] } else { product.clone() };
+        out.par_chunks_mut(ROWS_PER_TASK * d_out).enumerate().for_each(|(task, chunk)| {
+            pulp::Arch::new().dispatch(|| {
+                for (offset, out) in chunk.chunks_exact_mut(d_out).enumerate() {
+                    let row = task * ROWS_PER_TASK + offset;
+                    let product = shared.then(|| &product[row % rows * d_out..][..d_out]);
+                    add(out, product, &core[row % (core_samples * rows) * rank..][..rank]);
+                }
+            });
+        });
+        Ok((CpuStorage::F32(out), Shape::from((samples, rows, d_out))))
+    }
+
+    /// `(g W0, s g B, s g^T e)`, each summed over the samples its argument is shared by.
+    fn bwd(
+        &self,
+        x: &Tensor,
+        core: &Tensor,
+        up: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.contiguous()?;
+        let dx = if x.track_op() { Some(input_gradient(&self.frozen, x, &gradient)?) } else { None };
+        let d_out = self.frozen.shape().0;
+        let summed = if core.dim(0)? == gradient.dim(0)? { gradient } else { gradient.sum_keepdim(0)? };
+        let (samples, rows, rank) = core.dims3()?;
+        let flat = summed.reshape((samples * rows, d_out))?;
+        let d_core = (flat.matmul(up)? * self.scale)?.reshape(core.shape())?;
+        let d_up = (flat.t()?.matmul(&core.reshape((samples * rows, rank))?)? * self.scale)?;
+        Ok((dx, Some(d_core), Some(d_up)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_gradient, assert_twins, normal};
+    use super::*;
+
+    #[test]
+    fn agrees_with_its_plain_twin_and_finite_differences() {
+        for (x_samples, core_samples) in [(1, 1), (1, 4), (4, 4), (4, 1)] {
+            let (d_out, d_in, rows, rank) = (37, 21, 45, 3);
+            let frozen =
+                FrozenLinear::new(normal(1, (d_out, d_in)).as_detached_tensor(), normal(2, d_out).as_detached_tensor());
+            let x = normal(3, (x_samples, rows, d_in));
+            let core = normal(4, (core_samples, rows, rank));
+            let up = normal(5, (d_out, rank));
+            let increment = || Increment {
+                core: core.as_tensor().clone(),
+                up: up.as_tensor().clone(),
+                scale: 1.7,
+                divergence: None,
+            };
+            let fast = || frozen.forward(&x, Some(&increment())).unwrap();
+            let plain = frozen.plain(&x, Some(&increment())).unwrap();
+            assert_twins(&[x.clone(), core.clone(), up.clone()], &fast(), &plain, 1e-5);
+            for var in [&x, &core, &up] {
+                assert_gradient(var, fast, 2e-3);
+            }
+            assert_twins(
+                std::slice::from_ref(&x),
+                &frozen.forward(&x, None).unwrap(),
+                &frozen.plain(&x, None).unwrap(),
+                1e-5,
+            );
+        }
+    }
+}
