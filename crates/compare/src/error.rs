@@ -1,0 +1,72 @@
+//! The crate's error: one enum, variants grouped by module, each naming what, where, got and expected.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::assets::{Attempts, Missing};
+
+/// `Result` with this crate's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name that is no asset's.
+    #[error("{name:?} is not an asset; the assets are {valid}")]
+    AssetName {
+        /// What was asked for.
+        name: String,
+        /// The valid names, comma-separated.
+        valid: String,
+    },
+    /// The platform does not say where caches go.
+    #[error("no cache folder: {reason}; set BAYESLORA_CACHE to a folder that can be written")]
+    AssetNoCache {
+        /// What the platform said.
+        reason: String,
+    },
+    /// The user's folder of assets does not exist.
+    #[error("{path}: no such folder (given by --assets or BAYESLORA_ASSETS)")]
+    AssetFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The cache cannot be written: no permission, no space, not a folder.
+    #[error("{path}: cannot write to the asset cache: {source}; BAYESLORA_CACHE names another folder")]
+    AssetCache {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An asset's file exists and cannot be read.
+    #[error("{path}: cannot read: {source}")]
+    AssetRead {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file in the user's own folder is not the declared one. It is never touched.
+    #[error(
+        "{path}: sha256 is {got}, {asset} needs {expected}; replace the file, or leave its folder out of --assets and \
+         BAYESLORA_ASSETS"
+    )]
+    AssetLocal {
+        /// The asset.
+        asset: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The declared SHA-256.
+        expected: String,
+        /// The SHA-256 found.
+        got: String,
+    },
+    /// Files are missing and downloads are switched off.
+    #[error(transparent)]
+    AssetOffline(Box<Missing>),
+    /// No source could provide the asset.
+    #[error(transparent)]
+    AssetUnavailable(Box<Attempts>),
+}
