@@ -69,4 +69,44 @@ pub enum Error {
     /// No source could provide the asset.
     #[error(transparent)]
     AssetUnavailable(Box<Attempts>),
+    /// A task's setting is out of range.
+    #[error("{setting} is {got}, expected {expected}")]
+    TaskSetting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        got: String,
+        /// The range.
+        expected: &'static str,
+    },
+    /// A task's file cannot be read.
+    #[error("{path}: cannot read: {source}")]
+    TaskFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line of a task's file is malformed.
+    #[error("{path}, line {line}: expected {expected}, found {found}")]
+    TaskLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A split has no examples.
+    #[error("{task}: the {split} split is empty: {examples} examples are too few for its share")]
+    TaskEmptySplit {
+        /// The task.
+        task: &'static str,
+        /// The split.
+        split: String,
+        /// How many examples there are to split.
+        examples: usize,
+    },
 }

@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod record;
+pub mod tasks;
 
 mod error;
 

@@ -34,6 +34,7 @@ pub use options::AssetOptions;
 pub use unavailable::{Attempts, Missing};
 
 use cache::Cache;
+pub(crate) use checksum::hex;
 use checksum::{FileState, examine, is_whole};
 use event::Notify;
 use source::Source;
