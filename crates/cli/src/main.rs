@@ -1,2 +1,90 @@
-//! The bayeslora command line.
-fn main() {}
+//! The bayeslora command line: arguments, printing and exit codes; no logic of its own.
+
+mod commands;
+mod progress;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bayeslora_compare::assets::AssetOptions;
+use clap::{Args, Parser, Subcommand};
+
+/// Fresh pages for every tensor cost more than the arithmetic on small ones; this allocator keeps them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const EXAMPLES: &str = "\
+Examples:
+  bayeslora run results/movies-minilm/experiment.toml
+  bayeslora run results/movies-minilm/experiment.toml --profile full
+  bayeslora report results/movies-minilm/experiment.toml --profile full --check
+  echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32
+  bayeslora fetch --offline";
+
+/// Can the uncertainty of a fine-tuned LoRA adapter be trusted? Numbers you can regenerate.
+#[derive(Debug, Parser)]
+#[command(name = "bayeslora", version, about, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Threads of the computation (results do not depend on it) [default: all cores].
+    #[arg(long, global = true)]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compute what is missing of an experiment, then write its report.
+    Run(commands::run::Arguments),
+    /// Write an experiment's tables and figures from its records alone.
+    Report(commands::report::Arguments),
+    /// Predict texts from standard input with an adapter, one JSON line each.
+    Predict(commands::predict::Arguments),
+    /// Download and verify the models and data sets.
+    Fetch(commands::fetch::Arguments),
+}
+
+/// Where assets are found.
+#[derive(Debug, Args)]
+struct AssetArguments {
+    /// Folder with your own copies: `<DIR>/<asset>/<file>`, or the downloaded archives [env: BAYESLORA_ASSETS].
+    #[arg(long, value_name = "DIR")]
+    assets: Option<PathBuf>,
+    /// Download nothing; say what is missing instead [env: BAYESLORA_OFFLINE].
+    #[arg(long)]
+    offline: bool,
+}
+
+impl AssetArguments {
+    /// The environment's options, overridden by the arguments.
+    fn options(self) -> AssetOptions {
+        let mut options = AssetOptions::from_env();
+        options.local = self.assets.or(options.local);
+        options.offline |= self.offline;
+        options
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Some(threads) = cli.threads {
+        anyhow::ensure!(threads > 0, "--threads is 0; expected at least 1");
+        commands::set_threads(threads)?;
+    }
+    match cli.command {
+        Command::Run(arguments) => commands::run::run(arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
+        Command::Predict(arguments) => commands::predict::run(arguments),
+        Command::Fetch(arguments) => commands::fetch::run(arguments),
+    }
+}

@@ -109,4 +109,40 @@ pub enum Error {
         /// How many examples there are to split.
         examples: usize,
     },
+    /// An experiment file is missing, malformed, or asks for what there is not.
+    #[error("{path}: {problem}")]
+    Experiment {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the nearest known word.
+        problem: String,
+    },
+    /// Training produced a loss that is not finite.
+    #[error("the training loss is {loss} at step {step}; lower the learning rate")]
+    Diverged {
+        /// The loss.
+        loss: f64,
+        /// The step, from 0.
+        step: u32,
+    },
+    /// A result cannot be written, or is not what this program wrote.
+    #[error("{path}: {problem}")]
+    Store {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Something is wrong with an adapter.
+    #[error(transparent)]
+    Adapter(#[from] bayeslora_adapters::Error),
+    /// Something is wrong with a model.
+    #[error(transparent)]
+    Model(#[from] bayeslora_models::Error),
+    /// A score could not be computed.
+    #[error(transparent)]
+    Metric(#[from] bayeslora_metrics::Error),
+    /// A tensor operation failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
 }

@@ -1,9 +1,48 @@
 //! Tasks, methods, experiments, runs, records and reports.
+//!
+//! [`Experiment::load`] reads an experiment file, [`Experiment::plan`] resolves one of its profiles, and [`run`] computes
+//! what is missing of it: every (method, task, seed) unit fits adapters on a frozen backbone and stores predictive
+//! samples; scores, tables and figures are pure functions of what was stored.
+
+mod differences;
+mod error;
+mod experiment;
+mod inference;
+mod optimise;
+mod predict;
+mod prefix;
+mod progress;
+mod provenance;
+mod report_files;
+mod run;
+mod score;
+mod store;
+mod train;
 
 pub mod assets;
+pub mod methods;
 pub mod record;
+pub mod report;
 pub mod tasks;
 
-mod error;
-
 pub use error::{Error, Result};
+pub use experiment::{
+    AdapterSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, TrainingSettings,
+};
+pub use inference::{Classifier, InferenceOptions, TextPrediction};
+pub use optimise::{Optimiser, Rule, linear_schedule};
+pub use predict::Predictor;
+pub use prefix::{Batch, Sentences};
+pub use progress::{Progress, Silent};
+pub use run::{RunSummary, run};
+pub use store::Store;
+pub use train::{Bench, Fitted, Member, Objective, Position, Recipe, train};
+pub use report_files::{check_report, write_report};
+
+/// Sizes the thread pool that every computation shares; to be called once, before any computation.
+///
+/// # Errors
+/// One line, when the pool already runs or cannot be started.
+pub fn set_threads(threads: usize) -> Result<(), String> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| error.to_string())
+}

@@ -8,15 +8,15 @@ use crate::{Error, Result};
 ///
 /// | name | default | range |
 /// |---|---|---|
-/// | `split_seed` | 0 | any |
-/// | `train_fraction` | 0.7 | (0, 1) |
-/// | `validation_fraction` | 0.1 | (0, 1), the two sum to less than 1; the rest is the test set |
-/// | `max_train`, `max_validation`, `max_test` | none | 1 or more |
-/// | `max_examples_per_shifted_domain` | none | 1 or more |
+/// | `split-seed` | 0 | any |
+/// | `train-fraction` | 0.7 | (0, 1) |
+/// | `validation-fraction` | 0.1 | (0, 1), the two sum to less than 1; the rest is the test set |
+/// | `max-train`, `max-validation`, `max-test` | none | 1 or more |
+/// | `max-examples-per-shifted-domain` | none | 1 or more |
 ///
 /// A cap keeps a prefix of the seeded order: a larger cap adds examples and changes none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct VaderSettings {
     /// Seed of the split and of the order.
     pub split_seed: u64,

@@ -1,0 +1,28 @@
+//! `bayeslora fetch`: downloads and verifies models and data sets.
+
+use std::process::ExitCode;
+
+use bayeslora_compare::Progress as _;
+use bayeslora_compare::assets::{AssetId, Assets};
+
+use crate::AssetArguments;
+use crate::progress::Terminal;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Which assets: all by default.
+    names: Vec<AssetId>,
+    #[command(flatten)]
+    assets: AssetArguments,
+}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let assets = Assets::new(&arguments.assets.options())?;
+    let terminal = Terminal::new();
+    let names = if arguments.names.is_empty() { AssetId::ALL.to_vec() } else { arguments.names };
+    for name in names {
+        let folder = assets.open(name, &mut |event| terminal.note(&event.to_string()))?;
+        println!("{}", folder.path().display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

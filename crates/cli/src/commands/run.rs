@@ -1,0 +1,38 @@
+//! `bayeslora run`: computes what is missing of an experiment, then writes its report.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bayeslora_compare::assets::Assets;
+use bayeslora_compare::{Experiment, Progress as _, run as run_plan};
+
+use crate::AssetArguments;
+use crate::progress::Terminal;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The experiment file.
+    experiment: PathBuf,
+    /// Which of its profiles.
+    #[arg(long, default_value = "quick")]
+    profile: String,
+    #[command(flatten)]
+    assets: AssetArguments,
+}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let plan = Experiment::load(&arguments.experiment)?.plan(&arguments.experiment, &arguments.profile)?;
+    let assets = Assets::new(&arguments.assets.options())?;
+    let terminal = Terminal::new();
+    let result = run_plan(&plan, &assets, &terminal);
+    terminal.finish();
+    let summary = result?;
+    terminal.note(&format!("{} units computed, {} found finished", summary.computed, summary.found));
+    for failed in &summary.failed {
+        eprintln!("failed: {failed}");
+    }
+    for path in &summary.report {
+        println!("{}", path.display());
+    }
+    Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

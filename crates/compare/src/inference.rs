@@ -1,0 +1,181 @@
+//! Predictions of one adapter for given texts: what `bayeslora predict` serves.
+
+use std::path::Path;
+
+use bayeslora_adapters::{Draw, DropoutSite, MaskScope, Noise, PosteriorSettings, Rows, Sampling, Stream};
+use bayeslora_metrics::{Averaging, Predictive};
+use bayeslora_models::{Bert, Packing, SavedAdapter, Tokenizer, classify};
+use candle_core::Device;
+use ndarray::{Array3, Axis};
+use serde::Serialize;
+
+use crate::Result;
+
+/// How to predict.
+#[derive(Debug, Clone)]
+pub struct InferenceOptions {
+    /// Monte-Carlo samples; 0 for one deterministic pass at the mean.
+    pub samples: u32,
+    /// Seed of the samples.
+    pub seed: u64,
+    /// Texts are cut to this many tokens; the model's positions by default.
+    pub max_tokens: Option<usize>,
+    /// Replaces the adapter's dropout site.
+    pub site: Option<DropoutSite>,
+    /// Replaces the adapter's mask scope.
+    pub scope: Option<MaskScope>,
+    /// Replaces the adapter's dropout probability.
+    pub dropout: Option<f64>,
+}
+
+/// The prediction for one text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TextPrediction {
+    /// Number of the text's line, from 1.
+    pub line: u64,
+    /// Most probable class.
+    pub label: String,
+    /// Logits, averaged over samples.
+    pub logits: Vec<f64>,
+    /// Probabilities, averaged over samples.
+    pub probabilities: Vec<f64>,
+    /// Entropy of the averaged probabilities, nats: total uncertainty.
+    pub predictive_entropy: f64,
+    /// Average entropy of a sample's probabilities, nats: aleatoric uncertainty.
+    pub expected_entropy: f64,
+    /// Their difference, nats: epistemic uncertainty.
+    pub mutual_information: f64,
+    /// Variance of each class's probability over samples (divisor `samples - 1`; 0 for one).
+    pub variance: Vec<f64>,
+    /// Samples drawn.
+    pub samples: u32,
+    /// Tokens read, special ones included.
+    pub tokens: usize,
+}
+
+/// A backbone with an adapter.
+#[derive(Debug)]
+pub struct Classifier {
+    bert: Bert,
+    tokenizer: Tokenizer,
+    saved: SavedAdapter,
+    options: InferenceOptions,
+}
+
+impl Classifier {
+    /// Reads model and adapter.
+    ///
+    /// # Errors
+    /// Naming the file, for whatever is missing, damaged or unsupported.
+    pub fn load(model: &Path, adapter: &Path, options: InferenceOptions) -> Result<Self> {
+        if let Some(p) = options.dropout {
+            bayeslora_adapters::KeepProbability::from_dropout(p)?;
+        }
+        let bert = Bert::load(model, &Device::Cpu)?;
+        let positions = bert.config().max_position_embeddings;
+        let max_tokens = options.max_tokens.unwrap_or(positions);
+        if !(2..=positions).contains(&max_tokens) {
+            return Err(bayeslora_models::Error::Slot {
+                what: format!("window of {max_tokens} tokens"),
+                expected: format!("texts are 2 to {positions} tokens long"),
+            }
+            .into());
+        }
+        let tokenizer = Tokenizer::load(model, max_tokens)?;
+        let choose = |found| replaced(found, &options);
+        let saved = SavedAdapter::load(adapter, &bert, model, choose)?;
+        Ok(Self { bert, tokenizer, saved, options })
+    }
+
+    /// Whether samples will differ from each other.
+    pub fn is_stochastic(&self) -> bool {
+        self.saved.posterior.is_stochastic()
+    }
+
+    /// Predicts numbered texts. A text's samples depend on its number and the seed only.
+    ///
+    /// # Errors
+    /// When a text cannot be tokenised.
+    pub fn predict(&self, texts: &[(u64, String)]) -> Result<Vec<TextPrediction>> {
+        let tokens = texts.iter().map(|(_, text)| self.tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
+        let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
+        let packing = Packing::from_lengths(&lengths);
+        let sentences: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
+        let x = self.bert.embed(&sentences)?;
+        let numbers: Vec<u32> = texts.iter().map(|(line, _)| u32::try_from(line % (1 << 31)).unwrap_or(0)).collect();
+        let rows = Rows::of_sentences(&numbers, &lengths);
+        let noise = Noise::new(self.options.seed, Stream::Predictive);
+        let samples = self.options.samples;
+        let sampling = Sampling { noise, samples: 0..samples, rows: &rows, with_divergence: false };
+        let draw = if samples == 0 { Draw::Mean } else { Draw::Sampled(sampling) };
+        let SavedAdapter { adapters, head, .. } = &self.saved;
+        let logits = classify(&self.bert, head, adapters, draw, 0, &x, &packing)?.logits;
+        let (drawn, examples, classes) = logits.dims3().map_err(bayeslora_models::Error::from)?;
+        let values = logits.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(bayeslora_models::Error::from)?;
+        // dims3 gave the shape, so it fits; an empty batch is the only other case.
+        let logits = Array3::from_shape_vec((drawn, examples, classes), values).unwrap_or_else(|_| Array3::zeros((0, 0, 0)));
+        self.describe(texts, &lengths, &logits)
+    }
+
+    fn describe(&self, texts: &[(u64, String)], lengths: &[usize], logits: &Array3<f32>) -> Result<Vec<TextPrediction>> {
+        let predictive = Predictive::from_logits(logits.view(), Averaging::Probabilities)?;
+        let drawn = logits.dim().0;
+        let predicted = predictive.predicted();
+        let mut predictions = Vec::new();
+        for (place, (&(line, _), &tokens)) in texts.iter().zip(lengths).enumerate() {
+            let own = logits.index_axis(Axis(1), place).mapv(f64::from);
+            let probabilities = own.map_axis(Axis(1), |row| softmax(row.to_vec().as_slice()));
+            let variance = (0..own.ncols())
+                .map(|class| {
+                    let mean = probabilities.iter().map(|p| p[class]).sum::<f64>() / drawn as f64;
+                    let squares = probabilities.iter().map(|p| (p[class] - mean).powi(2)).sum::<f64>();
+                    if drawn > 1 { squares / (drawn - 1) as f64 } else { 0.0 }
+                })
+                .collect();
+            predictions.push(TextPrediction {
+                line,
+                label: self.label(predicted[place]),
+                logits: own.mean_axis(Axis(0)).map(|mean| mean.to_vec()).unwrap_or_default(),
+                probabilities: predictive.probabilities().row(place).to_vec(),
+                predictive_entropy: predictive.predictive_entropy()[place],
+                expected_entropy: predictive.expected_entropy()[place],
+                mutual_information: predictive.mutual_information()[place],
+                variance,
+                samples: u32::try_from(drawn).unwrap_or(u32::MAX),
+                tokens,
+            });
+        }
+        Ok(predictions)
+    }
+
+    /// The checkpoint's name of a class, or its number.
+    fn label(&self, class: usize) -> String {
+        let number = class.to_string();
+        self.bert.config().id2label.get(&number).cloned().unwrap_or(number)
+    }
+}
+
+fn softmax(logits: &[f64]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+    let total: f64 = exponentials.iter().sum();
+    exponentials.into_iter().map(|value| value / total).collect()
+}
+
+/// The posterior found with an adapter, with the options' dropout settings put in.
+fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> PosteriorSettings {
+    if options.site.is_none() && options.scope.is_none() && options.dropout.is_none() {
+        return found;
+    }
+    let (site, scope, dropout) = match found {
+        PosteriorSettings::Dropout { site, scope, dropout } => (site, scope, dropout),
+        PosteriorSettings::Deterministic | PosteriorSettings::Contextual(_) => {
+            (DropoutSite::Input, MaskScope::Token, 0.0)
+        }
+    };
+    PosteriorSettings::Dropout {
+        site: options.site.unwrap_or(site),
+        scope: options.scope.unwrap_or(scope),
+        dropout: options.dropout.unwrap_or(dropout),
+    }
+}

@@ -1,0 +1,55 @@
+//! Deep ensemble of LoRA adapters (methods.md, section 5): independent initial values, head and order of the data;
+//! probabilities averaged over members.
+
+use bayeslora_adapters::PosteriorSettings;
+use serde::{Deserialize, Serialize};
+
+use super::{Method, Reading, read, recorded};
+use crate::Result;
+use crate::train::{Bench, Fitted, Recipe, train};
+
+/// Parameters: name, default, purpose, range.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct Ensemble {
+    /// 5: members, at least 2.
+    members: u32,
+}
+
+impl Default for Ensemble {
+    fn default() -> Self {
+        Self { members: 5 }
+    }
+}
+
+pub(super) fn from_settings(parameters: toml::Table) -> Result<Box<dyn Method>, String> {
+    let method: Ensemble = read(parameters)?;
+    if method.members < 2 {
+        return Err(format!("members is {}; expected at least 2", method.members));
+    }
+    Ok(Box::new(method))
+}
+
+impl Method for Ensemble {
+    fn readings(&self) -> Vec<Reading> {
+        vec![Reading::Members]
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        recorded("ensemble", self)
+    }
+
+    fn members(&self) -> u32 {
+        self.members
+    }
+
+    fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
+        let mut fits = Vec::new();
+        for member in 0..self.members {
+            bench.progress.stage(&format!("member {} of {}", member + 1, self.members));
+            // Member 0 of a unit is the MLE fit of the same seed; members 1 to M share nothing with it.
+            fits.push(train(bench, &Recipe::plain(PosteriorSettings::Deterministic), u64::from(member) + 1)?);
+        }
+        Ok(Fitted::ensemble(fits))
+    }
+}

@@ -1,0 +1,98 @@
+//! The methods compared: one file each, the same shape. Parameters are read and checked, [`Method::fit`] trains, and
+//! [`Method::readings`] says how the fit may be read as a predictive.
+//!
+//! Adding a method means adding its file, its line in [`REGISTRY`], and its tests.
+
+mod c_lora;
+mod ensemble;
+mod mc_dropout;
+mod mle;
+
+use serde::de::DeserializeOwned;
+
+use crate::experiment::unknown;
+use crate::train::{Bench, Fitted};
+use crate::Result;
+
+/// How a fit is read as a predictive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// One deterministic pass at the mean of the posterior.
+    Mean,
+    /// Monte-Carlo samples of the posterior.
+    Sampled,
+    /// One deterministic pass per member.
+    Members,
+}
+
+impl Reading {
+    /// The word in row identifiers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Sampled => "sampled",
+            Self::Members => "members",
+        }
+    }
+}
+
+/// A method with checked parameters.
+pub trait Method: std::fmt::Debug + Send + Sync {
+    /// The predictives it offers, each a row of the tables.
+    fn readings(&self) -> Vec<Reading>;
+
+    /// The checked parameters: what determines the fit beside data, backbone, adapter, training and seed.
+    fn settings(&self) -> serde_json::Value;
+
+    /// Members trained, for the estimate of the work ahead.
+    fn members(&self) -> u32 {
+        1
+    }
+
+    /// Trains.
+    ///
+    /// # Errors
+    /// When training diverges or cannot write its checkpoints.
+    fn fit(&self, bench: &Bench<'_>) -> Result<Fitted>;
+}
+
+type Constructor = fn(toml::Table) -> Result<Box<dyn Method>, String>;
+
+/// Every method by its `kind` in experiment files.
+const REGISTRY: &[(&str, Constructor)] = &[
+    ("mle", mle::from_settings),
+    ("mc-dropout", mc_dropout::from_settings),
+    ("ensemble", ensemble::from_settings),
+    ("c-lora", c_lora::from_settings),
+];
+
+/// Kinds of methods, in the order they are documented.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|(kind, _)| *kind)
+}
+
+/// The method `kind` with these parameters.
+///
+/// # Errors
+/// One line: an unknown kind with the nearest known one, an unknown parameter, or one out of range.
+pub fn from_settings(kind: &str, parameters: toml::Table) -> Result<Box<dyn Method>, String> {
+    match REGISTRY.iter().find(|(known, _)| *known == kind) {
+        Some((_, constructor)) => constructor(parameters),
+        None => Err(unknown("kind", kind, kinds())),
+    }
+}
+
+/// Reads parameters, refusing unknown ones.
+fn read<T: DeserializeOwned>(parameters: toml::Table) -> Result<T, String> {
+    parameters.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+}
+
+/// Refuses a probability outside `[0, 1)`.
+fn check_dropout(p: f64) -> Result<(), String> {
+    bayeslora_adapters::KeepProbability::from_dropout(p).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The parameters as recorded.
+fn recorded(kind: &str, parameters: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::json!({ "kind": kind, "parameters": parameters })
+}

@@ -1,0 +1,188 @@
+//! Optimisers: AdamW with decoupled decay (Loshchilov and Hutter, arXiv 1711.05101) and plain SGD, over parameters that
+//! may follow different rules; gradient clipping; the linear schedule.
+
+use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
+
+use crate::Result;
+
+/// How a parameter is updated. Rates are at their peak; the schedule scales them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// AdamW with moments 0.9 and 0.999 and epsilon 1e-8.
+    AdamW {
+        /// Learning rate.
+        rate: f64,
+        /// Decoupled weight decay.
+        decay: f64,
+    },
+    /// Gradient descent without momentum.
+    Sgd {
+        /// Learning rate.
+        rate: f64,
+    },
+}
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+
+/// A parameter with its rule and its moments.
+#[derive(Debug)]
+struct Slot {
+    var: Var,
+    rule: Rule,
+    first: Tensor,
+    second: Tensor,
+}
+
+/// Updates parameters from gradients.
+#[derive(Debug)]
+pub struct Optimiser {
+    slots: Vec<Slot>,
+    steps: u32,
+}
+
+impl Optimiser {
+    /// For these parameters.
+    ///
+    /// # Errors
+    /// When the moments cannot be allocated.
+    pub fn new(parameters: impl IntoIterator<Item = (Var, Rule)>) -> Result<Self> {
+        let slot = |(var, rule): (Var, Rule)| -> Result<Slot> {
+            let zeros = var.zeros_like()?.detach();
+            Ok(Slot { var, rule, first: zeros.clone(), second: zeros })
+        };
+        Ok(Self { slots: parameters.into_iter().map(slot).collect::<Result<_>>()?, steps: 0 })
+    }
+
+    /// Scalar parameters altogether.
+    pub fn parameter_count(&self) -> usize {
+        self.slots.iter().map(|slot| slot.var.elem_count()).sum()
+    }
+
+    /// One update: clips the gradient of all parameters together to `clip_norm`, scales the rates by `factor`. Returns
+    /// the norm before clipping.
+    ///
+    /// A parameter without a gradient has none in this loss (a posterior's scale in a mean pass) and stays.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn step(&mut self, gradients: &GradStore, factor: f64, clip_norm: f64) -> Result<f64> {
+        self.steps += 1;
+        let norm = self.norm(gradients)?;
+        // torch.nn.utils.clip_grad_norm_, its 1e-6 included.
+        let scale = (clip_norm / (norm + 1e-6)).min(1.0);
+        for slot in &mut self.slots {
+            if let Some(gradient) = gradients.get(&slot.var) {
+                slot.update(&(gradient * scale)?, factor, self.steps)?;
+            }
+        }
+        Ok(norm)
+    }
+
+    fn norm(&self, gradients: &GradStore) -> Result<f64> {
+        let mut total = 0.0;
+        for gradient in self.slots.iter().filter_map(|slot| gradients.get(&slot.var)) {
+            total += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+        }
+        Ok(total.sqrt())
+    }
+
+    /// Everything a checkpoint needs: parameters and moments, by name.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .flat_map(|(index, slot)| {
+                [
+                    (format!("parameter.{index}"), slot.var.as_detached_tensor()),
+                    (format!("first.{index}"), slot.first.clone()),
+                    (format!("second.{index}"), slot.second.clone()),
+                ]
+            })
+            .collect()
+    }
+
+    /// Restores what [`Self::state`] gave, after `steps` updates; `false`, with nothing changed, when it does not fit.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn restore(&mut self, state: &std::collections::BTreeMap<String, Tensor>, steps: u32) -> Result<bool> {
+        let mut found = Vec::new();
+        for (index, slot) in self.slots.iter().enumerate() {
+            for name in ["parameter", "first", "second"] {
+                match state.get(&format!("{name}.{index}")) {
+                    Some(tensor) if tensor.dims() == slot.var.dims() => found.push(tensor.clone()),
+                    _ => return Ok(false),
+                }
+            }
+        }
+        for (slot, tensors) in self.slots.iter_mut().zip(found.chunks_exact(3)) {
+            slot.var.set(&tensors[0])?;
+            slot.first = tensors[1].clone();
+            slot.second = tensors[2].clone();
+        }
+        self.steps = steps;
+        Ok(true)
+    }
+
+    /// Copies of the parameters.
+    ///
+    /// # Errors
+    /// When a tensor cannot be copied.
+    pub fn parameters(&self) -> Result<Vec<Tensor>> {
+        self.slots.iter().map(|slot| Ok(slot.var.as_detached_tensor().copy()?)).collect()
+    }
+
+    /// Sets the parameters to copies taken before.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    pub fn set_parameters(&self, values: &[Tensor]) -> Result<()> {
+        for (slot, value) in self.slots.iter().zip(values) {
+            slot.var.set(value)?;
+        }
+        Ok(())
+    }
+}
+
+impl Slot {
+    fn update(&mut self, gradient: &Tensor, factor: f64, steps: u32) -> Result<()> {
+        let value = self.var.as_detached_tensor();
+        let next = match self.rule {
+            Rule::Sgd { rate } => (value - (gradient * (rate * factor))?)?,
+            Rule::AdamW { rate, decay } => {
+                let rate = rate * factor;
+                self.first = ((&self.first * BETA1)? + (gradient * (1.0 - BETA1))?)?;
+                self.second = ((&self.second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
+                let steps = f64::from(steps);
+                let first = (&self.first / (1.0 - BETA1.powf(steps)))?;
+                let second = (&self.second / (1.0 - BETA2.powf(steps)))?;
+                let direction = first.div(&(second.sqrt()? + EPSILON)?)?;
+                ((value * (1.0 - rate * decay))? - (direction * rate)?)?
+            }
+        };
+        Ok(self.var.set(&next)?)
+    }
+}
+
+/// Factor of the learning rate at `step` (from 0) of `total`: linear from 0 over the first `warmup` share, then linear to
+/// 0 at the end (transformers' `get_linear_schedule_with_warmup`).
+///
+/// # Examples
+/// ```
+/// use bayeslora_compare::linear_schedule;
+/// assert_eq!(linear_schedule(0, 100, 0.1), 0.0);
+/// assert_eq!(linear_schedule(5, 100, 0.1), 0.5);
+/// assert_eq!(linear_schedule(10, 100, 0.1), 1.0);
+/// assert_eq!(linear_schedule(55, 100, 0.1), 0.5);
+/// ```
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a step count")]
+pub fn linear_schedule(step: u32, total: u32, warmup: f64) -> f64 {
+    let warmup = (warmup * f64::from(total)).ceil() as u32;
+    if step < warmup {
+        f64::from(step) / f64::from(warmup)
+    } else {
+        f64::from(total.saturating_sub(step)) / f64::from((total - warmup.min(total)).max(1))
+    }
+}

@@ -1,0 +1,24 @@
+//! Where, when and with what a record was computed; no host, user or path.
+
+use crate::record::Provenance;
+
+/// The provenance of a record written now on the processor.
+pub(crate) fn current(model_digest: &str, data_digest: &str) -> Provenance {
+    Provenance {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: env!("BAYESLORA_COMMIT").to_owned(),
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+        cpu: cpu_model(),
+        threads: u32::try_from(rayon::current_num_threads()).unwrap_or(u32::MAX),
+        device: "cpu".to_owned(),
+        model_digest: model_digest.to_owned(),
+        data_digest: data_digest.to_owned(),
+    }
+}
+
+/// What the system calls its processor, or the architecture where it does not say.
+fn cpu_model() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}

@@ -1,0 +1,185 @@
+//! Where results lie: unit records and comparisons (small, committed), predictions and adapters (large, not).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use bayeslora_adapters::files::{read, write_atomically};
+use ndarray::Array3;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::assets::hex;
+use crate::record::{ComparisonRecord, SCHEMA, UnitRecord};
+use crate::{Error, Result};
+
+/// The results folder of one profile of an experiment.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// SHA-256 of a value's JSON text, in hex.
+pub(crate) fn key_of(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+impl Store {
+    /// The results in `folder`.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Refuses a folder that cannot be written before hours are spent on what would go there.
+    ///
+    /// # Errors
+    /// [`Error::Store`] naming the folder.
+    pub fn check_writable(&self) -> Result<()> {
+        let probe = self.folder.join(".writable");
+        write_atomically(&probe, b"")
+            .and_then(|()| {
+                std::fs::remove_file(&probe)
+                    .map_err(|source| bayeslora_adapters::Error::Io { path: probe.clone(), source })
+            })
+            .map_err(|error| Error::Store {
+                path: self.folder.clone(),
+                problem: format!("cannot be written ({error}); choose a folder you may write to"),
+            })
+    }
+
+    /// Where reports go.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Scratch folder of a unit: checkpoints, adapters, predictions.
+    pub fn run_folder(&self, key: &str) -> PathBuf {
+        self.folder.join("runs").join(&key[..16.min(key.len())])
+    }
+
+    fn unit_path(&self, method: &str, seed: u64, key: &str) -> PathBuf {
+        self.folder.join("units").join(format!("{method}-seed{seed}-{}.json", &key[..8.min(key.len())]))
+    }
+
+    fn comparison_path(&self, row: &str, key: &str) -> PathBuf {
+        let name = row.replace('/', "-");
+        self.folder.join("comparisons").join(format!("{name}-{}.json", &key[..8.min(key.len())]))
+    }
+
+    /// The record of a unit, if it is there and its key is this one.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a record that cannot be read or has another layout.
+    pub fn unit(&self, method: &str, seed: u64, key: &str) -> Result<Option<UnitRecord>> {
+        let path = self.unit_path(method, seed, key);
+        let Some(record) = read_json::<UnitRecord>(&path)? else { return Ok(None) };
+        check_schema(&path, record.schema)?;
+        Ok((record.key == key).then_some(record))
+    }
+
+    /// Writes the record of a unit.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_unit(&self, record: &UnitRecord) -> Result<()> {
+        write_json(&self.unit_path(&record.method, record.seed, &record.key), record)
+    }
+
+    /// The comparison with this key, if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a record that cannot be read or has another layout.
+    pub fn comparison(&self, row: &str, key: &str) -> Result<Option<ComparisonRecord>> {
+        let path = self.comparison_path(row, key);
+        let Some(record) = read_json::<ComparisonRecord>(&path)? else { return Ok(None) };
+        check_schema(&path, record.schema)?;
+        Ok((record.key == key).then_some(record))
+    }
+
+    /// Writes a comparison.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_comparison(&self, record: &ComparisonRecord) -> Result<()> {
+        write_json(&self.comparison_path(&record.row, &record.key), record)
+    }
+
+    /// Writes the logits of a unit's rows, named `<row>.<domain>`.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write_predictions(&self, key: &str, logits: &HashMap<String, Array3<f32>>) -> Result<()> {
+        let path = self.run_folder(key).join("predictions.safetensors");
+        let refused = |error: &dyn std::fmt::Display| Error::Store {
+            path: path.clone(),
+            problem: format!("predictions cannot be encoded: {error}"),
+        };
+        let bytes: HashMap<&str, (Vec<usize>, Vec<u8>)> = logits
+            .iter()
+            .map(|(name, values)| {
+                (name.as_str(), (values.shape().to_vec(), values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+            })
+            .collect();
+        let views = bytes
+            .iter()
+            .map(|(&name, (shape, bytes))| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+            .map_err(|error| refused(&error))?;
+        let encoded = safetensors::serialize(views, None).map_err(|error| refused(&error))?;
+        Ok(write_atomically(&path, &encoded)?)
+    }
+
+    /// The logits of a unit's rows; `None` when they were not kept.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a file that is not what was written.
+    pub fn predictions(&self, key: &str) -> Result<Option<HashMap<String, Array3<f32>>>> {
+        let path = self.run_folder(key).join("predictions.safetensors");
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let refused = |problem: String| Error::Store { path: path.clone(), problem };
+        let bytes = read(&path)?;
+        let tensors = SafeTensors::deserialize(&bytes)
+            .map_err(|error| refused(format!("damaged predictions ({error}); delete the file and run again")))?;
+        let mut logits = HashMap::new();
+        for (name, view) in tensors.tensors() {
+            let values: Vec<f32> =
+                view.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+            let shape = <[usize; 3]>::try_from(view.shape())
+                .map_err(|_| refused(format!("{name} has shape {:?}; expected three axes", view.shape())))?;
+            let values = Array3::from_shape_vec(shape, values).map_err(|error| refused(format!("{name}: {error}")))?;
+            logits.insert(name, values);
+        }
+        Ok(Some(logits))
+    }
+}
+
+fn check_schema(path: &Path, got: u32) -> Result<()> {
+    if got == SCHEMA {
+        return Ok(());
+    }
+    let problem = format!("has layout {got}; this program reads layout {SCHEMA}: delete it and run again");
+    Err(Error::Store { path: path.to_owned(), problem })
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let record = serde_json::from_slice(&read(path)?).map_err(|error| Error::Store {
+        path: path.to_owned(),
+        problem: format!("not a record of this program ({error}); delete it and run again"),
+    })?;
+    Ok(Some(record))
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Store {
+        path: path.to_owned(),
+        problem: format!("record cannot be encoded: {error}"),
+    })?;
+    Ok(write_atomically(path, format!("{text}\n").as_bytes())?)
+}

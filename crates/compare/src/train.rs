@@ -1,0 +1,337 @@
+//! The training loop all methods share: AdamW, linear warm-up, gradient clipping, early stopping on validation NLL,
+//! a checkpoint after every epoch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bayeslora_adapters::files::write_atomically;
+use bayeslora_adapters::{
+    AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Rows, Sampling, Slot, Stream, derive_seed,
+};
+use bayeslora_models::{Bert, Head, classify, initial_adapters};
+use candle_core::{D, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::experiment::TrainingSettings;
+use crate::optimise::{Optimiser, Rule, linear_schedule};
+use crate::prefix::{Batch, Sentences};
+use crate::progress::Progress;
+use crate::record::FitRecord;
+use crate::{Error, Result};
+
+/// Everything a fit may use.
+pub struct Bench<'a> {
+    /// The frozen backbone.
+    pub bert: &'a Bert,
+    /// First adapted block.
+    pub from: usize,
+    /// Adapted slots.
+    pub slots: &'a [Slot],
+    /// Rank and scale.
+    pub lora: LoraShape,
+    /// The loop's settings.
+    pub training: &'a TrainingSettings,
+    /// Training sentences.
+    pub train: &'a Sentences,
+    /// Validation sentences.
+    pub validation: &'a Sentences,
+    /// Number of classes.
+    pub classes: usize,
+    /// Seed of the unit.
+    pub seed: u64,
+    /// Folder for checkpoints, the unit's own.
+    pub folder: &'a Path,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+/// Where a fit is: what schedules of an objective may depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Position {
+    /// Step, from 0.
+    pub step: u32,
+    /// Steps of an epoch.
+    pub steps_per_epoch: u32,
+}
+
+/// Weights of the two parts of the loss, `nll * mean NLL + divergence * KL`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Objective {
+    /// Weight of the mean NLL.
+    pub nll: f64,
+    /// Weight of the divergence of the posterior from its prior.
+    pub divergence: f64,
+}
+
+/// What a method asks of the shared loop.
+pub struct Recipe<'a> {
+    /// Posterior of every adapter.
+    pub posterior: PosteriorSettings,
+    /// Weights of the loss at a position.
+    pub objective: &'a dyn Fn(Position) -> Objective,
+    /// Rule of a parameter that does not follow AdamW, by name.
+    pub rule: &'a dyn Fn(&str) -> Option<Rule>,
+}
+
+impl Recipe<'_> {
+    /// Mean NLL, AdamW throughout.
+    pub fn plain(posterior: PosteriorSettings) -> Self {
+        Recipe { posterior, objective: &|_| Objective { nll: 1.0, divergence: 0.0 }, rule: &|_| None }
+    }
+}
+
+/// One trained set of adapters with its head.
+#[derive(Debug)]
+pub struct Member {
+    /// The adapters.
+    pub adapters: AdapterSet,
+    /// The head.
+    pub head: Head,
+    /// Their posterior.
+    pub posterior: PosteriorSettings,
+}
+
+/// What a method fitted.
+#[derive(Debug)]
+pub struct Fitted {
+    /// One, or the members of an ensemble.
+    pub members: Vec<Member>,
+    /// How it went.
+    pub record: FitRecord,
+}
+
+impl Fitted {
+    /// Several fits as one ensemble.
+    pub fn ensemble(fits: Vec<Self>) -> Self {
+        let mut record = FitRecord {
+            trainable_parameters: 0,
+            steps: 0,
+            validation_nll: Vec::new(),
+            best_epoch: Vec::new(),
+            seconds: 0.0,
+            tokens_per_second: 0.0,
+        };
+        let mut members = Vec::new();
+        let mut tokens = 0.0;
+        for fit in fits {
+            record.trainable_parameters += fit.record.trainable_parameters;
+            record.steps += fit.record.steps;
+            record.validation_nll.extend(fit.record.validation_nll);
+            record.best_epoch.extend(fit.record.best_epoch);
+            record.seconds += fit.record.seconds;
+            tokens += fit.record.tokens_per_second * fit.record.seconds;
+            members.extend(fit.members);
+        }
+        record.tokens_per_second = tokens / record.seconds.max(f64::MIN_POSITIVE);
+        Self { members, record }
+    }
+}
+
+/// What a checkpoint says beside its tensors.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct State {
+    epoch: u32,
+    steps: u32,
+    validation_nll: Vec<f64>,
+    best_epoch: u32,
+    seconds: f64,
+    tokens: u64,
+}
+
+/// Trains member number `member` of a unit. A checkpoint in the folder is continued, with the same result as if nothing
+/// had been interrupted.
+///
+/// # Errors
+/// When the loss is not finite, a tensor operation fails, or a checkpoint cannot be written.
+pub fn train(bench: &Bench<'_>, recipe: &Recipe<'_>, member: u64) -> Result<Fitted> {
+    let seed = derive_seed(bench.seed, member);
+    let initial = Noise::new(seed, Stream::Initial);
+    let adapters = initial_adapters(bench.bert, bench.slots, bench.lora, &recipe.posterior, &initial)?;
+    let head = Head::initial(bench.classes, bench.bert.config().hidden_size, &initial, bench.bert.device())?;
+    let default = Rule::AdamW { rate: bench.training.learning_rate, decay: bench.training.weight_decay };
+    let adapter_parameters =
+        adapters.parameters().map(|(_, p)| (p.var.clone(), (recipe.rule)(p.name).unwrap_or(default)));
+    let head_parameters = [(head.weight.clone(), default), (head.bias.clone(), default)];
+    let optimiser = Optimiser::new(adapter_parameters.chain(head_parameters))?;
+    let mut fit = Fit {
+        bench,
+        recipe,
+        member: Member { adapters, head, posterior: recipe.posterior },
+        best: optimiser.parameters()?,
+        optimiser,
+        state: State::default(),
+        path: bench.folder.join(format!("member-{member}.checkpoint.safetensors")),
+        noise: Noise::new(seed, Stream::Training),
+        order: Noise::new(seed, Stream::Order),
+    };
+    fit.resume()?;
+    while !fit.is_finished() {
+        fit.epoch()?;
+        fit.save()?;
+    }
+    fit.finish()
+}
+
+struct Fit<'a> {
+    bench: &'a Bench<'a>,
+    recipe: &'a Recipe<'a>,
+    member: Member,
+    optimiser: Optimiser,
+    best: Vec<Tensor>,
+    state: State,
+    path: PathBuf,
+    noise: Noise,
+    order: Noise,
+}
+
+impl Fit<'_> {
+    fn steps_per_epoch(&self) -> u32 {
+        u32::try_from(self.bench.train.len().div_ceil(self.bench.training.batch_size)).unwrap_or(u32::MAX)
+    }
+
+    fn is_finished(&self) -> bool {
+        let settings = self.bench.training;
+        self.state.epoch >= settings.epochs || self.state.epoch >= self.state.best_epoch + settings.patience
+            && self.state.epoch > 0
+    }
+
+    fn epoch(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let settings = self.bench.training;
+        let total = self.steps_per_epoch() * settings.epochs;
+        let order = self.order.permutation(self.bench.train.len(), self.state.epoch);
+        for places in order.chunks(settings.batch_size) {
+            let batch = self.bench.train.batch(places, self.bench.bert.device())?;
+            let position = Position { step: self.state.steps, steps_per_epoch: self.steps_per_epoch() };
+            let loss = self.loss(&batch, position)?;
+            let value = f64::from(loss.to_scalar::<f32>()?);
+            if !value.is_finite() {
+                return Err(Error::Diverged { loss: value, step: self.state.steps });
+            }
+            let factor = linear_schedule(self.state.steps, total, settings.warmup);
+            self.optimiser.step(&loss.backward()?, factor, settings.clip_norm)?;
+            self.state.steps += 1;
+            self.state.tokens += batch.packing.rows() as u64;
+            self.bench.progress.advance(3 * batch.packing.rows() as u64);
+        }
+        self.state.epoch += 1;
+        let nll = validation_nll(self.bench, &self.member)?;
+        let lowest = self.state.validation_nll.iter().copied().fold(f64::INFINITY, f64::min);
+        if nll < lowest {
+            self.best = self.optimiser.parameters()?;
+            self.state.best_epoch = self.state.epoch;
+        }
+        self.state.validation_nll.push(nll);
+        self.state.seconds += started.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn loss(&self, batch: &Batch, position: Position) -> Result<Tensor> {
+        let Objective { nll, divergence } = (self.recipe.objective)(position);
+        let rows = Rows::of_sentences(&batch.examples, &batch.lengths);
+        let draw = Draw::Sampled(Sampling {
+            noise: self.noise,
+            samples: position.step..position.step + 1,
+            rows: &rows,
+            with_divergence: divergence > 0.0,
+        });
+        let Bench { bert, from, .. } = *self.bench;
+        let Member { adapters, head, .. } = &self.member;
+        let output = classify(bert, head, adapters, draw, from, &batch.hidden, &batch.packing)?;
+        let loss = (mean_nll(&output.logits, &batch.labels)? * nll)?;
+        match output.divergence {
+            Some(kl) => Ok((loss + (kl * divergence)?)?),
+            None => Ok(loss),
+        }
+    }
+
+    fn save(&self) -> Result<()> {
+        let mut tensors: HashMap<String, Tensor> = self.optimiser.state().into_iter().collect();
+        for (index, tensor) in self.best.iter().enumerate() {
+            tensors.insert(format!("best.{index}"), tensor.clone());
+        }
+        let encoding = |error: &dyn std::fmt::Display| Error::Store {
+            path: self.path.clone(),
+            problem: format!("cannot be encoded: {error}"),
+        };
+        let state = serde_json::to_string(&self.state).map_err(|error| encoding(&error))?;
+        let metadata = HashMap::from([("state".to_owned(), state)]);
+        let bytes = safetensors::serialize(&tensors, Some(metadata)).map_err(|error| encoding(&error))?;
+        Ok(write_atomically(&self.path, &bytes)?)
+    }
+
+    /// Continues from the checkpoint. One that cannot be read is left behind: training then starts again.
+    fn resume(&mut self) -> Result<()> {
+        let Ok(bytes) = std::fs::read(&self.path) else { return Ok(()) };
+        let Some((state, tensors)) = read_checkpoint(&bytes, self.bench.bert.device()) else { return Ok(()) };
+        let best: Option<Vec<Tensor>> =
+            (0..self.best.len()).map(|index| tensors.get(&format!("best.{index}")).cloned()).collect();
+        if let Some(best) = best
+            && self.optimiser.restore(&tensors, state.steps)?
+        {
+            self.bench.progress.advance(3 * state.tokens);
+            self.best = best;
+            self.state = state;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Fitted> {
+        self.optimiser.set_parameters(&self.best)?;
+        let State { steps, validation_nll, best_epoch, seconds, tokens, epoch } = self.state;
+        // Epochs that early stopping saved are not work that lies ahead any more.
+        let saved = u64::from(self.bench.training.epochs - epoch) * self.bench.train.tokens() as u64;
+        self.bench.progress.advance(3 * saved);
+        let record = FitRecord {
+            trainable_parameters: self.optimiser.parameter_count() as u64,
+            steps: steps.into(),
+            validation_nll: vec![validation_nll],
+            best_epoch: vec![best_epoch],
+            seconds,
+            tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
+        };
+        Ok(Fitted { members: vec![self.member], record })
+    }
+}
+
+fn read_checkpoint(bytes: &[u8], device: &Device) -> Option<(State, BTreeMap<String, Tensor>)> {
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes).ok()?;
+    let state = serde_json::from_str(metadata.metadata().as_ref()?.get("state")?).ok()?;
+    let tensors = candle_core::safetensors::load_buffer(bytes, device).ok()?;
+    Some((state, tensors.into_iter().collect()))
+}
+
+/// Rows of one forward pass of validation.
+const ROWS_PER_PASS: usize = 2048;
+
+/// Mean NLL of the validation sentences at the mean of the posterior.
+fn validation_nll(bench: &Bench<'_>, member: &Member) -> Result<f64> {
+    let mut total = 0.0;
+    for places in bench.validation.batches_of_rows(ROWS_PER_PASS) {
+        let batch = bench.validation.batch(&places, bench.bert.device())?;
+        let output = classify(
+            bench.bert,
+            &member.head,
+            &member.adapters,
+            Draw::Mean,
+            bench.from,
+            &batch.hidden,
+            &batch.packing,
+        )?;
+        total += f64::from(mean_nll(&output.logits, &batch.labels)?.to_scalar::<f32>()?) * places.len() as f64;
+    }
+    Ok(total / bench.validation.len() as f64)
+}
+
+/// Mean cross-entropy in nats.
+///
+/// # Shapes
+/// `logits: [1, sentences, classes]`.
+fn mean_nll(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    let logits = logits.squeeze(0)?;
+    let labels = Tensor::new(labels, logits.device())?.unsqueeze(1)?;
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
+    let normaliser = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    Ok((normaliser - shifted.gather(&labels, 1)?)?.mean_all()?)
+}
