@@ -125,7 +125,7 @@ pub fn adaptive_calibration_error(probs: ArrayView2<'_, f64>, labels: &[usize], 
 /// Mean over classes of the binned gap between predicted probability and class frequency, bins of equal width.
 ///
 /// `(1/C) sum_c sum_b (n_bc / N) |frequency_bc - confidence_bc|` where class `c` bins *all* examples by `p_n(c)` (Kull et
-/// al. 2019, equation 3), in `[0, 1]`. Same bins as [`expected_calibration_error`].
+/// al. 2019), in `[0, 1]`. Same bins as [`expected_calibration_error`].
 ///
 /// # Shapes
 /// `probs: [examples, classes]`, `labels: [examples]`.

@@ -1,5 +1,5 @@
 //! Proper scores: negative log likelihood `-(1/N) sum_n ln p_n(y_n)` and Brier score
-//! `(1/N) sum_n sum_c (p_n(c) - [c = y_n])^2` (Brier 1950; Gneiting and Raftery 2007, sections 4.1 and 4.2).
+//! `(1/N) sum_n sum_c (p_n(c) - [c = y_n])^2` (Good 1952; Brier 1950; both in Gneiting and Raftery 2007).
 
 use ndarray::ArrayView2;
 

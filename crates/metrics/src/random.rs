@@ -25,7 +25,7 @@ impl SplitMix64 {
     }
 
     /// Uniform in `0..bound`, without the bias of a remainder: the upper half of a product, rejecting the few products
-    /// that are too many (Lemire 2019, algorithm 5). `bound` must be positive.
+    /// that are too many (Lemire 2019). `bound` must be positive.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         let threshold = bound.wrapping_neg() % bound;
         loop {

@@ -16,8 +16,7 @@ pub struct Correlation {
 /// Spearman's rank correlation with its two-sided p-value.
 ///
 /// The Pearson correlation `r` of midranks; `p` from `t = r sqrt((n - 2) / (1 - r^2))`, Student with `n - 2` degrees of
-/// freedom (Kendall and Stuart 1973, section 31.19), as `scipy.stats.spearmanr`. The approximation is rough below about
-/// ten examples.
+/// freedom, as `scipy.stats.spearmanr`. The approximation is rough below about ten examples.
 ///
 /// # Errors
 /// [`Error::TooFew`] below three examples, [`Error::Length`], [`Error::NotFinite`], and [`Error::Constant`] naming the

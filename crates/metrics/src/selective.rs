@@ -1,5 +1,5 @@
 //! Selective prediction: the risk when only the most confident examples are answered, `r(k) = (errors among the first k) / k`,
-//! and its area over all coverages, `AURC = (1/n) sum_k r(k)` (Geifman, Uziel and El-Yaniv 2019, section 3).
+//! and its area over all coverages, `AURC = (1/n) sum_k r(k)` (Geifman, Uziel and El-Yaniv 2019).
 
 use crate::{Error, Result, inputs, rank};
 
@@ -54,7 +54,7 @@ impl RiskCoverage {
     /// Excess AURC: [`Self::aurc`] minus that of the best order with the same number of errors `m`, in which every error
     /// comes last: `(1/n) sum_(j=1..m) j / (n - m + j)`.
     ///
-    /// This exact discrete optimum, not the approximation `r + (1 - r) ln(1 - r)` of Geifman et al. 2019 (equation 3),
+    /// This exact discrete optimum, not the approximation `r + (1 - r) ln(1 - r)` of Geifman et al. 2019,
     /// which is off by `O(1/n)` and makes the excess of a perfect order negative.
     pub fn e_aurc(&self) -> f64 {
         let total = self.errors.last().copied().unwrap_or(0.0);
