@@ -3,6 +3,8 @@
 //! `golden/generate.py` writes `golden/metrics.json`, which records versions and seed. Where a neighbouring definition is
 //! in use elsewhere, a test shows that these tolerances tell it apart.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "reference values that cannot be read fail the test")]
+
 use bayeslora_metrics as metrics;
 use metrics::{Averaging, Predictive, RiskCoverage};
 use ndarray::{Array2, Array3};
