@@ -1,1 +1,4 @@
 //! Laws that must hold for all inputs.
+
+#[cfg(test)]
+mod metrics_laws;

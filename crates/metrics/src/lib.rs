@@ -1,5 +1,69 @@
 //! Predictive samples in, scores and paired statistics out.
+//!
+//! Stored logits `[samples, examples, classes]` become a [`Predictive`]; everything else is a pure function of its
+//! probabilities, its uncertainties and the labels. All arithmetic is f64, entropies and log likelihoods are in nats, and
+//! no input makes a function panic: what cannot be scored is an [`enum@Error`] that says where and why.
+//!
+//! | question | functions |
+//! |---|---|
+//! | how uncertain, and why? | [`Predictive`] |
+//! | how right? | [`accuracy`], [`negative_log_likelihood`], [`soft_negative_log_likelihood`], [`brier`] |
+//! | is 80 % sure right in 80 %? | [`reliability`], [`expected_calibration_error`], [`adaptive_calibration_error`], [`classwise_calibration_error`] |
+//! | does uncertainty point at errors? | [`RiskCoverage`], [`error_by_quantile`], [`spearman`] |
+//! | does it point at foreign examples? | [`auroc`], [`aupr`], [`fpr_at_tpr`] |
+//! | could it be chance? | [`Bootstrap`], [`PreparedAuroc`], [`PreparedAurc`], [`PreparedEce`], [`summarise`] |
+//!
+//! Definitions that differ between published codes, and which one is taken, are in the documentation of each function.
+//! Ties never make a result depend on the order of examples.
+//!
+//! ```
+//! use bayeslora_metrics::{Averaging, Predictive, accuracy, expected_calibration_error, negative_log_likelihood};
+//! // Two samples, two examples, two classes.
+//! let logits = ndarray::arr3(&[[[2.0_f32, 0.0], [0.0, 3.0]], [[2.0, 0.0], [1.0, 0.0]]]);
+//! let labels = [0, 1];
+//! let predictive = Predictive::from_logits(logits.view(), Averaging::Probabilities)?;
+//! assert_eq!(accuracy(&predictive.predicted(), &labels)?, 1.0);
+//! let nll = negative_log_likelihood(predictive.log_probabilities(), &labels)?;
+//! assert!((nll - 0.309_991_425_599).abs() < 1e-11);
+//! let ece = expected_calibration_error(predictive.probabilities(), &labels, 15)?;
+//! assert!((ece - 0.254_222_573_963).abs() < 1e-11);
+//! # Ok::<(), bayeslora_metrics::Error>(())
+//! ```
 
+#![allow(clippy::needless_pass_by_value, reason = "an ndarray view is a reference already")]
+
+mod accuracy;
+mod averaging;
+mod binning;
+mod bootstrap;
+mod calibration;
+mod detection;
+mod error;
+mod inputs;
+mod predictive;
+mod prepared;
+mod proper;
+mod quantiles;
+mod random;
+mod rank;
 mod registry;
+mod selective;
+mod summary;
+mod top;
 
+pub use accuracy::accuracy;
+pub use averaging::Averaging;
+pub use bootstrap::{Bootstrap, Interval, weights};
+pub use calibration::{
+    ReliabilityBin, adaptive_calibration_error, classwise_calibration_error, expected_calibration_error, reliability,
+};
+pub use detection::{aupr, auroc, fpr_at_tpr};
+pub use error::{Error, Result};
+pub use predictive::Predictive;
+pub use prepared::{PreparedAurc, PreparedAuroc, PreparedEce};
+pub use proper::{brier, negative_log_likelihood, soft_negative_log_likelihood};
+pub use quantiles::{QuantileBin, error_by_quantile};
+pub use rank::{Correlation, spearman};
 pub use registry::{Better, METRICS, MetricInfo, metric};
+pub use selective::RiskCoverage;
+pub use summary::{Summary, summarise};
