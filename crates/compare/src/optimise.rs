@@ -61,32 +61,32 @@ impl Optimiser {
         self.slots.iter().map(|slot| slot.var.elem_count()).sum()
     }
 
+    /// The gradients of the parameters, in their order. A parameter without one has no part in this loss (a posterior's
+    /// scale in a mean pass).
+    pub fn gradients(&self, store: &GradStore) -> Vec<Option<Tensor>> {
+        self.slots.iter().map(|slot| store.get(&slot.var).cloned()).collect()
+    }
+
     /// One update: clips the gradient of all parameters together to `clip_norm`, scales the rates by `factor`. Returns
-    /// the norm before clipping.
-    ///
-    /// A parameter without a gradient has none in this loss (a posterior's scale in a mean pass) and stays.
+    /// the norm before clipping. A parameter without a gradient stays.
     ///
     /// # Errors
     /// When a tensor operation fails.
-    pub fn step(&mut self, gradients: &GradStore, factor: f64, clip_norm: f64) -> Result<f64> {
+    pub fn step(&mut self, gradients: &[Option<Tensor>], factor: f64, clip_norm: f64) -> Result<f64> {
         self.steps += 1;
-        let norm = self.norm(gradients)?;
+        let mut squares = 0.0;
+        for gradient in gradients.iter().flatten() {
+            squares += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+        }
+        let norm = squares.sqrt();
         // torch.nn.utils.clip_grad_norm_, its 1e-6 included.
         let scale = (clip_norm / (norm + 1e-6)).min(1.0);
-        for slot in &mut self.slots {
-            if let Some(gradient) = gradients.get(&slot.var) {
+        for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
+            if let Some(gradient) = gradient {
                 slot.update(&(gradient * scale)?, factor, self.steps)?;
             }
         }
         Ok(norm)
-    }
-
-    fn norm(&self, gradients: &GradStore) -> Result<f64> {
-        let mut total = 0.0;
-        for gradient in self.slots.iter().filter_map(|slot| gradients.get(&slot.var)) {
-            total += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
-        }
-        Ok(total.sqrt())
     }
 
     /// Everything a checkpoint needs: parameters and moments, by name.

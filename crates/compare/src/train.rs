@@ -11,6 +11,7 @@ use bayeslora_adapters::{
 };
 use bayeslora_models::{Bert, Head, classify, initial_adapters};
 use candle_core::{D, Device, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::TrainingSettings;
@@ -69,9 +70,9 @@ pub struct Recipe<'a> {
     /// Posterior of every adapter.
     pub posterior: PosteriorSettings,
     /// Weights of the loss at a position.
-    pub objective: &'a dyn Fn(Position) -> Objective,
+    pub objective: &'a (dyn Fn(Position) -> Objective + Sync),
     /// Rule of a parameter that does not follow AdamW, by name.
-    pub rule: &'a dyn Fn(&str) -> Option<Rule>,
+    pub rule: &'a (dyn Fn(&str) -> Option<Rule> + Sync),
 }
 
 impl Recipe<'_> {
@@ -173,6 +174,9 @@ pub fn train(bench: &Bench<'_>, recipe: &Recipe<'_>, member: u64) -> Result<Fitt
     fit.finish()
 }
 
+/// Parts of a step that run side by side.
+const PARTS: usize = 4;
+
 struct Fit<'a> {
     bench: &'a Bench<'a>,
     recipe: &'a Recipe<'a>,
@@ -202,18 +206,13 @@ impl Fit<'_> {
         let total = self.steps_per_epoch() * settings.epochs;
         let order = self.order.permutation(self.bench.train.len(), self.state.epoch);
         for places in order.chunks(settings.batch_size) {
-            let batch = self.bench.train.batch(places, self.bench.bert.device())?;
             let position = Position { step: self.state.steps, steps_per_epoch: self.steps_per_epoch() };
-            let loss = self.loss(&batch, position)?;
-            let value = f64::from(loss.to_scalar::<f32>()?);
-            if !value.is_finite() {
-                return Err(Error::Diverged { loss: value, step: self.state.steps });
-            }
+            let (gradients, tokens) = self.gradients(places, position)?;
             let factor = linear_schedule(self.state.steps, total, settings.warmup);
-            self.optimiser.step(&loss.backward()?, factor, settings.clip_norm)?;
+            self.optimiser.step(&gradients, factor, settings.clip_norm)?;
             self.state.steps += 1;
-            self.state.tokens += batch.packing.rows() as u64;
-            self.bench.progress.advance(3 * batch.packing.rows() as u64);
+            self.state.tokens += tokens;
+            self.bench.progress.advance(3 * tokens);
         }
         self.state.epoch += 1;
         let nll = validation_nll(self.bench, &self.member)?;
@@ -227,7 +226,43 @@ impl Fit<'_> {
         Ok(())
     }
 
-    fn loss(&self, batch: &Batch, position: Position) -> Result<Tensor> {
+    /// Gradient of the loss of the sentences at `places`, and their tokens.
+    ///
+    /// The batch is cut into parts that run side by side, one thread each: the small operations of a step do not share
+    /// out well. Their number is fixed and their gradients add up in order, so results do not depend on threads.
+    fn gradients(&self, places: &[usize], position: Position) -> Result<(Vec<Option<Tensor>>, u64)> {
+        let parts = places
+            .par_chunks(places.len().div_ceil(PARTS).max(1))
+            .map(|part| {
+                let batch = self.bench.train.batch(part, self.bench.bert.device())?;
+                let loss = self.loss(&batch, position, part.len() as f64 / places.len() as f64)?;
+                let value = f64::from(loss.to_scalar::<f32>()?);
+                if !value.is_finite() {
+                    return Err(Error::Diverged { loss: value, step: position.step });
+                }
+                Ok((self.optimiser.gradients(&loss.backward()?), batch.packing.rows() as u64))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut tokens = 0;
+        let mut total: Vec<Option<Tensor>> = Vec::new();
+        for (gradients, part_tokens) in parts {
+            tokens += part_tokens;
+            if total.is_empty() {
+                total = gradients;
+                continue;
+            }
+            for (total, gradient) in total.iter_mut().zip(gradients) {
+                *total = match (total.take(), gradient) {
+                    (Some(total), Some(gradient)) => Some((total + gradient)?),
+                    (total, gradient) => total.or(gradient),
+                };
+            }
+        }
+        Ok((total, tokens))
+    }
+
+    /// Loss of a part of a step's sentences; `share` of them are in it.
+    fn loss(&self, batch: &Batch, position: Position, share: f64) -> Result<Tensor> {
         let Objective { nll, divergence } = (self.recipe.objective)(position);
         let rows = Rows::of_sentences(&batch.examples, &batch.lengths);
         let draw = Draw::Sampled(Sampling {
@@ -239,7 +274,7 @@ impl Fit<'_> {
         let Bench { bert, from, .. } = *self.bench;
         let Member { adapters, head, .. } = &self.member;
         let output = classify(bert, head, adapters, draw, from, &batch.hidden, &batch.packing)?;
-        let loss = (mean_nll(&output.logits, &batch.labels)? * nll)?;
+        let loss = (mean_nll(&output.logits, &batch.labels)? * (nll * share))?;
         match output.divergence {
             Some(kl) => Ok((loss + (kl * divergence)?)?),
             None => Ok(loss),
