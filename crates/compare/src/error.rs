@@ -133,6 +133,9 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A report cannot be made.
+    #[error("{0}")]
+    Report(String),
     /// Something is wrong with an adapter.
     #[error(transparent)]
     Adapter(#[from] bayeslora_adapters::Error),

@@ -2,20 +2,70 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Result;
+use bayeslora_adapters::files::{read, write_atomically};
+
 use crate::experiment::Plan;
+use crate::report::{Definition, DomainDefinition, File, RowDefinition, readme_block, render, splice};
+use crate::store::Store;
+use crate::{Error, Result};
 
-/// Writes the report.
-pub(crate) fn write(plan: &Plan) -> Result<Vec<PathBuf>> {
-    write_report(plan, None)
+fn definition(plan: &Plan) -> Definition {
+    let rows = plan.rows().into_iter().map(|(id, label, planned, _)| RowDefinition {
+        id,
+        label,
+        method: planned.id.clone(),
+    });
+    let domain = |id: &str, label: &str, in_distribution| DomainDefinition {
+        id: id.to_owned(),
+        label: label.to_owned(),
+        in_distribution,
+    };
+    Definition {
+        name: plan.experiment.name.clone(),
+        title: plan.experiment.title.clone(),
+        analysis: plan.experiment.analysis.clone(),
+        seeds: plan.seeds.clone(),
+        rows: rows.collect(),
+        domains: crate::tasks::vader::domains().map(|(id, label, inside)| domain(id, label, inside)).collect(),
+        reference: plan.experiment.reference.clone(),
+        command: format!("make results PROFILE={}", plan.profile),
+    }
 }
 
-/// Writes.
-pub fn write_report(_plan: &Plan, _readme: Option<&Path>) -> Result<Vec<PathBuf>> {
-    Ok(vec![])
+/// The files of the report, by path, with the block of the README when one is given.
+fn files(plan: &Plan, readme: Option<&Path>) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let store = Store::new(&plan.folder);
+    let definition = definition(plan);
+    let (units, comparisons) = (store.units()?, store.comparisons()?);
+    let rendered: Vec<File> = render(&definition, &units, &comparisons)?;
+    let mut files: Vec<_> = rendered.into_iter().map(|(name, bytes)| (plan.folder.join(name), bytes)).collect();
+    if let Some(path) = readme {
+        let text = String::from_utf8(read(path)?)
+            .map_err(|error| Error::Report(format!("{}: not UTF-8: {error}", path.display())))?;
+        let block = readme_block(&definition, &units, &comparisons)?;
+        files.push((path.to_owned(), splice(&text, &plan.experiment.name, &block)?.into_bytes()));
+    }
+    Ok(files)
 }
 
-/// Checks.
-pub fn check_report(_plan: &Plan, _readme: Option<&Path>) -> Result<Vec<PathBuf>> {
-    Ok(vec![])
+/// Writes the report of a plan from its records, and the README's block when a README is given.
+///
+/// # Errors
+/// When there are no records, one cannot be read, or a file cannot be written.
+pub fn write_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    for (path, bytes) in files(plan, readme)? {
+        write_atomically(&path, &bytes)?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+/// The files on disk that differ from what the records give.
+///
+/// # Errors
+/// When there are no records, or one cannot be read.
+pub fn check_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let differs = |(path, bytes): &(PathBuf, Vec<u8>)| std::fs::read(path).map_or(true, |found| found != *bytes);
+    Ok(files(plan, readme)?.into_iter().filter(differs).map(|(path, _)| path).collect())
 }

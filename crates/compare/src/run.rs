@@ -99,7 +99,7 @@ pub fn run(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<RunS
         }
     }
     workshop.compare(&units)?;
-    summary.report = crate::report_files::write(plan)?;
+    summary.report = crate::report_files::write_report(plan, None)?;
     Ok(summary)
 }
 

@@ -79,6 +79,22 @@ impl Store {
         Ok((record.key == key).then_some(record))
     }
 
+    /// Every unit record there is, in the order of their file names.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a record that cannot be read or has another layout.
+    pub fn units(&self) -> Result<Vec<UnitRecord>> {
+        read_all(&self.folder.join("units"), |record: &UnitRecord| record.schema)
+    }
+
+    /// Every comparison there is, in the order of their file names.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a record that cannot be read or has another layout.
+    pub fn comparisons(&self) -> Result<Vec<ComparisonRecord>> {
+        read_all(&self.folder.join("comparisons"), |record: &ComparisonRecord| record.schema)
+    }
+
     /// Writes the record of a unit.
     ///
     /// # Errors
@@ -174,6 +190,20 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         problem: format!("not a record of this program ({error}); delete it and run again"),
     })?;
     Ok(Some(record))
+}
+
+fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -> u32) -> Result<Vec<T>> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    let mut records = Vec::new();
+    for path in paths {
+        if let Some(record) = read_json(&path)? {
+            check_schema(&path, schema(&record))?;
+            records.push(record);
+        }
+    }
+    Ok(records)
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {

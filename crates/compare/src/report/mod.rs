@@ -1,1 +1,116 @@
-//! stub
+//! Tables and figures: a pure function of an experiment's definition and its records.
+
+mod aggregate;
+mod figures;
+mod latex;
+mod markdown;
+mod splice;
+
+use serde::Serialize;
+
+pub use aggregate::{Aggregate, Cell};
+pub use splice::splice;
+
+use crate::record::{ComparisonRecord, UnitRecord};
+use crate::{Error, Result};
+
+/// What the report needs to know of the experiment.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// Name, the folder's.
+    pub name: String,
+    /// One line.
+    pub title: String,
+    /// Prose above the tables, Markdown.
+    pub analysis: String,
+    /// Seeds planned.
+    pub seeds: Vec<u64>,
+    /// Rows in order.
+    pub rows: Vec<RowDefinition>,
+    /// Test domains, the in-distribution one first.
+    pub domains: Vec<DomainDefinition>,
+    /// Row the others are compared with.
+    pub reference: String,
+    /// Command that regenerates the results.
+    pub command: String,
+}
+
+/// A row of the tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowDefinition {
+    /// Identifier in records.
+    pub id: String,
+    /// Name in tables.
+    pub label: String,
+    /// Method it reads.
+    pub method: String,
+}
+
+/// A test domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainDefinition {
+    /// Identifier in records.
+    pub id: String,
+    /// Name in tables.
+    pub label: String,
+    /// Whether the training data come from it.
+    pub in_distribution: bool,
+}
+
+/// A file of the report.
+pub type File = (String, Vec<u8>);
+
+/// All files of the report, by name.
+///
+/// # Errors
+/// [`Error::Report`] when there is no record, or a figure cannot be drawn.
+pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[ComparisonRecord]) -> Result<Vec<File>> {
+    if units.is_empty() {
+        return Err(Error::Report(format!("{} has no records yet; run `{}`", definition.name, definition.command)));
+    }
+    let mut units: Vec<&UnitRecord> = units.iter().collect();
+    units.sort_by(|a, b| (&a.method, a.seed, &a.key).cmp(&(&b.method, b.seed, &b.key)));
+    let aggregate = Aggregate::new(definition, &units, comparisons)?;
+    let mut files = vec![
+        ("table.md".to_owned(), markdown::tables(definition, &aggregate, &units)?.into_bytes()),
+        ("table.csv".to_owned(), csv(&aggregate)?),
+        ("table.tex".to_owned(), latex::tables(definition, &aggregate, &units)?.into_bytes()),
+        ("summary.json".to_owned(), json(&aggregate)?),
+    ];
+    files.extend(figures::all(definition, &units)?);
+    Ok(files)
+}
+
+/// The main table and figure for the README.
+///
+/// # Errors
+/// [`Error::Report`] when there is no record.
+pub fn readme_block(definition: &Definition, units: &[UnitRecord], comparisons: &[ComparisonRecord]) -> Result<String> {
+    let units: Vec<&UnitRecord> = units.iter().collect();
+    let aggregate = Aggregate::new(definition, &units, comparisons)?;
+    let name = &definition.name;
+    Ok(format!(
+        "{}\n![Risk against coverage](results/{name}/risk_coverage.svg)\n",
+        markdown::main_table(definition, &aggregate)
+    ))
+}
+
+fn csv(aggregate: &Aggregate) -> Result<Vec<u8>> {
+    let failed = |error: &dyn std::fmt::Display| Error::Report(format!("table.csv: {error}"));
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    for cell in &aggregate.cells {
+        writer.serialize(cell).map_err(|error| failed(&error))?;
+    }
+    writer.into_inner().map_err(|error| failed(&error))
+}
+
+/// Machine-readable aggregate.
+fn json(aggregate: &Aggregate) -> Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Summary<'a> {
+        cells: &'a [Cell],
+    }
+    let text = serde_json::to_string_pretty(&Summary { cells: &aggregate.cells })
+        .map_err(|error| Error::Report(format!("summary.json: {error}")))?;
+    Ok(format!("{text}\n").into_bytes())
+}

@@ -58,6 +58,12 @@ const SHIFTED: [Files; 3] = [
     Files { id: "tweets", label: "Tweets", stem: "tweets" },
 ];
 
+/// Identifier and name of every test domain, and whether the training data come from it; that one first.
+pub fn domains() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    let shifted = SHIFTED.iter().map(|files| (files.id, files.label, false));
+    std::iter::once((MOVIES.id, MOVIES.label, true)).chain(shifted)
+}
+
 /// Loads the task from the folder of its asset.
 ///
 /// # Errors
