@@ -1,4 +1,6 @@
 //! Laws that must hold for all inputs.
 
 #[cfg(test)]
+mod adapter_laws;
+#[cfg(test)]
 mod metrics_laws;

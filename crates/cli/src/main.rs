@@ -47,10 +47,10 @@ enum Command {
 /// Where assets are found.
 #[derive(Debug, Args)]
 struct AssetArguments {
-    /// Folder with your own copies: `<DIR>/<asset>/<file>`, or the downloaded archives [env: BAYESLORA_ASSETS].
+    /// Folder with your own copies: `<DIR>/<asset>/<file>`, or the downloaded archives [env: `BAYESLORA_ASSETS`].
     #[arg(long, value_name = "DIR")]
     assets: Option<PathBuf>,
-    /// Download nothing; say what is missing instead [env: BAYESLORA_OFFLINE].
+    /// Download nothing; say what is missing instead [env: `BAYESLORA_OFFLINE`].
     #[arg(long)]
     offline: bool,
 }
@@ -84,7 +84,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
-        Command::Predict(arguments) => commands::predict::run(arguments),
+        Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Fetch(arguments) => commands::fetch::run(arguments),
     }
 }

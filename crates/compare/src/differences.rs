@@ -73,7 +73,11 @@ fn aurc_of(scored: &Scored<'_>, confidence: &[f64], examples: &[usize]) -> f64 {
 }
 
 /// Differences on one domain; `inside` is the in-distribution domain when this one is shifted.
-pub(crate) fn differences(pairs: &Pairs<'_>, inside: Option<&Pairs<'_>>, bootstrap: &Bootstrap) -> Result<Vec<Difference>> {
+pub(crate) fn differences(
+    pairs: &Pairs<'_>,
+    inside: Option<&Pairs<'_>>,
+    bootstrap: &Bootstrap,
+) -> Result<Vec<Difference>> {
     let domain = pairs.seeds[0].0.domain.id;
     let n = pairs.examples();
     let mut found = Vec::new();

@@ -328,7 +328,8 @@ fn nearest<'a>(got: &str, known: &[&'a str]) -> Option<&'a str> {
 
 /// Appends the nearest known word to serde's "unknown field `x`, expected one of `y`, `z`" and its like.
 fn with_suggestion(message: &str) -> String {
-    let mut quoted = message.lines().filter(|line| line.contains("unknown ")).flat_map(|line| line.split('`').skip(1).step_by(2));
+    let mut quoted =
+        message.lines().filter(|line| line.contains("unknown ")).flat_map(|line| line.split('`').skip(1).step_by(2));
     let Some(got) = quoted.next() else { return message.trim_end().to_owned() };
     let known: Vec<&str> = quoted.collect();
     match nearest(got, &known) {

@@ -113,11 +113,17 @@ impl Classifier {
         let (drawn, examples, classes) = logits.dims3().map_err(bayeslora_models::Error::from)?;
         let values = logits.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(bayeslora_models::Error::from)?;
         // dims3 gave the shape, so it fits; an empty batch is the only other case.
-        let logits = Array3::from_shape_vec((drawn, examples, classes), values).unwrap_or_else(|_| Array3::zeros((0, 0, 0)));
+        let logits =
+            Array3::from_shape_vec((drawn, examples, classes), values).unwrap_or_else(|_| Array3::zeros((0, 0, 0)));
         self.describe(texts, &lengths, &logits)
     }
 
-    fn describe(&self, texts: &[(u64, String)], lengths: &[usize], logits: &Array3<f32>) -> Result<Vec<TextPrediction>> {
+    fn describe(
+        &self,
+        texts: &[(u64, String)],
+        lengths: &[usize],
+        logits: &Array3<f32>,
+    ) -> Result<Vec<TextPrediction>> {
         let predictive = Predictive::from_logits(logits.view(), Averaging::Probabilities)?;
         let drawn = logits.dim().0;
         let predicted = predictive.predicted();

@@ -34,10 +34,10 @@ pub use optimise::{Optimiser, Rule, linear_schedule};
 pub use predict::Predictor;
 pub use prefix::{Batch, Sentences};
 pub use progress::{Progress, Silent};
+pub use report_files::{check_report, write_report};
 pub use run::{RunSummary, run};
 pub use store::Store;
 pub use train::{Bench, Fitted, Member, Objective, Position, Recipe, train};
-pub use report_files::{check_report, write_report};
 
 /// Sizes the thread pool that every computation shares; to be called once, before any computation.
 ///

@@ -10,11 +10,8 @@ use crate::store::Store;
 use crate::{Error, Result};
 
 fn definition(plan: &Plan) -> Definition {
-    let rows = plan.rows().into_iter().map(|(id, label, planned, _)| RowDefinition {
-        id,
-        label,
-        method: planned.id.clone(),
-    });
+    let rows =
+        plan.rows().into_iter().map(|(id, label, planned, _)| RowDefinition { id, label, method: planned.id.clone() });
     let domain = |id: &str, label: &str, in_distribution| DomainDefinition {
         id: id.to_owned(),
         label: label.to_owned(),

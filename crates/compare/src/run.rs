@@ -41,6 +41,9 @@ pub struct RunSummary {
     pub report: Vec<PathBuf>,
 }
 
+/// Logits of a row and of the reference at one seed, domain by domain.
+type PairedLogits = (Vec<Array3<f32>>, Vec<Array3<f32>>);
+
 /// A unit of the plan: one method at one seed.
 struct Unit<'a> {
     method: &'a PlannedMethod,
@@ -256,7 +259,9 @@ impl<'a> Workshop<'a> {
         let examples: usize = splits.domains.iter().map(Sentences::len).sum();
         let mut kept = HashMap::new();
         let mut rows = Vec::new();
-        for (row, _, _, reading) in self.plan.rows().into_iter().filter(|(_, _, planned, _)| planned.id == unit.method.id) {
+        for (row, _, _, reading) in
+            self.plan.rows().into_iter().filter(|(_, _, planned, _)| planned.id == unit.method.id)
+        {
             let started = Instant::now();
             let mut logits: Vec<Array3<f32>> = Vec::new();
             for sentences in &splits.domains {
@@ -300,7 +305,9 @@ impl<'a> Workshop<'a> {
             save_adapter(&folder.join(name), &member.adapters, &member.head, &member.posterior, rank, alpha, base)?;
         }
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        for path in entries.map(|entry| entry.path()).filter(|p| p.to_string_lossy().ends_with(".checkpoint.safetensors")) {
+        for path in
+            entries.map(|entry| entry.path()).filter(|p| p.to_string_lossy().ends_with(".checkpoint.safetensors"))
+        {
             std::fs::remove_file(&path)
                 .map_err(|error| Error::Store { path: path.clone(), problem: format!("cannot be removed: {error}") })?;
         }
@@ -337,7 +344,8 @@ impl<'a> Workshop<'a> {
                 }
             }
             if logits.len() < plan.seeds.len() {
-                self.progress.note(&format!("no paired differences for {label}: predictions of some seeds were not kept"));
+                self.progress
+                    .note(&format!("no paired differences for {label}: predictions of some seeds were not kept"));
                 continue;
             }
             let differences = self.differences(&logits)?;
@@ -362,7 +370,7 @@ impl<'a> Workshop<'a> {
         Ok(self.data.domains.iter().map(|domain| all.remove(&format!("{row}.{}", domain.id))).collect())
     }
 
-    fn differences(&self, logits: &[(Vec<Array3<f32>>, Vec<Array3<f32>>)]) -> Result<Vec<crate::record::Difference>> {
+    fn differences(&self, logits: &[PairedLogits]) -> Result<Vec<crate::record::Difference>> {
         let mut pairs: Vec<Pairs<'_>> = self.data.domains.iter().map(|_| Pairs { seeds: Vec::new() }).collect();
         for (own, other) in logits {
             for (pair, (row, reference)) in pairs.iter_mut().zip(self.score(own)?.into_iter().zip(self.score(other)?)) {

@@ -116,8 +116,7 @@ impl<'a> Scored<'a> {
                 put(&format!("aupr_{name}"), Some(metrics::aupr(&inside, &shifted)?));
                 put(&format!("fpr95_{name}"), Some(metrics::fpr_at_tpr(&inside, &shifted, 0.95)?));
                 if matches!(name, "mutual_information" | "variance") {
-                    let is_shifted: Vec<f64> =
-                        inside.iter().map(|_| 0.0).chain(shifted.iter().map(|_| 1.0)).collect();
+                    let is_shifted: Vec<f64> = inside.iter().map(|_| 0.0).chain(shifted.iter().map(|_| 1.0)).collect();
                     let all: Vec<f64> = inside.into_iter().chain(shifted).collect();
                     put(&format!("ood_spearman_{name}"), correlation(&all, &is_shifted));
                 }

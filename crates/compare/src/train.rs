@@ -196,8 +196,8 @@ impl Fit<'_> {
 
     fn is_finished(&self) -> bool {
         let settings = self.bench.training;
-        self.state.epoch >= settings.epochs || self.state.epoch >= self.state.best_epoch + settings.patience
-            && self.state.epoch > 0
+        self.state.epoch >= settings.epochs
+            || self.state.epoch >= self.state.best_epoch + settings.patience && self.state.epoch > 0
     }
 
     fn epoch(&mut self) -> Result<()> {

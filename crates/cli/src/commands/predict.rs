@@ -58,7 +58,7 @@ struct Input {
     text: String,
 }
 
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.samples == 0 {
         bail!("--samples is 0; expected at least 1, or --deterministic");
     }

@@ -80,10 +80,7 @@ impl Method for CLora {
         let weight = self.divergence_weight / bench.slots.len() as f64;
         let recipe = Recipe {
             posterior: PosteriorSettings::Contextual(self.posterior),
-            objective: &|position| Objective {
-                nll: self.nll_weight,
-                divergence: weight * divergence_share(position),
-            },
+            objective: &|position| Objective { nll: self.nll_weight, divergence: weight * divergence_share(position) },
             rule: &|name| name.starts_with("contextual.").then_some(Rule::Sgd { rate: self.network_learning_rate }),
         };
         train(bench, &recipe, 0)
@@ -97,8 +94,7 @@ mod tests {
     #[test]
     fn divergence_shares_add_up_at_any_epoch_length() {
         for steps in [1, 2, 17, 909, 100_000] {
-            let total: f64 =
-                (0..steps).map(|step| divergence_share(Position { step, steps_per_epoch: steps })).sum();
+            let total: f64 = (0..steps).map(|step| divergence_share(Position { step, steps_per_epoch: steps })).sum();
             let expected = 1.0 - 1.0 / ((f64::from(steps) + 1.0).exp2() - 1.0);
             assert!((total - expected).abs() < 1e-12, "{steps}: {total}");
         }

@@ -10,9 +10,9 @@ mod mle;
 
 use serde::de::DeserializeOwned;
 
+use crate::Result;
 use crate::experiment::unknown;
 use crate::train::{Bench, Fitted};
-use crate::Result;
 
 /// How a fit is read as a predictive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,7 +49,11 @@ pub(super) fn records_of<'a>(units: &[&'a UnitRecord], row: &str) -> Vec<(&'a Un
 }
 
 impl Aggregate {
-    pub(super) fn new(definition: &Definition, units: &[&UnitRecord], comparisons: &[ComparisonRecord]) -> Result<Self> {
+    pub(super) fn new(
+        definition: &Definition,
+        units: &[&UnitRecord],
+        comparisons: &[ComparisonRecord],
+    ) -> Result<Self> {
         let mut cells = Vec::new();
         for row in &definition.rows {
             let records = records_of(units, &row.id);

@@ -17,8 +17,7 @@ pub(super) const MAIN: [&str; 6] = ["accuracy", "nll", "brier", "ece", "aurc", "
 /// Metrics under shift.
 const SHIFT: [&str; 5] = ["accuracy", "nll", "brier", "ece", "soft_nll"];
 /// Selective prediction.
-const SELECTIVE: [&str; 5] =
-    ["aurc", "e_aurc", "selective_accuracy_80", "variance_error_spearman", "variance_error_p"];
+const SELECTIVE: [&str; 5] = ["aurc", "e_aurc", "selective_accuracy_80", "variance_error_spearman", "variance_error_p"];
 /// Further calibration errors.
 const CALIBRATION: [&str; 3] = ["ece", "adaptive_ece", "classwise_ece"];
 /// Agreement with the raters.
