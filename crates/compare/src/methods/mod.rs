@@ -1,7 +1,7 @@
 //! The methods compared: one file each, the same shape. Parameters are read and checked, [`Method::fit`] trains, and
 //! [`Method::readings`] says how the fit may be read as a predictive.
 //!
-//! Adding a method means adding its file, its line in [`REGISTRY`], and its tests.
+//! Adding a method means adding its file, its line in `REGISTRY`, and its tests.
 
 mod c_lora;
 mod ensemble;
