@@ -75,21 +75,21 @@ impl VaderSettings {
                 expected: "a number between 0 and 1, both excluded",
             })
         };
-        fraction("train_fraction", self.train_fraction)?;
-        fraction("validation_fraction", self.validation_fraction)?;
+        fraction("train-fraction", self.train_fraction)?;
+        fraction("validation-fraction", self.validation_fraction)?;
         let sum = self.train_fraction + self.validation_fraction;
         if sum >= 1.0 {
             return Err(Error::TaskSetting {
-                setting: "train_fraction + validation_fraction",
+                setting: "train-fraction + validation-fraction",
                 got: sum.to_string(),
                 expected: "less than 1: the rest is the test set",
             });
         }
         for (setting, cap) in [
-            ("max_train", self.max_train),
-            ("max_validation", self.max_validation),
-            ("max_test", self.max_test),
-            ("max_examples_per_shifted_domain", self.max_examples_per_shifted_domain),
+            ("max-train", self.max_train),
+            ("max-validation", self.max_validation),
+            ("max-test", self.max_test),
+            ("max-examples-per-shifted-domain", self.max_examples_per_shifted_domain),
         ] {
             if cap == Some(0) {
                 return Err(Error::TaskSetting { setting, got: "0".to_owned(), expected: "1 or more, or no cap" });
@@ -113,27 +113,27 @@ mod tests {
         assert_eq!(default().check().unwrap().get(), &default());
         assert_eq!(
             refusal(VaderSettings { train_fraction: 1.0, ..default() }),
-            "train_fraction is 1, expected a number between 0 and 1, both excluded"
+            "train-fraction is 1, expected a number between 0 and 1, both excluded"
         );
         assert!(
             refusal(VaderSettings { validation_fraction: f64::NAN, ..default() })
-                .starts_with("validation_fraction is NaN")
+                .starts_with("validation-fraction is NaN")
         );
         assert_eq!(
             refusal(VaderSettings { train_fraction: 0.75, validation_fraction: 0.25, ..default() }),
-            "train_fraction + validation_fraction is 1, expected less than 1: the rest is the test set"
+            "train-fraction + validation-fraction is 1, expected less than 1: the rest is the test set"
         );
         assert_eq!(
             refusal(VaderSettings { max_test: Some(0), ..default() }),
-            "max_test is 0, expected 1 or more, or no cap"
+            "max-test is 0, expected 1 or more, or no cap"
         );
     }
 
     #[test]
     fn a_file_gives_some_settings_and_no_unknown_ones() {
-        let settings: VaderSettings = toml::from_str("max_train = 300").unwrap();
+        let settings: VaderSettings = toml::from_str("max-train = 300").unwrap();
         assert_eq!(settings, VaderSettings { max_train: Some(300), ..VaderSettings::default() });
-        let error = toml::from_str::<VaderSettings>("max_trian = 300").unwrap_err();
-        assert!(error.message().contains("unknown field `max_trian`"), "{error}");
+        let error = toml::from_str::<VaderSettings>("max-trian = 300").unwrap_err();
+        assert!(error.message().contains("unknown field `max-trian`"), "{error}");
     }
 }
