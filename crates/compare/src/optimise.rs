@@ -63,8 +63,11 @@ impl Optimiser {
 
     /// The gradients of the parameters, in their order. A parameter without one has no part in this loss (a posterior's
     /// scale in a mean pass).
+    ///
+    /// They are detached: candle's gradients remember the activations they were computed from, and moments made of them
+    /// would keep those of every step alive.
     pub fn gradients(&self, store: &GradStore) -> Vec<Option<Tensor>> {
-        self.slots.iter().map(|slot| store.get(&slot.var).cloned()).collect()
+        self.slots.iter().map(|slot| store.get(&slot.var).map(Tensor::detach)).collect()
     }
 
     /// One update: clips the gradient of all parameters together to `clip_norm`, scales the rates by `factor`. Returns

@@ -66,20 +66,23 @@ impl Predictor<'_> {
         let count = samples.max(1) as usize;
         let classes = member.head.classes();
         let batches = sentences.batches_of_rows(ROWS_PER_PASS / count);
-        let parts = batches
-            .par_iter()
-            .map(|places| {
-                let batch = sentences.batch(places, self.bert.device())?;
-                let rows = Rows::of_sentences(&batch.examples, &batch.lengths);
-                let noise = Noise::new(self.seed, Stream::Predictive);
-                let sampling = Sampling { noise, samples: 0..samples, rows: &rows, with_divergence: false };
-                let draw = if samples == 0 { Draw::Mean } else { Draw::Sampled(sampling) };
-                let (adapters, head) = (&member.adapters, &member.head);
-                let output = classify(self.bert, head, adapters, draw, self.from, &batch.hidden, &batch.packing)?;
-                self.progress.advance((batch.packing.rows() * count) as u64);
-                Ok(output.logits.flatten_all()?.to_vec1::<f32>()?)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let pass = |places: &Vec<usize>| {
+            let batch = sentences.batch(places, self.bert.device())?;
+            let rows = Rows::of_sentences(&batch.examples, &batch.lengths);
+            let noise = Noise::new(self.seed, Stream::Predictive);
+            let sampling = Sampling { noise, samples: 0..samples, rows: &rows, with_divergence: false };
+            let draw = if samples == 0 { Draw::Mean } else { Draw::Sampled(sampling) };
+            let (adapters, head) = (&member.adapters, &member.head);
+            let output = classify(self.bert, head, adapters, draw, self.from, &batch.hidden, &batch.packing)?;
+            self.progress.advance((batch.packing.rows() * count) as u64);
+            Ok(output.logits.flatten_all()?.to_vec1::<f32>()?)
+        };
+        let mut parts = Vec::new();
+        // As many passes at a time as there are threads: a thread that waits inside a pass takes up any other pass there
+        // is, and with all of them on offer it piles up their activations.
+        for window in batches.chunks(rayon::current_num_threads()) {
+            parts.extend(window.par_iter().map(pass).collect::<Result<Vec<_>>>()?);
+        }
         let mut logits = Array3::zeros((count, sentences.len(), classes));
         for (places, values) in batches.iter().zip(parts) {
             // An adapter that draws nothing (dropout 0) gives one sample for all.

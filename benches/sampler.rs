@@ -1,0 +1,59 @@
+//! The core sampler: noise, and the adapters' random cores, per site and number of samples.
+#![expect(missing_docs, reason = "criterion's macros make public functions")]
+
+use bayeslora_adapters::{Address, Draw, DropoutSite, KeepProbability, MaskScope, Noise, Rows, Sampling, Stream};
+use bayeslora_benches::{D_IN, SLOT, contextual, dropout, input};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+/// Rows of a batch: 16 sentences of 25 tokens.
+const ROWS: usize = 400;
+
+fn noise(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("noise");
+    let noise = Noise::new(1, Stream::Predictive);
+    let at = Address { slot: SLOT, sample: 0, example: 0, position: 0 };
+    let keep = KeepProbability::from_dropout(0.1).expect("0.1 is a probability");
+    // 384 fills vector registers evenly, 385 does not.
+    for width in [8, 384, 385] {
+        group.throughput(Throughput::Elements(width as u64));
+        let (mut out, mut scratch) = (vec![0.0; width], Vec::new());
+        group.bench_function(BenchmarkId::new("multipliers", width), |b| {
+            b.iter(|| noise.fill_multipliers(at, keep, &mut scratch, std::hint::black_box(&mut out)));
+        });
+        group.bench_function(BenchmarkId::new("normal", width), |b| {
+            b.iter(|| noise.fill_normal(at, &mut scratch, std::hint::black_box(&mut out)));
+        });
+    }
+    group.finish();
+}
+
+fn cores(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("sampler");
+    let x = input(ROWS);
+    let lengths = vec![25; ROWS / 25];
+    let examples: Vec<u32> = (0..).take(lengths.len()).collect();
+    let rows = Rows::of_sentences(&examples, &lengths);
+    for samples in [1_u32, 16] {
+        group.throughput(Throughput::Elements(u64::from(samples) * ROWS as u64));
+        let mut bench = |name: String, adapter: &dyn bayeslora_adapters::StochasticAdapter| {
+            group.bench_function(BenchmarkId::new(name, format!("T={samples}")), |b| {
+                b.iter(|| {
+                    let noise = Noise::new(1, Stream::Predictive);
+                    let sampling = Sampling { noise, samples: 0..samples, rows: &rows, with_divergence: false };
+                    adapter.increment(SLOT, &x, &Draw::Sampled(sampling)).expect("shapes go together").core
+                });
+            });
+        };
+        for site in DropoutSite::ALL {
+            for scope in [MaskScope::Token, MaskScope::Sequence] {
+                bench(format!("{site}-site/{scope}"), &dropout(site, scope));
+            }
+        }
+        bench("contextual/token".to_owned(), &contextual());
+    }
+    group.finish();
+    assert_eq!(x.dims(), [1, ROWS, D_IN]);
+}
+
+criterion_group!(benches, noise, cores);
+criterion_main!(benches);
