@@ -1,5 +1,5 @@
-//! Fixtures shared by the benchmarks: adapters and activations of the size MiniLM has.
-#![expect(clippy::expect_used, reason = "a benchmark without its fixture cannot go on")]
+//! Fixtures shared by the benchmarks: adapters and activations of the size `MiniLM` has.
+#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a benchmark without its fixture cannot go on")]
 
 use bayeslora_adapters::{
     Address, Contextual, ContextualSettings, DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LoraShape,

@@ -1,5 +1,5 @@
 //! The core sampler: noise, and the adapters' random cores, per site and number of samples.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run should stop")]
 
 use bayeslora_adapters::{Address, Draw, DropoutSite, KeepProbability, MaskScope, Noise, Rows, Sampling, Stream};
 use bayeslora_benches::{D_IN, SLOT, contextual, dropout, input};
