@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use bayeslora_adapters::files::{read, write_atomically};
 
 use crate::experiment::Plan;
+use crate::record::{ComparisonRecord, Provenance, UnitRecord};
 use crate::report::{Definition, DomainDefinition, File, RowDefinition, readme_block, render, splice};
+use crate::run::{comparison_key, unit_key};
 use crate::store::Store;
 use crate::{Error, Result};
 
@@ -29,11 +31,45 @@ fn definition(plan: &Plan) -> Definition {
     }
 }
 
+/// The records that belong to the plan as it stands; those of other settings are left out.
+fn records(plan: &Plan, store: &Store) -> Result<(Vec<UnitRecord>, Vec<ComparisonRecord>)> {
+    let belongs = |unit: &UnitRecord| {
+        let planned = plan.methods.iter().find(|planned| planned.id == unit.method);
+        let Provenance { model_digest, data_digest, .. } = &unit.provenance;
+        plan.seeds.contains(&unit.seed)
+            && planned.is_some_and(|m| unit_key(plan, m, unit.seed, model_digest, data_digest) == unit.key)
+    };
+    let units: Vec<UnitRecord> = store.units()?.into_iter().filter(belongs).collect();
+    if let Some(other) = units.iter().find(|unit| unit.provenance.data_digest != units[0].provenance.data_digest) {
+        return Err(Error::Report(format!(
+            "{}: the records of {} and {} come from different data; delete those of the old data",
+            store.folder().display(),
+            units[0].method,
+            other.method
+        )));
+    }
+    let keys_of = |method: &str| -> Vec<&str> {
+        let seeds = plan.seeds.iter();
+        let keys = seeds.filter_map(|seed| units.iter().find(|unit| unit.method == method && unit.seed == *seed));
+        keys.map(|unit| unit.key.as_str()).collect()
+    };
+    let rows = plan.rows();
+    let method_of = |row: &str| rows.iter().find(|(id, ..)| id == row).map(|(_, _, planned, _)| planned.id.as_str());
+    let current = |comparison: &ComparisonRecord| match (method_of(&comparison.row), method_of(&comparison.reference)) {
+        (Some(own), Some(other)) => {
+            comparison_key(plan, &comparison.row, &keys_of(own), &keys_of(other)) == comparison.key
+        }
+        _ => false,
+    };
+    let comparisons = store.comparisons()?.into_iter().filter(current).collect();
+    Ok((units, comparisons))
+}
+
 /// The files of the report, by path, with the block of the README when one is given.
 fn files(plan: &Plan, readme: Option<&Path>) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let store = Store::new(&plan.folder);
     let definition = definition(plan);
-    let (units, comparisons) = (store.units()?, store.comparisons()?);
+    let (units, comparisons) = records(plan, &store)?;
     let rendered: Vec<File> = render(&definition, &units, &comparisons)?;
     let mut files: Vec<_> = rendered.into_iter().map(|(name, bytes)| (plan.folder.join(name), bytes)).collect();
     if let Some(path) = readme {

@@ -114,7 +114,7 @@ impl Unit<'_> {
     }
 }
 
-/// Keys of all units of a plan, given the digests of model and data.
+/// Key of a unit, given the digests of model and data.
 pub(crate) fn unit_key(plan: &Plan, method: &PlannedMethod, seed: u64, model: &str, data: &str) -> String {
     key_of(&json!({
         "computation": COMPUTATION,
@@ -127,6 +127,16 @@ pub(crate) fn unit_key(plan: &Plan, method: &PlannedMethod, seed: u64, model: &s
         "seed": seed,
         "model": model,
         "data": data,
+    }))
+}
+
+/// Key of a comparison of `row` with the plan's reference, given the keys of their units, seed by seed.
+pub(crate) fn comparison_key(plan: &Plan, row: &str, own: &[&str], reference: &[&str]) -> String {
+    key_of(&json!({
+        "units": [own, reference],
+        "row": row,
+        "reference": plan.experiment.reference,
+        "bootstrap": plan.experiment.bootstrap,
     }))
 }
 
@@ -326,18 +336,14 @@ impl<'a> Workshop<'a> {
             return Ok(());
         };
         for (row, label, method, _) in rows.iter().filter(|(id, ..)| id != reference) {
-            let key = key_of(&json!({
-                "units": [keys_of(&method.id), keys_of(&reference_method.id)],
-                "row": row,
-                "reference": reference,
-                "bootstrap": plan.experiment.bootstrap,
-            }));
+            let (own_keys, reference_keys) = (keys_of(&method.id), keys_of(&reference_method.id));
+            let key = comparison_key(plan, row, &own_keys, &reference_keys);
             if self.store.comparison(row, &key)?.is_some() {
                 continue;
             }
             self.progress.stage(&format!("bootstrap of {label}"));
             let mut logits = Vec::new();
-            for (own, other) in keys_of(&method.id).into_iter().zip(keys_of(&reference_method.id)) {
+            for (own, other) in own_keys.into_iter().zip(reference_keys) {
                 match (self.kept(own, row)?, self.kept(other, reference)?) {
                     (Some(own), Some(other)) => logits.push((own, other)),
                     _ => break,
