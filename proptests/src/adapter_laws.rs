@@ -1,8 +1,8 @@
 //! Laws of the stochastic adapters: exact moments against enumeration and Monte Carlo, and invariance of the noise.
 
 use bayeslora_adapters::{
-    Draw, DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LowRank, MaskScope, Noise, Rows, Sampling, Slot,
-    StochasticAdapter, Stream, TargetMap,
+    ContextualSettings, Draw, DropoutSite, LowRank, MaskScope, Noise, PosteriorSettings, Rows, Sampling,
+    ScaleActivation, Slot, StochasticAdapter, Stream, TargetMap,
 };
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
@@ -14,15 +14,23 @@ const D_IN: usize = 6;
 const D_OUT: usize = 5;
 const RANK: usize = 3;
 
-fn adapter(site: DropoutSite, scope: MaskScope, p: f64, values: &[f32]) -> DropoutLora {
+fn low_rank(values: &[f32]) -> LowRank {
     let a = Tensor::from_slice(&values[..RANK * D_IN], (RANK, D_IN), &Device::Cpu).unwrap();
     let b = Tensor::from_slice(&values[RANK * D_IN..][..D_OUT * RANK], (D_OUT, RANK), &Device::Cpu).unwrap();
-    let lora = LowRank::from_tensors(SLOT, (D_OUT, D_IN), &a, &b, 1.5).unwrap();
-    DropoutLora::new(lora, DropoutSettings { site, scope, keep: KeepProbability::from_dropout(p).unwrap() })
+    LowRank::from_tensors(SLOT, (D_OUT, D_IN), &a, &b, 1.5).unwrap()
+}
+
+fn adapter(posterior: PosteriorSettings, values: &[f32]) -> Box<dyn StochasticAdapter> {
+    let noise = Noise::new(17, Stream::Initial);
+    posterior.initial(SLOT, low_rank(values), &noise, &Device::Cpu).unwrap()
+}
+
+fn dropout(site: DropoutSite, scope: MaskScope, dropout: f64) -> PosteriorSettings {
+    PosteriorSettings::Dropout { site, scope, dropout }
 }
 
 /// Increments `[samples, rows, d_out]` of all rows of `x`.
-fn increments(adapter: &DropoutLora, x: &Tensor, draw: &Draw<'_>) -> Vec<f32> {
+fn increments(adapter: &dyn StochasticAdapter, x: &Tensor, draw: &Draw<'_>) -> Vec<f32> {
     let increment = adapter.increment(SLOT, x, draw).unwrap();
     let out = increment.core.broadcast_matmul(&increment.up.t().unwrap()).unwrap();
     (out * increment.scale).unwrap().flatten_all().unwrap().to_vec1().unwrap()
@@ -36,26 +44,42 @@ fn input() -> impl Strategy<Value = Vec<f32>> {
     proptest::collection::vec(-1.0_f32..1.0, D_IN)
 }
 
+fn scope() -> impl Strategy<Value = MaskScope> {
+    proptest::sample::select(MaskScope::ALL.to_vec())
+}
+
+/// Every posterior that draws something.
+fn stochastic() -> impl Strategy<Value = PosteriorSettings> {
+    let activations = [ScaleActivation::SigmoidSquared, ScaleActivation::TanhSquared, ScaleActivation::Softplus];
+    let contextual = (proptest::sample::select(activations.to_vec()), scope()).prop_map(|(activation, scope)| {
+        PosteriorSettings::Contextual(ContextualSettings { hidden: 5, activation, prior_sd: 0.2, scope })
+    });
+    prop_oneof![
+        3 => (site(), scope(), 0.05_f64..0.6).prop_map(|(site, scope, p)| dropout(site, scope, p)),
+        2 => contextual,
+    ]
+}
+
 fn site() -> impl Strategy<Value = DropoutSite> {
     proptest::sample::select(DropoutSite::ALL.to_vec())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Monte-Carlo means and variances agree with the exact ones: each output's standardised deviation stays below a
     /// Bonferroni bound of size 1e-6 over the 2 x 5 comparisons of a case.
     #[test]
-    fn moments_agree_with_monte_carlo(site in site(), p in 0.05_f64..0.6, values in values(), x in input(), seed: u64) {
+    fn moments_agree_with_monte_carlo(posterior in stochastic(), values in values(), x in input(), seed: u64) {
         const SAMPLES: u32 = 20_000;
         // |z| > 5.3 has probability 1.2e-7 under the normal limit.
         const BOUND: f64 = 5.3;
-        let adapter = adapter(site, MaskScope::Token, p, &values);
+        let adapter = adapter(posterior, &values);
         let x = Tensor::from_vec(x, (1, 1, D_IN), &Device::Cpu).unwrap();
         let rows = Rows::of_sentences(&[7], &[1]);
         let sampling =
             Sampling { noise: Noise::new(seed, Stream::Predictive), samples: 0..SAMPLES, rows: &rows, with_divergence: false };
-        let draws = increments(&adapter, &x, &Draw::Sampled(sampling));
+        let draws = increments(adapter.as_ref(), &x, &Draw::Sampled(sampling));
         let moments = adapter.moments(&x.squeeze(0).unwrap()).unwrap();
         let mean = moments.mean.to_vec2::<f64>().unwrap().remove(0);
         let covariance = moments.covariance().unwrap().squeeze(0).unwrap().to_vec2::<f64>().unwrap();
@@ -76,7 +100,7 @@ proptest! {
     /// The covariance is positive semi-definite; at the rank site its rank is at most `r`.
     #[test]
     fn covariances_are_positive_semidefinite(site in site(), p in 0.05_f64..0.9, values in values(), x in input()) {
-        let adapter = adapter(site, MaskScope::Token, p, &values);
+        let adapter = adapter(dropout(site, MaskScope::Token, p), &values);
         let x = Tensor::from_vec(x, (1, D_IN), &Device::Cpu).unwrap();
         let moments = adapter.moments(&x).unwrap();
         let covariance = moments.covariance().unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
@@ -96,10 +120,10 @@ proptest! {
     /// A sample of an example is the same alone, in a batch, in another order, and in a longer run of samples.
     #[test]
     fn samples_do_not_depend_on_the_batch(
-        site in site(), scope in proptest::sample::select(MaskScope::ALL.to_vec()), values in values(),
+        posterior in stochastic(), values in values(),
         first in proptest::collection::vec(input(), 1..4), second in proptest::collection::vec(input(), 1..4), seed: u64,
     ) {
-        let adapter = adapter(site, scope, 0.4, &values);
+        let adapter = adapter(posterior, &values);
         let noise = Noise::new(seed, Stream::Predictive);
         let run = |sentences: &[(u32, &Vec<Vec<f32>>)], samples: std::ops::Range<u32>| {
             let ids: Vec<u32> = sentences.iter().map(|(id, _)| *id).collect();
@@ -107,7 +131,7 @@ proptest! {
             let flat: Vec<f32> = sentences.iter().flat_map(|(_, rows)| rows.iter().flatten().copied()).collect();
             let x = Tensor::from_vec(flat, (1, lengths.iter().sum::<usize>(), D_IN), &Device::Cpu).unwrap();
             let rows = Rows::of_sentences(&ids, &lengths);
-            increments(&adapter, &x, &Draw::Sampled(Sampling { noise, samples, rows: &rows, with_divergence: false }))
+            increments(adapter.as_ref(), &x, &Draw::Sampled(Sampling { noise, samples, rows: &rows, with_divergence: false }))
         };
         let alone = run(&[(3, &first)], 1..2);
         let together = run(&[(8, &second), (3, &first)], 0..3);

@@ -3,8 +3,9 @@
 //!
 //! `u = A x`, a network `g: R^r -> R^64 -> R^(2 r^2)` gives `M(u)` and `G(u)`, and the increment is
 //! `s B (M(u) u + (sigma(u) * N) u)` with `sigma = act(G)^2` and `N` standard normal, entry by entry. Given `u` the
-//! second term is Gaussian with covariance `diag(v)`, `v_i = sum_j sigma_ij^2 u_j^2`, so `r` normals per row have the
-//! law of the reference code's `r^2` (its random signs change nothing either).
+//! second term is Gaussian with covariance `diag(v)`, `v_i = sum_j sigma_ij^2 u_j^2`, so with fresh noise at every token
+//! `r` normals per row have the law of the reference code's `r^2` (its random signs change nothing either). Rows that share
+//! `N` are correlated through their `u`, so the wider scopes draw all of `N`.
 
 use candle_core::{D, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
@@ -181,12 +182,22 @@ impl StochasticAdapter for Contextual {
         let (core, divergence) = match draw {
             Draw::Mean => (center, None),
             Draw::Sampled(sampling) => {
-                let normals = sampling.normals(slot, self.settings.scope, rank);
-                let normals = Tensor::from_vec(normals, (sampling.count(), rows, rank), x.device())?;
-                // sqrt has an infinite derivative at 0, which padding-free inputs reach only with u = 0.
-                let sd = (variance + 1e-12)?.sqrt()?.reshape((samples, rows, rank))?;
+                let scope = self.settings.scope;
+                let normals = |width| -> Result<Tensor> {
+                    let values = sampling.normals(slot, scope, width);
+                    Ok(Tensor::from_vec(values, (sampling.count(), rows, width), x.device())?)
+                };
+                let deviation = if scope == MaskScope::Token {
+                    // sqrt has an infinite derivative at 0, which padding-free inputs reach only with u = 0.
+                    let sd = (variance + 1e-12)?.sqrt()?.reshape((samples, rows, rank))?;
+                    multiply(&sd, &normals(rank)?)?
+                } else {
+                    let weights = sigma.broadcast_mul(&u.unsqueeze(1)?)?.reshape((samples, rows, rank * rank))?;
+                    let entries = multiply(&weights, &normals(rank * rank)?)?;
+                    entries.reshape((sampling.count(), rows, rank, rank))?.sum(D::Minus1)?
+                };
                 let divergence = if sampling.with_divergence { Some(self.divergence(&mean, &sigma)?) } else { None };
-                (center.broadcast_add(&multiply(&sd, &normals)?)?, divergence)
+                (center.broadcast_add(&deviation)?, divergence)
             }
         };
         Ok(Increment { core, up: self.lora.b().as_tensor().clone(), scale: self.lora.scale(), divergence })
