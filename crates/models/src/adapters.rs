@@ -199,17 +199,19 @@ pub fn save_adapter(
         inference_mode: true,
     };
     PeftAdapter { config, pairs, extra: head.tensors(), folder: folder.to_owned() }.save(folder)?;
-    if !further.is_empty() {
-        write_tensors(&folder.join(POSTERIOR_TENSORS_FILE), &further)?;
-    }
     let path = folder.join(POSTERIOR_FILE);
     let text = serde_json::to_string_pretty(posterior)
         .map_err(|error| Error::File { path: path.clone(), problem: format!("cannot be encoded: {error}") })?;
     write_atomically(&path, format!("{text}\n").as_bytes())?;
-    // A head of an earlier adapter in this folder would contradict the one just written.
-    let stale = folder.join(HEAD_FILE);
-    if stale.is_file() {
-        std::fs::remove_file(&stale).map_err(|source| Error::Io { path: stale, source })?;
+    // What an earlier adapter in this folder left would contradict the one just written.
+    let mut stale = vec![HEAD_FILE];
+    if further.is_empty() {
+        stale.push(POSTERIOR_TENSORS_FILE);
+    } else {
+        write_tensors(&folder.join(POSTERIOR_TENSORS_FILE), &further)?;
+    }
+    for path in stale.into_iter().map(|name| folder.join(name)).filter(|path| path.is_file()) {
+        std::fs::remove_file(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
     }
     Ok(())
 }

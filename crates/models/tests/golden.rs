@@ -2,11 +2,12 @@
 //! encoder in the tree. The same on the real backbone is a test of the compare crate, which knows how to get it.
 #![cfg(test)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{AdapterSet, Draw};
-use bayeslora_models::{Bert, Packing, Pass, SavedAdapter, Tokenizer, classify};
-use candle_core::{Device, Tensor};
+use bayeslora_models::{Bert, Packing, Pass, SavedAdapter, Tokenizer, classify, module_path};
+use candle_core::{D, Device, Tensor, Var};
 use serde::Deserialize;
 
 /// f32 rounding over three blocks of unusually large weights, relative to the largest value; the bar is 1e-4.
@@ -89,6 +90,41 @@ fn peft_adapters_give_the_logits_of_pytorch() {
         let bare = classify(&bert, &saved.head, &AdapterSet::new(), Draw::Mean, 0, &x, &packing).unwrap();
         let difference = (bare.logits - &output.logits).unwrap().abs().unwrap().flatten_all().unwrap();
         assert!(difference.max(0).unwrap().to_scalar::<f32>().unwrap() > 1e-2, "{case} changes nothing");
+    }
+}
+
+#[test]
+fn gradients_are_those_of_pytorch() {
+    let bert = Bert::load(&golden(), &Device::Cpu).unwrap();
+    let ids: Vec<Vec<u32>> = expected().sentences.into_iter().map(|sentence| sentence.ids).collect();
+    let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
+    for case in ["query-value", "dense", "one-block"] {
+        let folder = golden().join(case);
+        let saved = SavedAdapter::load(&folder, &bert, &golden(), |posterior| posterior).unwrap();
+        let x = bert.embed(&tokens).unwrap();
+        let output = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
+        let logits = output.logits.squeeze(0).unwrap();
+        let (texts, classes) = logits.dims2().unwrap();
+        let labels: Vec<u32> = (0..u32::try_from(texts).unwrap()).map(|text| text % classes as u32).collect();
+        let labels = Tensor::from_vec(labels, (texts, 1), &Device::Cpu).unwrap();
+        let normaliser = logits.exp().unwrap().sum_keepdim(D::Minus1).unwrap().log().unwrap();
+        let loss = (normaliser - logits.gather(&labels, 1).unwrap()).unwrap().mean_all().unwrap();
+        let gradients = loss.backward().unwrap();
+
+        let mut trained: BTreeMap<String, &Var> = saved
+            .adapters
+            .parameters()
+            .map(|(slot, parameter)| (format!("bert.{}.{}", module_path(slot), parameter.name), parameter.var))
+            .collect();
+        trained.insert("classifier.weight".to_owned(), &saved.head.weight);
+        trained.insert("classifier.bias".to_owned(), &saved.head.bias);
+        let golden = candle_core::safetensors::load(folder.join("gradients.safetensors"), &Device::Cpu).unwrap();
+        assert!(trained.keys().eq(golden.keys().collect::<std::collections::BTreeSet<_>>()), "{case}");
+        for (name, var) in trained {
+            let expected = golden[&name].flatten_all().unwrap().to_vec1().unwrap();
+            assert_close(gradients.get(var).unwrap(), &expected, &format!("{case}: gradient of {name}"));
+        }
     }
 }
 

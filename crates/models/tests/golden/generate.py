@@ -3,7 +3,7 @@
     python generate.py MODEL_DIR     (all-MiniLM-L6-v2: config.json, model.safetensors, tokenizer.json)
 
 Writes, beside this file: tiny/ (a random three-block encoder with its tokenizer, its hidden states and PEFT adapters with their
-logits) and minilm/ (pooled representations and logits of the real model). Seeded; versions.json says with what.
+logits and gradients) and minilm/ (pooled representations and logits of the real model). Seeded; versions.json says with what.
 """
 
 import json
@@ -30,6 +30,9 @@ TEXTS = [
     "",
     "it's a charming and often affecting journey !",
 ]
+
+# Cases with gradients; between them they adapt every map.
+GRADIENTS = ["dense", "one-block", "query-value"]
 
 
 def tiny(folder):
@@ -93,8 +96,8 @@ def expected(source, config, longest, layers):
     return records
 
 
-def adapter(source, config, longest, folder, classes, head_beside=False, **settings):
-    """An adapter as PEFT saves it, with B and the classifier random, and the logits PyTorch gives with it."""
+def adapter(source, config, longest, folder, classes, head_beside=False, gradients=False, **settings):
+    """An adapter as PEFT saves it, with B and the classifier random, and the logits and gradients PyTorch gives with it."""
     torch.manual_seed(SEED)
     base = BertForSequenceClassification(BertConfig(**{**config.to_dict(), "num_labels": classes})).eval()
     state = load_file(str(source / "model.safetensors"))
@@ -109,6 +112,9 @@ def adapter(source, config, longest, folder, classes, head_beside=False, **setti
     path = folder / "adapter_config.json"
     record = json.loads(path.read_text())
     record["base_model_name_or_path"] = source.name
+    # PEFT writes a set in any order.
+    if isinstance(record["target_modules"], list):
+        record["target_modules"].sort()
     path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
     if head_beside:
         head = base.classifier
@@ -117,6 +123,16 @@ def adapter(source, config, longest, folder, classes, head_beside=False, **setti
     with torch.no_grad():
         logits = [model(torch.tensor([ids])).logits[0].tolist() for ids in encode(source, longest)]
     (folder / "expected.json").write_text(json.dumps(logits) + "\n")
+    if gradients:
+        # Mean cross-entropy of all texts, the label of text i being i modulo the number of classes.
+        losses = [model(torch.tensor([ids]), labels=torch.tensor([i % classes])).loss for i, ids in enumerate(encode(source, longest))]
+        torch.stack(losses).mean().backward()
+        prefix, found = "base_model.model.", {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                name = name.removeprefix(prefix).replace(".default", "").replace(".modules_to_save", "")
+                found[name] = parameter.grad.contiguous()
+        save_file(found, str(folder / "gradients.safetensors"))
 
 
 def main():
@@ -140,7 +156,7 @@ def main():
         "bias": (2, {**classify, "target_modules": ["query"], "bias": "lora_only"}, False),
     }
     for name, (classes, settings, beside) in cases.items():
-        adapter(source, config, 160, source / name, classes, beside, **settings)
+        adapter(source, config, 160, source / name, classes, beside, name in GRADIENTS, **settings)
     real = pathlib.Path(sys.argv[1])
     config = BertConfig(**json.loads((real / "config.json").read_text()))
     folder = HERE / "minilm"

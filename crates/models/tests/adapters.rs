@@ -1,0 +1,130 @@
+//! Adapters of every posterior on the tiny encoder: what is trained, what is saved, what comes back.
+#![cfg(test)]
+
+use std::path::{Path, PathBuf};
+
+use bayeslora_adapters::{
+    AdapterSet, ContextualSettings, Draw, DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Rows, Sampling,
+    ScaleActivation, Stream, TargetMap,
+};
+use bayeslora_models::{Bert, Head, Packing, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
+use candle_core::{Device, Tensor};
+
+const RANK: usize = 3;
+const ALPHA: f64 = 6.0;
+const LENGTHS: [usize; 3] = [4, 2, 7];
+const EXAMPLES: [u32; 3] = [10, 3, 5];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny")
+}
+
+fn posteriors() -> Vec<PosteriorSettings> {
+    let mut all = vec![PosteriorSettings::Deterministic];
+    for scope in MaskScope::ALL {
+        for site in DropoutSite::ALL {
+            all.push(PosteriorSettings::Dropout { site, scope, dropout: 0.3 });
+        }
+        for activation in [ScaleActivation::SigmoidSquared, ScaleActivation::TanhSquared, ScaleActivation::Softplus] {
+            all.push(PosteriorSettings::Contextual(ContextualSettings { hidden: 8, activation, prior_sd: 0.2, scope }));
+        }
+    }
+    all
+}
+
+/// Adapters on every map of the last two blocks and the pooler, `B` not zero.
+fn adapters(bert: &Bert, posterior: &PosteriorSettings) -> (AdapterSet, Head) {
+    let noise = Noise::new(3, Stream::Initial);
+    let slots = target_slots(bert, &[1, 2], &TargetMap::ALL).unwrap();
+    let adapters = initial_adapters(bert, &slots, LoraShape::new(RANK, ALPHA).unwrap(), posterior, &noise).unwrap();
+    for (number, (_, parameter)) in adapters.parameters().enumerate() {
+        if parameter.name == "lora_B.weight" {
+            let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
+            let wave = (ramp + number as f64).unwrap().sin().unwrap().affine(0.2, 0.0).unwrap();
+            parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
+        }
+    }
+    (adapters, Head::initial(2, bert.config().hidden_size, &noise, &Device::Cpu).unwrap())
+}
+
+fn logits(bert: &Bert, head: &Head, adapters: &AdapterSet, samples: u32, with_divergence: bool) -> (Tensor, Option<Tensor>) {
+    let ids: Vec<Vec<u32>> = LENGTHS.iter().map(|&length| (5..5 + length as u32).collect()).collect();
+    let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let packing = Packing::from_lengths(&LENGTHS);
+    let rows = Rows::of_sentences(&EXAMPLES, &LENGTHS);
+    let noise = Noise::new(8, Stream::Predictive);
+    let draw = match samples {
+        0 => Draw::Mean,
+        _ => Draw::Sampled(Sampling { noise, samples: 0..samples, rows: &rows, with_divergence }),
+    };
+    let x = bert.embed(&tokens).unwrap();
+    let output = classify(bert, head, adapters, draw, 0, &x, &packing).unwrap();
+    (output.logits, output.divergence)
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// A kernel that cuts gradients, or a parameter that nothing reads, would leave a zero here.
+#[test]
+fn every_trainable_parameter_gets_a_gradient() {
+    let bert = Bert::load(&folder(), &Device::Cpu).unwrap();
+    for posterior in posteriors() {
+        let (adapters, head) = adapters(&bert, &posterior);
+        let (logits, divergence) = logits(&bert, &head, &adapters, 2, true);
+        assert_eq!(divergence.is_some(), matches!(posterior, PosteriorSettings::Contextual(_)), "{posterior:?}");
+        let mut loss = logits.sqr().unwrap().sum_all().unwrap();
+        if let Some(divergence) = divergence {
+            loss = (loss + (divergence * 1e-3).unwrap()).unwrap();
+        }
+        let gradients = loss.backward().unwrap();
+        let own = adapters.parameters().map(|(slot, p)| (format!("{} of {slot}", p.name), p.var));
+        let mut counted = 0;
+        for (name, var) in own.chain([("weight".to_owned(), &head.weight), ("bias".to_owned(), &head.bias)]) {
+            let gradient = values(gradients.get(var).unwrap_or_else(|| panic!("{posterior:?}: no gradient of {name}")));
+            assert!(gradient.iter().all(|g| g.is_finite()), "{posterior:?}: gradient of {name} is not finite");
+            assert!(gradient.iter().any(|g| g.abs() > 1e-9), "{posterior:?}: gradient of {name} is zero");
+            counted += 1;
+        }
+        let per_map = if matches!(posterior, PosteriorSettings::Contextual(_)) { 6 } else { 2 };
+        // Six maps of two blocks, the pooler; weight and bias of the head.
+        assert_eq!(counted, 13 * per_map + 2, "{posterior:?}");
+    }
+}
+
+#[test]
+fn saved_adapters_come_back_with_the_same_samples() {
+    let bert = Bert::load(&folder(), &Device::Cpu).unwrap();
+    for posterior in posteriors() {
+        let (adapters, head) = adapters(&bert, &posterior);
+        let place = tempfile::tempdir().unwrap();
+        save_adapter(place.path(), &adapters, &head, &posterior, RANK, ALPHA, "tiny").unwrap();
+        let back = SavedAdapter::load(place.path(), &bert, &folder(), |found| found).unwrap();
+        assert_eq!(back.posterior, posterior);
+        for samples in [0, 3] {
+            let before = values(&logits(&bert, &head, &adapters, samples, false).0);
+            let after = values(&logits(&bert, &back.head, &back.adapters, samples, false).0);
+            assert_eq!(before, after, "{posterior:?}, {samples} samples");
+        }
+        let (mean, sampled) = (logits(&bert, &head, &adapters, 0, false).0, logits(&bert, &head, &adapters, 3, false).0);
+        let (mean, sampled) = (values(&mean), values(&sampled));
+        let same = sampled.chunks(mean.len()).all(|sample| sample == mean);
+        assert_eq!(same, !posterior.is_stochastic(), "{posterior:?}");
+    }
+}
+
+#[test]
+fn a_second_save_leaves_nothing_of_the_first() {
+    let bert = Bert::load(&folder(), &Device::Cpu).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let contextual = *posteriors().last().unwrap();
+    let (first, head) = adapters(&bert, &contextual);
+    save_adapter(place.path(), &first, &head, &contextual, RANK, ALPHA, "tiny").unwrap();
+    let (second, head) = adapters(&bert, &PosteriorSettings::Deterministic);
+    save_adapter(place.path(), &second, &head, &PosteriorSettings::Deterministic, RANK, ALPHA, "tiny").unwrap();
+    let mut files: Vec<String> =
+        std::fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(files, ["adapter_config.json", "adapter_model.safetensors", "posterior.json"]);
+}
