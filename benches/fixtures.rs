@@ -1,11 +1,16 @@
-//! Fixtures shared by the benchmarks: adapters and activations of the size `MiniLM` has.
+//! Fixtures shared by the benchmarks: adapters, activations and an encoder of the size `MiniLM` has, random and offline.
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a benchmark without its fixture cannot go on")]
+
+use std::collections::HashMap;
 
 use bayeslora_adapters::{
     Address, Contextual, ContextualSettings, DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LoraShape,
     LowRank, MaskScope, Noise, Slot, Stream, TargetMap,
 };
+use bayeslora_compare::{Sentences, Silent};
+use bayeslora_models::Bert;
 use candle_core::{Device, Tensor};
+use serde_json::json;
 
 /// Width of the activations.
 pub const D_IN: usize = 384;
@@ -32,8 +37,75 @@ pub fn contextual() -> Contextual {
 
 /// Normal activations `[1, rows, D_IN]`.
 pub fn input(rows: usize) -> Tensor {
-    let mut values = vec![0.0; rows * D_IN];
-    let at = Address { slot: SLOT, sample: 0, example: 0, position: 0 };
+    normal(0, &[1, rows, D_IN])
+}
+
+/// Standard normal values; another `number` gives others.
+fn normal(number: u32, shape: &[usize]) -> Tensor {
+    let mut values = vec![0.0; shape.iter().product()];
+    let at = Address { slot: SLOT, sample: number, example: 0, position: 0 };
     Noise::new(4, Stream::Initial).fill_normal(at, &mut Vec::new(), &mut values);
-    Tensor::from_vec(values, (1, rows, D_IN), &Device::Cpu).expect("the values fill the shape")
+    Tensor::from_vec(values, shape, &Device::Cpu).expect("the values fill the shape")
+}
+
+const BLOCKS: usize = 6;
+const VOCABULARY: usize = 100;
+
+/// A random encoder with the sizes of `MiniLM` (six blocks, width 384, 12 heads), its vocabulary apart.
+pub fn encoder() -> Bert {
+    let (width, inner, longest) = (D_IN, 4 * D_IN, 128);
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![
+        ("embeddings.word_embeddings.weight".to_owned(), vec![VOCABULARY, width]),
+        ("embeddings.position_embeddings.weight".to_owned(), vec![longest, width]),
+        ("embeddings.token_type_embeddings.weight".to_owned(), vec![2, width]),
+    ];
+    let linear = |shapes: &mut Vec<(String, Vec<usize>)>, name: String, d_out: usize, d_in: usize| {
+        shapes.push((format!("{name}.weight"), vec![d_out, d_in]));
+        shapes.push((format!("{name}.bias"), vec![d_out]));
+    };
+    let norm = |shapes: &mut Vec<(String, Vec<usize>)>, name: String| {
+        shapes.push((format!("{name}.weight"), vec![width]));
+        shapes.push((format!("{name}.bias"), vec![width]));
+    };
+    norm(&mut shapes, "embeddings.LayerNorm".to_owned());
+    for block in 0..BLOCKS {
+        let at = format!("encoder.layer.{block}");
+        for map in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+            linear(&mut shapes, format!("{at}.{map}"), width, width);
+        }
+        linear(&mut shapes, format!("{at}.intermediate.dense"), inner, width);
+        linear(&mut shapes, format!("{at}.output.dense"), width, inner);
+        norm(&mut shapes, format!("{at}.attention.output.LayerNorm"));
+        norm(&mut shapes, format!("{at}.output.LayerNorm"));
+    }
+    linear(&mut shapes, "pooler.dense".to_owned(), width, width);
+    let tensors: HashMap<String, Tensor> = (0_u32..)
+        .zip(shapes)
+        .map(|(number, (name, shape))| {
+            let values = (normal(number, &shape) * 0.05).expect("a product");
+            let is_scale = name.ends_with("LayerNorm.weight");
+            (name, if is_scale { (values + 1.0).expect("a sum") } else { values })
+        })
+        .collect();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = json!({
+        "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": width, "num_hidden_layers": BLOCKS,
+        "num_attention_heads": 12, "intermediate_size": inner, "max_position_embeddings": longest,
+        "layer_norm_eps": 1e-12, "hidden_act": "gelu",
+    });
+    std::fs::write(folder.path().join("config.json"), config.to_string()).expect("config.json is written");
+    candle_core::safetensors::save(&tensors, folder.path().join("model.safetensors")).expect("the weights are written");
+    Bert::load(folder.path(), &Device::Cpu).expect("the encoder is complete")
+}
+
+/// `count` labelled sentences of 10 to 40 tokens, 25 on average, with their activations below block `from`.
+pub fn sentences(bert: &Bert, count: usize, from: usize) -> Sentences {
+    let tokens: Vec<Vec<u32>> = (0..count)
+        .map(|sentence| {
+            let length = 10 + sentence * 17 % 31;
+            (0..length).map(|place| u32::try_from((sentence * 31 + place * 7) % VOCABULARY).unwrap_or(0)).collect()
+        })
+        .collect();
+    let labels = (0_u32..).map(|sentence| sentence % 2).take(count).collect();
+    Sentences::of_tokens(bert, &tokens, labels, 0, from, &Silent).expect("tokens are in the vocabulary")
 }

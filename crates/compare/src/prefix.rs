@@ -56,6 +56,22 @@ impl Sentences {
         progress: &dyn Progress,
     ) -> Result<Self> {
         let tokens = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<Vec<_>, _>>()?;
+        let labels = examples.iter().map(|example| example.label).collect();
+        Self::of_tokens(bert, &tokens, labels, split, from, progress)
+    }
+
+    /// Computes the activations below block `from` of tokenised sentences.
+    ///
+    /// # Errors
+    /// When a sentence does not fit the backbone.
+    pub fn of_tokens(
+        bert: &Bert,
+        tokens: &[Vec<u32>],
+        labels: Vec<u32>,
+        split: u8,
+        from: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
         let packing = Packing::from_lengths(&lengths);
         let width = bert.config().hidden_size;
@@ -69,7 +85,6 @@ impl Sentences {
             hidden.extend(x.flatten_all()?.to_vec1::<f32>()?);
             progress.advance(chunk_packing.rows() as u64);
         }
-        let labels = examples.iter().map(|example| example.label).collect();
         Ok(Self { split, labels, packing, lengths, width, hidden })
     }
 

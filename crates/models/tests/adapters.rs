@@ -47,7 +47,13 @@ fn adapters(bert: &Bert, posterior: &PosteriorSettings) -> (AdapterSet, Head) {
     (adapters, Head::initial(2, bert.config().hidden_size, &noise, &Device::Cpu).unwrap())
 }
 
-fn logits(bert: &Bert, head: &Head, adapters: &AdapterSet, samples: u32, with_divergence: bool) -> (Tensor, Option<Tensor>) {
+fn logits(
+    bert: &Bert,
+    head: &Head,
+    adapters: &AdapterSet,
+    samples: u32,
+    with_divergence: bool,
+) -> (Tensor, Option<Tensor>) {
     let ids: Vec<Vec<u32>> = LENGTHS.iter().map(|&length| (5..5 + length as u32).collect()).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&LENGTHS);
@@ -107,7 +113,8 @@ fn saved_adapters_come_back_with_the_same_samples() {
             let after = values(&logits(&bert, &back.head, &back.adapters, samples, false).0);
             assert_eq!(before, after, "{posterior:?}, {samples} samples");
         }
-        let (mean, sampled) = (logits(&bert, &head, &adapters, 0, false).0, logits(&bert, &head, &adapters, 3, false).0);
+        let (mean, sampled) =
+            (logits(&bert, &head, &adapters, 0, false).0, logits(&bert, &head, &adapters, 3, false).0);
         let (mean, sampled) = (values(&mean), values(&sampled));
         let same = sampled.chunks(mean.len()).all(|sample| sample == mean);
         assert_eq!(same, !posterior.is_stochastic(), "{posterior:?}");

@@ -1,0 +1,107 @@
+//! Whole-network figures on a random encoder of MiniLM's size, adapters on all six maps of its last two blocks: a short
+//! training run per method, and the predictive per posterior and number of samples.
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run should stop")]
+
+use bayeslora_adapters::{LoraShape, Slot, TargetMap};
+use bayeslora_benches::{encoder, sentences};
+use bayeslora_compare::methods::{self, Method, Reading};
+use bayeslora_compare::{Bench, Fitted, Predictor, Sentences, Silent, TrainingSettings};
+use bayeslora_models::{Bert, target_slots};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+/// First adapted block; what lies below is computed once per sentence, before the clock starts.
+const FROM: usize = 4;
+/// Sentences of the training run: eight steps of 32.
+const TRAINED: usize = 256;
+/// Sentences predicted.
+const PREDICTED: usize = 64;
+
+/// The methods compared, by the names of their groups.
+fn compared() -> Vec<(&'static str, Box<dyn Method>)> {
+    let of = |kind: &str, parameters: &str| {
+        let parameters = parameters.parse().expect("parameters are TOML");
+        methods::from_settings(kind, parameters).expect("parameters are in range")
+    };
+    vec![
+        ("mle", of("mle", "")),
+        ("input-site", of("mc-dropout", "site = 'input'\ndropout = 0.1")),
+        ("rank-site", of("mc-dropout", "site = 'rank'\ndropout = 0.1")),
+        ("weight-site", of("mc-dropout", "site = 'weight'\ndropout = 0.1")),
+        ("c-lora", of("c-lora", "")),
+    ]
+}
+
+struct Fixture {
+    bert: Bert,
+    slots: Vec<Slot>,
+    train: Sentences,
+    validation: Sentences,
+    training: TrainingSettings,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let bert = encoder();
+        let maps: Vec<TargetMap> = TargetMap::ALL.into_iter().filter(|&map| map != TargetMap::Pooler).collect();
+        let slots = target_slots(&bert, &[FROM, FROM + 1], &maps).expect("the encoder has these blocks");
+        let (train, validation) = (sentences(&bert, TRAINED, FROM), sentences(&bert, 1, FROM));
+        Self { bert, slots, train, validation, training: TrainingSettings { epochs: 1, ..TrainingSettings::default() } }
+    }
+
+    fn fit(&self, method: &dyn Method, folder: &std::path::Path) -> Fitted {
+        let bench = Bench {
+            bert: &self.bert,
+            from: FROM,
+            slots: &self.slots,
+            lora: LoraShape::new(8, 16.0).expect("rank and alpha are in range"),
+            training: &self.training,
+            train: &self.train,
+            validation: &self.validation,
+            classes: 2,
+            seed: 1,
+            folder,
+            progress: &Silent,
+        };
+        method.fit(&bench).expect("training does not diverge")
+    }
+}
+
+fn training(criterion: &mut Criterion) {
+    let fixture = Fixture::new();
+    let mut group = criterion.benchmark_group("training");
+    group.sample_size(10).throughput(Throughput::Elements(fixture.train.tokens() as u64));
+    for (name, method) in compared() {
+        group.bench_function(BenchmarkId::new(name, "8 steps of 32"), |b| {
+            // A new folder each time: a checkpoint found there would be continued.
+            let folder = || tempfile::tempdir().expect("a temporary folder");
+            b.iter_batched(folder, |folder| fixture.fit(method.as_ref(), folder.path()), BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+fn predictive(criterion: &mut Criterion) {
+    let fixture = Fixture::new();
+    let predicted = sentences(&fixture.bert, PREDICTED, FROM);
+    let mut group = criterion.benchmark_group("predictive");
+    group.sample_size(10);
+    for (name, method) in compared() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let fitted = fixture.fit(method.as_ref(), folder.path());
+        for samples in [1, 10, 20] {
+            let reading = if name == "mle" { Reading::Mean } else { Reading::Sampled };
+            if reading == Reading::Mean && samples > 1 {
+                continue;
+            }
+            let predictor = Predictor { bert: &fixture.bert, from: FROM, samples, seed: 1, progress: &Silent };
+            group.throughput(Throughput::Elements(u64::from(samples) * predicted.tokens() as u64));
+            group.bench_function(BenchmarkId::new(name, format!("T={samples}")), |b| {
+                b.iter(|| predictor.logits(&fitted, reading, &predicted).expect("the fit predicts"));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, training, predictive);
+criterion_main!(benches);
