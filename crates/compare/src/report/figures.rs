@@ -168,12 +168,17 @@ where
         let bins = domains.first().map_or(0, |domain| domain.reliability.len());
         let ece = domains.iter().filter_map(|d| d.scores.get("ece").copied().flatten()).sum::<f64>()
             / domains.len().max(1) as f64;
+        // Confidences begin at 1 / classes: nothing is drawn left of the first bin with examples.
+        let start = domains
+            .iter()
+            .filter_map(|domain| domain.reliability.iter().find(|bin| bin.count > 0).map(|bin| bin.lower))
+            .fold(1.0 - 1e-9, f64::min);
         let mut chart = ChartBuilder::on(panel)
             .caption(format!("{} (ECE {ece:.3})", row.label), ("sans-serif", 14))
             .margin(8)
             .x_label_area_size(34)
             .y_label_area_size(40)
-            .build_cartesian_2d(0.4..1.0, 0.0..1.0)
+            .build_cartesian_2d(start..1.0, 0.0..1.0)
             .map_err(failed)?;
         chart
             .configure_mesh()
@@ -195,7 +200,7 @@ where
             }
             let total: f64 = here.clone().map(|bin| bin.accuracy.unwrap_or(0.0) * bin.count as f64).sum();
             let edges = &domains[0].reliability[bin];
-            let bar = [(edges.lower.max(0.4), 0.0), (edges.upper, total / count as f64)];
+            let bar = [(edges.lower, 0.0), (edges.upper, total / count as f64)];
             chart
                 .draw_series([
                     Rectangle::new(bar, colour(2).mix(0.7).filled()),
@@ -203,7 +208,7 @@ where
                 ])
                 .map_err(failed)?;
         }
-        chart.draw_series(LineSeries::new([(0.4, 0.4), (1.0, 1.0)], BLACK.stroke_width(1))).map_err(failed)?;
+        chart.draw_series(LineSeries::new([(start, start), (1.0, 1.0)], BLACK.stroke_width(1))).map_err(failed)?;
     }
     area.present().map_err(failed)
 }

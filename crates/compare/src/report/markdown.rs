@@ -81,6 +81,11 @@ fn heading(metric: &MetricInfo) -> String {
     format!("{}{arrow}", metric.label)
 }
 
+/// Text as it stands in a cell.
+fn cell_text(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
 /// A table of rows against metrics on one domain.
 fn table(definition: &Definition, aggregate: &Aggregate, domain: &DomainDefinition, keys: &[&str]) -> String {
     let metrics: Vec<&MetricInfo> = keys.iter().filter_map(|key| metric(key)).collect();
@@ -90,7 +95,7 @@ fn table(definition: &Definition, aggregate: &Aggregate, domain: &DomainDefiniti
     }
     let _ = write!(text, "\n|---|{}\n", "---:|".repeat(metrics.len()));
     for row in &definition.rows {
-        let _ = write!(text, "| {} |", row.label.replace('|', "\\|"));
+        let _ = write!(text, "| {} |", cell_text(&row.label));
         for metric in &metrics {
             let _ = write!(text, " {} |", display(aggregate.get(&row.id, &domain.id, metric.key), metric));
         }
@@ -175,7 +180,8 @@ fn differences(definition: &Definition, aggregate: &Aggregate) -> String {
     );
     for cell in &aggregate.cells {
         let (Some(difference), Some(lower), Some(upper)) = (cell.difference, cell.lower, cell.upper) else { continue };
-        let label = definition.rows.iter().find(|row| row.id == cell.row).map_or("", |row| row.label.as_str());
+        let label =
+            definition.rows.iter().find(|row| row.id == cell.row).map_or_else(String::new, |row| cell_text(&row.label));
         let (name, digits) = metric(&cell.metric).map_or(("", 4), |metric| (metric.label, metric.digits));
         let _ = writeln!(
             text,
@@ -206,7 +212,7 @@ fn cost(definition: &Definition, units: &[&UnitRecord]) -> String {
         let _ = writeln!(
             text,
             "| {} | {} | {:.1} | {:.0} | {} | {:.1} | {:.0} |",
-            row.label,
+            cell_text(&row.label),
             fit.trainable_parameters,
             median(fits.iter().map(|fit| fit.seconds)),
             median(fits.iter().map(|fit| fit.tokens_per_second)),
