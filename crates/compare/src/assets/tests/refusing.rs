@@ -7,7 +7,7 @@ fn a_checksum_that_is_wrong_twice_names_both() {
     let scene = Scene::new(vec![Step::Archive(b"not it".to_vec())]);
     let message = scene.refusal(toy_wheel());
     let (got, expected) = (hex(&Sha256::digest("not it")), toy_wheel().package.sha256);
-    let files = "put the files into\n  DIR/toy and pass --assets DIR (or BAYESLORA_ASSETS=DIR), or\n  ROOT/cache/toy (the \
+    let files = "put a.txt, b.txt into\n  DIR/toy and pass --assets DIR (or BAYESLORA_ASSETS=DIR), or\n  ROOT/cache/toy (the \
                  cache; BAYESLORA_CACHE names another)\nor, where there is a network, run\n  python3 -m pip download \
                  --no-deps -d DIR toy-data==1.0\nand pass the folder that then holds toy.whl";
     assert_eq!(
@@ -83,7 +83,7 @@ fn a_dead_network_names_the_source_and_the_reason() {
         result
             .unwrap_err()
             .to_string()
-            .starts_with("toy: no source provided it\n  the script: the line is dead\nput the files into\n")
+            .starts_with("toy: no source provided it\n  the script: the line is dead\nput a.txt, b.txt into\n")
     );
     assert_eq!(events[1], "toy: not from the script: the line is dead");
     assert_eq!(scene.asked(), 1, "asking a dead line again would not help");
