@@ -117,8 +117,8 @@ pub enum Error {
         /// What is wrong, with the nearest known word.
         problem: String,
     },
-    /// Training produced a loss that is not finite.
-    #[error("the training loss is {loss} at step {step}; lower the learning rate")]
+    /// Training or validation gave a loss that is not finite.
+    #[error("the loss is {loss} at step {step}; lower the learning rate")]
     Diverged {
         /// The loss.
         loss: f64,

@@ -216,6 +216,9 @@ impl Fit<'_> {
         }
         self.state.epoch += 1;
         let nll = validation_nll(self.bench, &self.member)?;
+        if !nll.is_finite() {
+            return Err(Error::Diverged { loss: nll, step: self.state.steps });
+        }
         let lowest = self.state.validation_nll.iter().copied().fold(f64::INFINITY, f64::min);
         if nll < lowest {
             self.best = self.optimiser.parameters()?;

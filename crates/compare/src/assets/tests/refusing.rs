@@ -31,8 +31,8 @@ fn offline_says_what_is_missing_and_how_to_get_it() {
         scene.refusal(toy_wheel()),
         format!(
             "toy: 2 of 2 files are not there, and downloads are switched off (--offline, BAYESLORA_OFFLINE or \
-             HF_HUB_OFFLINE)\n  missing a.txt, 5 bytes, sha256 {a}\n  broken b.txt, 13 bytes, sha256 {b}, found {}\nput \
-             the files into\n  ROOT/local/toy (--assets or BAYESLORA_ASSETS), or\n  ROOT/cache/toy (the cache; \
+             HF_HUB_OFFLINE)\n  missing a.txt, 5 bytes, sha256 {a}\n  broken b.txt, 13 bytes, sha256 {b}, found {}\nput a.txt, \
+             b.txt into\n  ROOT/local/toy (--assets or BAYESLORA_ASSETS), or\n  ROOT/cache/toy (the cache; \
              BAYESLORA_CACHE names another)\nor, where there is a network, run\n  python3 -m pip download --no-deps -d \
              DIR toy-data==1.0\nand pass the folder that then holds toy.whl (sha256 {}) as --assets DIR",
             hex(&Sha256::digest("bravo")),

@@ -1,0 +1,172 @@
+//! Experiment files: what is compared, on what, how, with the prose that explains it.
+//!
+//! `experiment.toml` is read into an [`Experiment`]; [`Experiment::plan`] resolves one of its profiles into a [`Plan`],
+//! checked, that can run. Unknown keys are refused with the nearest known one.
+
+mod plan;
+mod suggest;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bayeslora_adapters::TargetMap;
+use bayeslora_metrics::{Averaging, Bootstrap};
+use serde::{Deserialize, Serialize};
+
+pub use plan::{Plan, PlannedMethod};
+pub(crate) use suggest::unknown;
+
+use crate::tasks::vader::VaderSettings;
+use crate::{Error, Result};
+
+/// An experiment as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Experiment {
+    /// Name, the folder's.
+    pub name: String,
+    /// One line.
+    pub title: String,
+    /// What is measured and how to read it, in Markdown; printed above the tables.
+    pub analysis: String,
+    /// Backbone, by asset name.
+    pub model: String,
+    /// Task.
+    pub task: String,
+    /// Row that the others are compared with.
+    pub reference: String,
+    /// Data and splits.
+    #[serde(default)]
+    pub data: VaderSettings,
+    /// Longest text in tokens.
+    pub max_tokens: usize,
+    /// Size and place of the adapters.
+    pub adapter: AdapterSettings,
+    /// The training loop all methods share.
+    #[serde(default)]
+    pub training: TrainingSettings,
+    /// Sampling.
+    #[serde(default)]
+    pub prediction: PredictionSettings,
+    /// Intervals of paired differences.
+    #[serde(default)]
+    pub bootstrap: Bootstrap,
+    /// What is compared.
+    pub methods: Vec<MethodEntry>,
+    /// Named sizes of the experiment.
+    pub profiles: BTreeMap<String, Profile>,
+}
+
+/// Size and place of the adapters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AdapterSettings {
+    /// Rank `r`.
+    pub rank: usize,
+    /// `alpha`; the scale is `alpha / r`.
+    pub alpha: f64,
+    /// Maps adapted.
+    pub target_maps: Vec<TargetMap>,
+    /// Blocks adapted, from 0.
+    pub target_blocks: Vec<usize>,
+}
+
+/// The training loop: name, default, purpose, range.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TrainingSettings {
+    /// 3: passes over the training set, at least 1.
+    pub epochs: u32,
+    /// 32: sentences per step, at least 1.
+    pub batch_size: usize,
+    /// 1e-3: AdamW's peak learning rate, positive.
+    pub learning_rate: f64,
+    /// 0.06: share of the steps in which the rate rises from 0; it falls linearly to 0 afterwards; in [0, 1].
+    pub warmup: f64,
+    /// 0: AdamW's decoupled weight decay, at least 0.
+    pub weight_decay: f64,
+    /// 1: largest norm of the gradient of all parameters together, positive.
+    pub clip_norm: f64,
+    /// 1: epochs without a lower validation NLL after which training stops, at least 1.
+    pub patience: u32,
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            batch_size: 32,
+            learning_rate: 1e-3,
+            warmup: 0.06,
+            weight_decay: 0.0,
+            clip_norm: 1.0,
+            patience: 1,
+        }
+    }
+}
+
+/// How predictives are formed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PredictionSettings {
+    /// 16: Monte-Carlo samples per example, at least 1.
+    pub samples: u32,
+    /// `mean-probs`: what is averaged over samples.
+    pub averaging: Averaging,
+}
+
+impl Default for PredictionSettings {
+    fn default() -> Self {
+        Self { samples: 16, averaging: Averaging::default() }
+    }
+}
+
+/// One method as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MethodEntry {
+    /// Identifier, unique in the experiment.
+    pub id: String,
+    /// Name in tables and legends.
+    pub label: String,
+    /// Which method.
+    pub kind: String,
+    /// Its parameters.
+    #[serde(default)]
+    pub parameters: toml::Table,
+}
+
+/// What a profile changes.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Profile {
+    /// Seeds of the fits.
+    pub seeds: Vec<u64>,
+    /// Folder of its results within the experiment's, the experiment's own by default.
+    #[serde(default)]
+    pub folder: PathBuf,
+    /// Training examples at most.
+    pub max_train: Option<usize>,
+    /// Test examples at most.
+    pub max_test: Option<usize>,
+    /// Examples per shifted domain at most.
+    pub max_shifted: Option<usize>,
+    /// Passes over the training set.
+    pub epochs: Option<u32>,
+    /// Monte-Carlo samples.
+    pub samples: Option<u32>,
+    /// Methods run, all by default.
+    pub methods: Option<Vec<String>>,
+}
+
+impl Experiment {
+    /// Reads an experiment file.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`] naming the file, the place and the nearest known key.
+    pub fn load(path: &Path) -> Result<Self> {
+        let refused = |problem: String| Error::Experiment { path: path.to_owned(), problem };
+        let text = std::fs::read_to_string(path).map_err(|error| refused(format!("cannot read: {error}")))?;
+        toml::from_str(&text).map_err(|error| refused(suggest::with_suggestion(&error.to_string())))
+    }
+}

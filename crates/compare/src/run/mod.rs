@@ -1,0 +1,80 @@
+//! Runs an experiment: what is missing is fitted, predicted and scored; what is there is kept.
+
+mod keys;
+mod paired;
+mod workshop;
+
+use std::path::PathBuf;
+
+pub(crate) use keys::{comparison_key, unit_key};
+
+use self::workshop::Workshop;
+use crate::Result;
+use crate::assets::Assets;
+use crate::experiment::{Plan, PlannedMethod};
+use crate::progress::Progress;
+use crate::record::Outcome;
+use crate::store::Store;
+
+/// What a run did.
+#[derive(Debug, Clone, Default)]
+pub struct RunSummary {
+    /// Units computed now.
+    pub computed: usize,
+    /// Units found.
+    pub found: usize,
+    /// Units that failed, with the reason.
+    pub failed: Vec<String>,
+    /// Files of the report.
+    pub report: Vec<PathBuf>,
+}
+
+/// A unit of the plan: one method at one seed.
+struct Unit<'a> {
+    method: &'a PlannedMethod,
+    seed: u64,
+    key: String,
+}
+
+impl Unit<'_> {
+    fn name(&self) -> String {
+        format!("{}, seed {}", self.method.label, self.seed)
+    }
+}
+
+/// Computes what is missing of `plan`, then writes its report.
+///
+/// # Errors
+/// When an asset cannot be had, data or weights are damaged, or results cannot be written. A fit that diverges is no
+/// error: it becomes a failed row.
+pub fn run(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<RunSummary> {
+    let store = Store::new(&plan.folder);
+    store.check_writable()?;
+    let workshop = Workshop::open(plan, store, assets, progress)?;
+    let units = workshop.units();
+    let mut summary = RunSummary::default();
+    let mut missing = Vec::new();
+    for unit in &units {
+        match workshop.store.unit(&unit.method.id, unit.seed, &unit.key)? {
+            Some(_) => summary.found += 1,
+            None => missing.push(unit),
+        }
+    }
+    if !missing.is_empty() {
+        workshop.announce(&missing)?;
+        let splits = workshop.splits()?;
+        for (number, unit) in missing.iter().enumerate() {
+            let name = unit.name();
+            progress.stage(&format!("{name} ({} of {})", number + 1, missing.len()));
+            let record = workshop.compute(unit, &splits)?;
+            if let Outcome::Failed { reason } = &record.outcome {
+                summary.failed.push(format!("{name}: {reason}"));
+            }
+            workshop.store.write_unit(&record)?;
+            summary.computed += 1;
+        }
+    }
+    workshop.compare(&units)?;
+    summary.report = crate::report_files::write_report(plan, None)?;
+    Ok(summary)
+}
