@@ -3,6 +3,8 @@
 use std::sync::Once;
 
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
@@ -27,6 +29,11 @@ fn colour(place: usize) -> RGBColor {
     COLOURS[place % COLOURS.len()]
 }
 
+/// Length and gap, in pixels, of the dashes of a line: lines are told apart in grey too.
+fn dashes(place: usize) -> (i32, i32) {
+    [(i32::MAX, 0), (8, 4), (2, 3)][place % 3]
+}
+
 type Area<'a, B> = DrawingArea<B, Shift>;
 
 fn failed(error: impl std::fmt::Display) -> Error {
@@ -49,7 +56,7 @@ pub(super) fn all(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<
         })
         .filter(|row| !row.records.is_empty())
         .collect();
-    let tall = u32::try_from(rows.len().div_ceil(4)).unwrap_or(1) * 260 + 20;
+    let panels = |rows: &[Curves<'_>]| (1080, u32::try_from(panel_rows(rows)).unwrap_or(1) * 260 + 20);
     let mut files = Vec::new();
     macro_rules! figure {
         ($name:literal, $size:expr, $draw:expr) => {
@@ -63,8 +70,8 @@ pub(super) fn all(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<
         };
     }
     figure!("risk_coverage", (900, 520), |area: &_| risk_coverage(area, &rows));
-    figure!("reliability", (1080, tall), |area: &_| reliability(area, &rows));
-    figure!("entropy_histograms", (1080, tall), |area: &_| {
+    figure!("reliability", panels(&rows), |area: &_| reliability(area, &rows));
+    figure!("entropy_histograms", panels(&rows), |area: &_| {
         histograms(area, definition, &rows, "predictive_entropy", "predictive entropy, nats")
     });
     let sampled: Vec<Curves<'_>> = rows
@@ -73,11 +80,33 @@ pub(super) fn all(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<
         .map(|row| Curves { label: row.label, records: row.records.clone() })
         .collect();
     if !sampled.is_empty() {
-        figure!("mutual_information_histograms", (1080, tall), |area: &_| {
+        figure!("mutual_information_histograms", panels(&sampled), |area: &_| {
             histograms(area, definition, &sampled, "log10_mutual_information", "log10 of mutual information, nats")
         });
     }
     Ok(files)
+}
+
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// A line in the colour and dashes of its place, with its entry in the legend.
+fn draw_line<'a, B: DrawingBackend + 'a>(
+    chart: &mut Chart<'a, B>,
+    points: Vec<(f64, f64)>,
+    place: usize,
+    label: &str,
+) -> Result<()>
+where
+    B::ErrorType: 'static,
+{
+    let (length, gap) = dashes(place);
+    let style = colour(place).stroke_width(2);
+    chart
+        .draw_series(DashedLineSeries::new(points, length, gap, style))
+        .map_err(failed)?
+        .label(label)
+        .legend(move |(x, y)| DashedPathElement::new([(x, y), (x + 22, y)], length, gap, style));
+    Ok(())
 }
 
 /// One row's domains, seed by seed.
@@ -90,6 +119,11 @@ impl<'a> Curves<'a> {
     fn domain(&self, wanted: impl Fn(&DomainRecord) -> bool) -> Vec<&'a DomainRecord> {
         self.records.iter().filter_map(|domains| domains.iter().find(|domain| wanted(domain))).collect()
     }
+}
+
+/// Rows of four panels that hold one panel for each of `rows`.
+fn panel_rows(rows: &[Curves<'_>]) -> usize {
+    rows.len().div_ceil(4).max(1)
 }
 
 fn png(pixels: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>> {
@@ -141,11 +175,7 @@ where
         .draw()
         .map_err(failed)?;
     for (place, (row, line)) in rows.iter().zip(lines).enumerate() {
-        chart
-            .draw_series(LineSeries::new(line, colour(place).stroke_width(2)))
-            .map_err(failed)?
-            .label(row.label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], colour(place).stroke_width(3)));
+        draw_line(&mut chart, line, place, row.label)?;
     }
     chart
         .configure_series_labels()
@@ -163,7 +193,7 @@ where
     B::ErrorType: 'static,
 {
     area.fill(&WHITE).map_err(failed)?;
-    for (panel, row) in area.split_evenly((rows.len().div_ceil(4), 4)).iter().zip(rows) {
+    for (panel, row) in area.split_evenly((panel_rows(rows), 4)).iter().zip(rows) {
         let domains = row.domain(|domain| domain.in_distribution);
         let bins = domains.first().map_or(0, |domain| domain.reliability.len());
         let ece = domains.iter().filter_map(|d| d.scores.get("ece").copied().flatten()).sum::<f64>()
@@ -224,7 +254,7 @@ where
     B::ErrorType: 'static,
 {
     area.fill(&WHITE).map_err(failed)?;
-    for (panel, row) in area.split_evenly((rows.len().div_ceil(4).max(1), 4)).iter().zip(rows) {
+    for (number, (panel, row)) in area.split_evenly((panel_rows(rows), 4)).iter().zip(rows).enumerate() {
         let mut lines = Vec::new();
         let mut range = (0.0, 1.0);
         let mut highest: f64 = 0.0;
@@ -249,7 +279,7 @@ where
             .margin(8)
             .x_label_area_size(34)
             .y_label_area_size(40)
-            .build_cartesian_2d(range.0..range.1, 0.0..highest.max(1e-9) * 1.05)
+            .build_cartesian_2d(range.0..range.1, 0.0..highest.max(1e-9) * 1.3)
             .map_err(failed)?;
         chart
             .configure_mesh()
@@ -262,12 +292,15 @@ where
             .light_line_style(TRANSPARENT)
             .draw()
             .map_err(failed)?;
+        // The in-distribution test set stands behind the others as an area.
+        if let Some((_, line)) = lines.first() {
+            chart.draw_series(AreaSeries::new(line.clone(), 0.0, BLACK.mix(0.12))).map_err(failed)?;
+        }
         for (place, (label, line)) in lines.into_iter().enumerate() {
-            chart
-                .draw_series(LineSeries::new(line, colour(place).stroke_width(2)))
-                .map_err(failed)?
-                .label(label)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour(place).stroke_width(2)));
+            draw_line(&mut chart, line, place, &label)?;
+        }
+        if number > 0 {
+            continue;
         }
         chart
             .configure_series_labels()
