@@ -1,4 +1,4 @@
-//! Whole-network figures on a random encoder of MiniLM's size, adapters on all six maps of its last two blocks: a short
+//! Whole-network figures on a random encoder of `MiniLM`'s size, adapters on all six maps of its last two blocks: a short
 //! training run per method, and the predictive per posterior and number of samples.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run should stop")]
 

@@ -251,6 +251,12 @@ fn bad_lines_of_input_are_numbered() {
     assert_says(&with(&["predict"], b"fine\nnot \xff utf8\n"), &["line 2", "not UTF-8"]);
     assert_says(&with(&["predict"], b"{\"text\": \"fine\"}\n{\"txt\": 1}\n"), &["line 2", "`text`"]);
     assert_says(&with(&["predict", "--dropout", "1"], b"x\n"), &["dropout probability is 1"]);
+    let contextual =
+        r#"{"kind": "contextual", "hidden": 64, "activation": "softplus", "prior-sd": 0.2, "scope": "token"}"#;
+    fs::write(folder.path().join("adapter/posterior.json"), contextual).unwrap();
+    assert_says(&with(&["predict", "--site", "rank"], b"x\n"), &["posterior.json", "contextual", "leave out --site"]);
+    assert_says(&with(&["predict"], b"x\n"), &["contextual.0.weight", "saved beside the adapter"]);
+    fs::remove_file(folder.path().join("adapter/posterior.json")).unwrap();
     assert_says(&with(&["predict", "--samples", "0"], b"x\n"), &["--samples is 0"]);
     assert_says(&with(&["predict", "--max-tokens", "1000"], b"x\n"), &["1000 tokens", "2 to 160"]);
 }
@@ -280,6 +286,10 @@ fn predictions_do_not_depend_on_threads_or_company() {
     assert!(same(&one, &predict(&["--threads", "2"], all)), "threads");
     assert!(same(&one, &predict(&[], "a movie\n")), "company");
     assert!(!same(&one, &predict(&["--seed", "1"], all)), "another seed changes nothing");
+    // More samples than one pass draws, cut at other places when the company is another.
+    let many = predict(&["--samples", "3000"], "a movie\n");
+    assert!(many.contains("\"samples\":3000"), "{many}");
+    assert!(same(&predict(&["--samples", "3000"], all), &many), "passes");
     let first: serde_json::Value = serde_json::from_str(one.lines().next().unwrap()).unwrap();
     assert!(first["mutual_information"].as_f64().unwrap() > 0.0);
 }

@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use crate::Result;
 
+/// Rows (tokens times samples) of one forward pass.
+const ROWS_PER_PASS: usize = 8192;
+
 /// How to predict.
 #[derive(Debug, Clone)]
 pub struct InferenceOptions {
@@ -105,16 +108,25 @@ impl Classifier {
         let numbers: Vec<u32> = texts.iter().map(|(line, _)| u32::try_from(line % (1 << 31)).unwrap_or(0)).collect();
         let rows = Rows::of_sentences(&numbers, &lengths);
         let noise = Noise::new(self.options.seed, Stream::Predictive);
-        let samples = self.options.samples;
-        let sampling = Sampling { noise, samples: 0..samples, rows: &rows, with_divergence: false };
-        let draw = if samples == 0 { Draw::Mean } else { Draw::Sampled(sampling) };
-        let SavedAdapter { adapters, head, .. } = &self.saved;
-        let logits = classify(&self.bert, head, adapters, draw, 0, &x, &packing)?.logits;
-        let (drawn, examples, classes) = logits.dims3().map_err(bayeslora_models::Error::from)?;
-        let values = logits.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(bayeslora_models::Error::from)?;
-        // dims3 gave the shape, so it fits; an empty batch is the only other case.
-        let logits =
-            Array3::from_shape_vec((drawn, examples, classes), values).unwrap_or_else(|_| Array3::zeros((0, 0, 0)));
+        let (samples, per_pass) = (self.options.samples, (ROWS_PER_PASS / packing.rows().max(1)).max(1));
+        let mut parts = Vec::new();
+        // Samples are drawn a few at a time: memory does not grow with their number.
+        for first in (0..samples.max(1)).step_by(per_pass) {
+            let end = first.saturating_add(u32::try_from(per_pass).unwrap_or(u32::MAX)).min(samples);
+            let sampling = Sampling { noise, samples: first..end, rows: &rows, with_divergence: false };
+            let draw = if samples == 0 { Draw::Mean } else { Draw::Sampled(sampling) };
+            let SavedAdapter { adapters, head, .. } = &self.saved;
+            let logits = classify(&self.bert, head, adapters, draw, 0, &x, &packing)?.logits;
+            let shape = logits.dims3().map_err(bayeslora_models::Error::from)?;
+            let values = logits.flatten_all().and_then(|t| t.to_vec1()).map_err(bayeslora_models::Error::from)?;
+            // dims3 gave the shape, so the values fill it.
+            parts.push(Array3::<f32>::from_shape_vec(shape, values).unwrap_or_default());
+            if !self.is_stochastic() {
+                break;
+            }
+        }
+        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+        let logits = ndarray::concatenate(Axis(0), &views).unwrap_or_default();
         self.describe(texts, &lengths, &logits)
     }
 
@@ -169,19 +181,24 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
 }
 
 /// The posterior found with an adapter, with the options' dropout settings put in.
-fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> PosteriorSettings {
+fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> Result<PosteriorSettings, String> {
     if options.site.is_none() && options.scope.is_none() && options.dropout.is_none() {
-        return found;
+        return Ok(found);
     }
     let (site, scope, dropout) = match found {
         PosteriorSettings::Dropout { site, scope, dropout } => (site, scope, dropout),
-        PosteriorSettings::Deterministic | PosteriorSettings::Contextual(_) => {
-            (DropoutSite::Input, MaskScope::Token, 0.0)
+        PosteriorSettings::Deterministic => (DropoutSite::Input, MaskScope::Token, 0.0),
+        PosteriorSettings::Contextual(_) => {
+            return Err(
+                "the adapter has a contextual posterior (C-LoRA), without dropout to change; leave out --site, \
+                        --scope and --dropout"
+                    .to_owned(),
+            );
         }
     };
-    PosteriorSettings::Dropout {
+    Ok(PosteriorSettings::Dropout {
         site: options.site.unwrap_or(site),
         scope: options.scope.unwrap_or(scope),
         dropout: options.dropout.unwrap_or(dropout),
-    }
+    })
 }

@@ -74,20 +74,22 @@ pub struct SavedAdapter {
 }
 
 impl SavedAdapter {
-    /// Reads an adapter saved by PEFT or by [`save_adapter`]. `choose` may replace the posterior found in the folder.
+    /// Reads an adapter saved by PEFT or by [`save_adapter`]. `choose` may replace the posterior found in the folder, or
+    /// say why it cannot be.
     ///
     /// # Errors
-    /// Naming the file, for whatever is missing, damaged, of another shape, or unsupported.
+    /// Naming the file, for whatever is missing, damaged, of another shape, or unsupported; `choose`'s reason.
     pub fn load(
         folder: &Path,
         bert: &Bert,
         model_folder: &Path,
-        choose: impl FnOnce(PosteriorSettings) -> PosteriorSettings,
+        choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
         let peft = PeftAdapter::load(folder, bert.device())?;
         let head = Head::find(&peft, model_folder, bert.config().hidden_size, bert.device())?;
         check_extra(&peft)?;
-        let posterior = choose(read_posterior(folder, &peft.config)?);
+        let posterior = choose(read_posterior(folder, &peft.config)?)
+            .map_err(|problem| Error::File { path: folder.join(POSTERIOR_FILE), problem })?;
         let mut tensors: BTreeMap<String, BTreeMap<String, candle_core::Tensor>> = BTreeMap::new();
         let tensor_path = folder.join(POSTERIOR_TENSORS_FILE);
         if tensor_path.is_file() {
