@@ -41,6 +41,7 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
             ("accuracy".to_owned(), Some(accuracy)),
             ("nll".to_owned(), Some(1.0 - accuracy)),
             ("ece".to_owned(), None),
+            ("variance_error_p".to_owned(), Some(1e-9 * accuracy)),
         ]),
         reliability: vec![
             ReliabilityPoint { lower: 0.0, upper: 0.5, count: 0, confidence: None, accuracy: None },
@@ -148,7 +149,8 @@ fn the_main_table_has_means_deviations_stars_and_gaps() {
     assert_eq!(block, expected);
     let files = files(&units(), &comparisons);
     let table = text(&files, "table.md");
-    assert!(table.contains("| MC \\| p_0.1, sampled | in | Accuracy | +0.0600 | [+0.0200, +0.1000] |"), "{table}");
+    assert!(table.contains("| MC \\| p_0.1, sampled | Inside | Accuracy | +0.0600 | [+0.0200, +0.1000] |"), "{table}");
+    assert!(table.contains("| – | – | – | – | < 0.0001 |"), "{table}");
     let latex = text(&files, "table.tex");
     assert!(latex.contains("\\caption{A made-up comparison, 100 \\% of it: Inside."), "{latex}");
     assert!(
@@ -165,8 +167,8 @@ fn csv_and_json_hold_the_same_cells() {
     let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
     let summary: serde_json::Value = serde_json::from_slice(&files["summary.json"]).unwrap();
     let cells = summary["cells"].as_array().unwrap();
-    // Two rows, two domains, two metrics that are defined.
-    assert_eq!((rows.len(), cells.len()), (8, 8));
+    // Two rows, two domains, three metrics that are defined.
+    assert_eq!((rows.len(), cells.len()), (12, 12));
     for (row, cell) in rows.iter().zip(cells) {
         for key in ["row", "domain", "metric"] {
             assert_eq!(row[key], cell[key].as_str().unwrap());

@@ -95,10 +95,15 @@ impl Aggregate {
     }
 }
 
-/// `mean ± sd` with the metric's digits, `–` where undefined; a star where the difference's interval excludes 0.
+/// `mean ± sd` with the metric's digits, `–` where undefined, `<` where a p-value is smaller than they show; a star where the difference's interval excludes 0.
 pub(super) fn display(cell: Option<&Cell>, metric: &MetricInfo) -> String {
     let Some(cell) = cell else { return "–".to_owned() };
     let digits = metric.digits;
+    // A p-value that rounds to nothing is small, not zero, and its spread says nothing.
+    let smallest = 0.1_f64.powi(i32::try_from(digits).unwrap_or(0));
+    if metric.key.ends_with("_p") && cell.mean < smallest {
+        return format!("< {smallest:.digits$}");
+    }
     let spread = cell.sd.map_or_else(String::new, |sd| format!(" ± {sd:.digits$}"));
     let differs = matches!((cell.lower, cell.upper), (Some(lower), Some(upper)) if lower > 0.0 || upper < 0.0);
     format!("{:.digits$}{spread}{}", cell.mean, if differs { "*" } else { "" })

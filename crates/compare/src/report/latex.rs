@@ -25,6 +25,7 @@ fn escape(text: &str) -> String {
             '±' => escaped.push_str("$\\pm$"),
             '−' => escaped.push_str("$-$"),
             'ρ' => escaped.push_str("$\\rho$"),
+            '<' => escaped.push_str("$<$"),
             '–' => escaped.push_str("--"),
             '*' => escaped.push_str("$^{*}$"),
             other => escaped.push(other),

@@ -128,7 +128,7 @@ pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&U
     let _ = writeln!(
         text,
         "Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: the paired bootstrap interval of the \
-         difference from {} excludes 0, uncorrected for the number of comparisons. `–`: undefined for this predictive. \
+         difference from {} excludes 0 (examples resampled, seeds fixed, no correction for the number of comparisons). `–`: undefined for this predictive. \
          Arrows point to the better direction.\n",
         definition.reference
     );
@@ -186,7 +186,11 @@ fn differences(definition: &Definition, aggregate: &Aggregate) -> String {
         let _ = writeln!(
             text,
             "| {label} | {} | {name} | {difference:+.digits$} | [{lower:+.digits$}, {upper:+.digits$}] |",
-            cell.domain
+            definition
+                .domains
+                .iter()
+                .find(|domain| domain.id == cell.domain)
+                .map_or("", |domain| domain.label.as_str())
         );
     }
     text.push('\n');
