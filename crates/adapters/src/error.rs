@@ -59,9 +59,17 @@ pub enum Error {
         /// Shape expected.
         expected: String,
     },
-    /// A file that could not be read or written.
+    /// A file that could not be read or removed.
     #[error("{}: {source}", path.display())]
     Io {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// A file that could not be written.
+    #[error("{}: cannot be written: {source}; what was there is unchanged", path.display())]
+    Write {
         /// File.
         path: PathBuf,
         /// Cause.

@@ -11,13 +11,13 @@ use crate::{Error, Result};
 /// Writes `bytes` to `path` through a temporary file in the same folder and a rename.
 ///
 /// # Errors
-/// [`Error::Io`], with nothing changed at `path`.
+/// [`Error::Write`], with nothing changed at `path`.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let failed = |source| Error::Write { path: path.to_owned(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(failed)?;
     let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
+    file.as_file_mut().write_all(bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     // A temporary file is private to its owner; a result is as readable as its folder's other files.
     #[cfg(unix)]
@@ -40,7 +40,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Writes tensors as safetensors, atomically.
 ///
 /// # Errors
-/// [`Error::Io`] naming the file.
+/// [`Error::Write`] naming the file.
 pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let contiguous: HashMap<String, Tensor> =
         tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.contiguous()?))).collect::<Result<_>>()?;

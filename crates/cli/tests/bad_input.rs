@@ -190,6 +190,7 @@ fn a_disk_that_fills_up_leaves_no_file_half_written() {
 
 #[test]
 fn a_wrong_checksum_is_refused_and_the_file_left_alone() {
+    let (_folder, experiment) = experiment("rank = 8", "rank = 8");
     let local = tempfile::tempdir().unwrap();
     let folder = local.path().join("all-minilm-l6-v2");
     fs::create_dir(&folder).unwrap();
@@ -199,6 +200,12 @@ fn a_wrong_checksum_is_refused_and_the_file_left_alone() {
     let message = refusal(&["fetch", "all-minilm-l6-v2", "--assets", &local.path().to_string_lossy()], None, b"");
     assert_says(&message, &["sha256 is", "all-minilm-l6-v2 needs"]);
     assert_eq!(fs::read_to_string(folder.join("config.json")).unwrap(), "not this");
+    // A line of the data that somebody changed is refused with its file before it is read.
+    let folder = local.path().join("vader-icwsm-2014");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("tweets_GroundTruth.txt"), "1\tone\tmalformed\n").unwrap();
+    let message = refusal(&["run", &experiment, "--assets", &local.path().to_string_lossy()], None, b"");
+    assert_says(&message, &["tweets_GroundTruth.txt", "sha256 is", "replace the file"]);
 }
 
 #[test]
@@ -266,7 +273,7 @@ fn predictions_do_not_depend_on_threads_or_company() {
     let folder = copy_of_tiny();
     let predict = |arguments: &[&str], input: &str| {
         let mut command = bayeslora();
-        command.args(["predict", "--samples", "8"]).args(arguments).write_stdin(input);
+        command.args(["predict"]).args(arguments).write_stdin(input);
         command.arg("--model").arg(folder.path()).arg("--adapter").arg(folder.path().join("adapter"));
         String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
     };
@@ -281,11 +288,11 @@ fn predictions_do_not_depend_on_threads_or_company() {
         })
     };
     let all = "a movie\nno idea without a journey\nok\n";
-    let one = predict(&["--threads", "1"], all);
+    let one = predict(&["--samples", "8", "--threads", "1"], all);
     assert_eq!(one.lines().count(), 3);
-    assert!(same(&one, &predict(&["--threads", "2"], all)), "threads");
-    assert!(same(&one, &predict(&[], "a movie\n")), "company");
-    assert!(!same(&one, &predict(&["--seed", "1"], all)), "another seed changes nothing");
+    assert!(same(&one, &predict(&["--samples", "8", "--threads", "2"], all)), "threads");
+    assert!(same(&one, &predict(&["--samples", "8"], "a movie\n")), "company");
+    assert!(!same(&one, &predict(&["--samples", "8", "--seed", "1"], all)), "another seed changes nothing");
     // More samples than one pass draws, cut at other places when the company is another.
     let many = predict(&["--samples", "3000"], "a movie\n");
     assert!(many.contains("\"samples\":3000"), "{many}");

@@ -43,9 +43,14 @@ impl Store {
                 std::fs::remove_file(&probe)
                     .map_err(|source| bayeslora_adapters::Error::Io { path: probe.clone(), source })
             })
-            .map_err(|error| Error::Store {
-                path: self.folder.clone(),
-                problem: format!("cannot be written ({error}); choose a folder you may write to"),
+            .map_err(|error| {
+                use bayeslora_adapters::Error::{Io, Write};
+                let cause = match error {
+                    Io { source, .. } | Write { source, .. } => source.to_string(),
+                    other => other.to_string(),
+                };
+                let problem = format!("cannot be written ({cause}); choose a folder you may write to");
+                Error::Store { path: self.folder.clone(), problem }
             })
     }
 
