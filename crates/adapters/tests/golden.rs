@@ -1,11 +1,14 @@
 //! Every posterior at every scope against its definition in PyTorch (`golden/generate.py`): samples from the same addressed
-//! noise, divergence, and the gradient of all of it with respect to input and parameters.
+//! noise, divergence, and the gradient of all of it with respect to input and parameters; gradients also against finite
+//! differences.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bayeslora_adapters::{Draw, LowRank, Noise, PosteriorSettings, Rows, Sampling, Slot, Stream, TargetMap};
+use bayeslora_adapters::{
+    Draw, LowRank, Noise, PosteriorSettings, Rows, Sampling, Slot, StochasticAdapter, Stream, TargetMap,
+};
 use candle_core::{Device, Tensor, Var};
 use serde::Deserialize;
 
@@ -64,38 +67,59 @@ impl Values {
     }
 }
 
-#[test]
-fn samples_divergences_and_gradients_are_those_of_pytorch() {
+fn golden() -> Golden {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/posteriors.json");
     let golden: Golden = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let slot = Slot::new(golden.slot.block, golden.slot.map);
-    let rows = Rows::of_sentences(&golden.examples, &golden.lengths);
     assert_eq!(golden.cases.len(), 36);
-    for case in &golden.cases {
+    golden
+}
+
+impl Golden {
+    fn slot(&self) -> Slot {
+        Slot::new(self.slot.block, self.slot.map)
+    }
+
+    fn adapter(&self, case: &Case) -> Box<dyn StochasticAdapter> {
         let mut tensors: BTreeMap<String, Tensor> =
             case.tensors.iter().map(|(name, values)| (name.clone(), values.tensor())).collect();
         let (a, b) = (tensors.remove("lora_A.weight").unwrap(), tensors.remove("lora_B.weight").unwrap());
         let shape = (b.dims()[0], a.dims()[1]);
-        let lora = LowRank::from_tensors(slot, shape, &a, &b, golden.scale).unwrap();
-        let adapter = case.posterior.restored(slot, lora, &tensors).unwrap();
-        let x = Var::from_tensor(&case.x.tensor()).unwrap();
+        let lora = LowRank::from_tensors(self.slot(), shape, &a, &b, self.scale).unwrap();
+        case.posterior.restored(self.slot(), lora, &tensors).unwrap()
+    }
 
-        let (first, end) = golden.samples;
-        let noise = Noise::new(golden.seed, Stream::Training);
+    /// The increment for `x` with the generator's noise, and the divergence.
+    fn sampled(&self, adapter: &dyn StochasticAdapter, x: &Tensor) -> (Tensor, Option<Tensor>) {
+        let rows = Rows::of_sentences(&self.examples, &self.lengths);
+        let (first, end) = self.samples;
+        let noise = Noise::new(self.seed, Stream::Training);
         let draw = Draw::Sampled(Sampling { noise, samples: first..end, rows: &rows, with_divergence: true });
-        let increment = adapter.increment(slot, &x, &draw).unwrap();
+        let increment = adapter.increment(self.slot(), x, &draw).unwrap();
         let output = increment.core.broadcast_matmul(&increment.up.t().unwrap()).unwrap();
-        let output = (output * increment.scale).unwrap();
-        case.increment.assert_close(&output, &case.name);
+        ((output * increment.scale).unwrap(), increment.divergence)
+    }
+}
 
-        let mut loss = (&output * case.weights.tensor()).unwrap().sum_all().unwrap();
-        assert_eq!(increment.divergence.is_some(), case.divergence.is_some(), "{}", case.name);
-        if let (Some(got), Some(expected)) = (&increment.divergence, case.divergence) {
+/// The scalar that the generator differentiates.
+fn loss(output: &Tensor, divergence: Option<&Tensor>, weights: &Tensor) -> Tensor {
+    let loss = (output * weights).unwrap().sum_all().unwrap();
+    divergence.map_or_else(|| loss.clone(), |divergence| (&loss + divergence).unwrap())
+}
+
+#[test]
+fn samples_divergences_and_gradients_are_those_of_pytorch() {
+    let golden = golden();
+    for case in &golden.cases {
+        let adapter = golden.adapter(case);
+        let x = Var::from_tensor(&case.x.tensor()).unwrap();
+        let (output, divergence) = golden.sampled(adapter.as_ref(), &x);
+        case.increment.assert_close(&output, &case.name);
+        assert_eq!(divergence.is_some(), case.divergence.is_some(), "{}", case.name);
+        if let (Some(got), Some(expected)) = (&divergence, case.divergence) {
             let value = f64::from(got.to_scalar::<f32>().unwrap());
             assert!((value - expected).abs() <= TOLERANCE * expected, "{}: {value} nats", case.name);
-            loss = (loss + got).unwrap();
         }
-        let gradients = loss.backward().unwrap();
+        let gradients = loss(&output, divergence.as_ref(), &case.weights.tensor()).backward().unwrap();
         let vars = adapter.parameters().into_iter().map(|p| (p.name, p.var)).chain([("x", &x)]);
         let mut compared = 0;
         for (name, var) in vars {
@@ -104,5 +128,38 @@ fn samples_divergences_and_gradients_are_those_of_pytorch() {
             compared += 1;
         }
         assert_eq!(compared, case.gradients.len(), "{}", case.name);
+    }
+}
+
+/// Central differences along one direction per variable. Increments without noise in the scale are multilinear, so their
+/// differences are exact but for rounding; C-LoRA's carry the third derivative times the step squared.
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    const STEP: f64 = 2e-3;
+    let golden = golden();
+    for case in &golden.cases {
+        let adapter = golden.adapter(case);
+        let x = Var::from_tensor(&case.x.tensor()).unwrap();
+        let weights = case.weights.tensor();
+        let value = || {
+            let (output, divergence) = golden.sampled(adapter.as_ref(), &x);
+            loss(&output, divergence.as_ref(), &weights)
+        };
+        let gradients = value().backward().unwrap();
+        for (name, var) in adapter.parameters().into_iter().map(|p| (p.name, p.var)).chain([("x", &x)]) {
+            let gradient = gradients.get(var).unwrap();
+            // Along the gradient's signs, at the length of one entry: slopes add up instead of cancelling.
+            let count = var.elem_count() as f64;
+            let direction = (gradient.sign().unwrap() / count.sqrt()).unwrap();
+            let slope = f64::from((gradient * &direction).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap());
+            let start = var.as_detached_tensor().copy().unwrap();
+            let at = |step: f64| {
+                var.set(&(&start + (&direction * step).unwrap()).unwrap()).unwrap();
+                f64::from(value().to_scalar::<f32>().unwrap())
+            };
+            let difference = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+            var.set(&start).unwrap();
+            assert!((difference - slope).abs() < 5e-3 * slope, "{}, {name}: {difference} against {slope}", case.name);
+        }
     }
 }
