@@ -9,6 +9,10 @@ use bayeslora_compare::{Bench, Fitted, Predictor, Sentences, Silent, TrainingSet
 use bayeslora_models::{Bert, target_slots};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+/// The allocator of the command line: fresh pages for every tensor would be timed too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// First adapted block; what lies below is computed once per sentence, before the clock starts.
 const FROM: usize = 4;
 /// Sentences of the training run: eight steps of 32.
