@@ -1,9 +1,6 @@
 # Thin wrappers: the system's LAPACK where it is missing, then cargo.
 PROFILE ?= quick
 EXPERIMENT = results/movies-minilm/experiment.toml
-# Candle's second thread pool spins against rayon's; one of the two is enough.
-export CANDLE_NUM_THREADS ?= 1
-export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: results test report lapack
 
