@@ -19,6 +19,7 @@ Examples:
   bayeslora run results/movies-minilm/experiment.toml --profile full
   bayeslora report results/movies-minilm/experiment.toml --profile full --check
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32
+  bayeslora theory --grid full
   bayeslora fetch --offline";
 
 /// Can the uncertainty of a fine-tuned LoRA adapter be trusted? Numbers you can regenerate.
@@ -40,6 +41,8 @@ enum Command {
     Report(commands::report::Arguments),
     /// Predict texts from standard input with an adapter, one JSON line each.
     Predict(commands::predict::Arguments),
+    /// Check the claims about adapter variance numerically and write the table of verdicts.
+    Theory(commands::theory::Arguments),
     /// Download and verify the models and data sets.
     Fetch(commands::fetch::Arguments),
 }
@@ -85,6 +88,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
+        Command::Theory(arguments) => commands::theory::run(&arguments),
         Command::Fetch(arguments) => commands::fetch::run(arguments),
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod fetch;
 pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod theory;
 
 /// Sizes the thread pool that every computation shares.
 pub(crate) fn set_threads(threads: usize) -> anyhow::Result<()> {

@@ -1,0 +1,193 @@
+//! M1, M2, M3: Monte-Carlo moments of a layer against the exact ones.
+
+use ndarray::{Array1, Array2};
+use rayon::prelude::*;
+
+use super::{Claim, Grid, Law};
+use crate::Result;
+use crate::evidence::{Comparisons, Effect, Evidence, regression, student};
+use crate::layer::{Dropout, Layer, Site};
+use crate::random::{normal, stream};
+
+pub(super) const MEAN: Claim = Claim {
+    id: "M1",
+    statement: "The mean increment is s B A x at every site.",
+    assumptions: "inverted multipliers, independent",
+    bearing: "sampling is unbiased: the mean pass is the adapter without dropout",
+    wrong: &["multipliers without 1/q: the mean is q s B A x"],
+    quantitative: true,
+    examine: mean,
+};
+
+pub(super) const COVARIANCE: Claim = Claim {
+    id: "M2",
+    statement: "The covariance is s^2 kappa F diag(w(x)) F^T, site by site.",
+    assumptions: "as M1",
+    bearing: "V(x) is a quadratic form of the input: everything below follows from it",
+    wrong: &["kappa without 1/q: p instead of p / q", "s instead of s^2", "another site's covariance"],
+    quantitative: true,
+    examine: covariance,
+};
+
+pub(super) const RATE: Claim = Claim {
+    id: "M3",
+    statement: "The Monte-Carlo error of mean and variance falls as T^(-1/2).",
+    assumptions: "independent samples",
+    bearing: "how many samples an estimate of V needs",
+    wrong: &["the error falls as T^(-1)", "the error falls as T^(-1/4)"],
+    quantitative: true,
+    examine: rate,
+};
+
+/// `(d_in, d_out, r, p, s)`.
+type Point = (usize, usize, usize, f64, f64);
+
+fn points(grid: Grid) -> Vec<(Point, Site)> {
+    let quick: &[Point] = &[(8, 3, 2, 0.1, 2.0), (16, 4, 4, 0.5, 0.5)];
+    let full: &[Point] = &[
+        (8, 3, 2, 0.1, 2.0),
+        (16, 4, 4, 0.5, 0.5),
+        (16, 4, 1, 0.3, 1.0),
+        (32, 6, 8, 0.15, 0.125),
+        (12, 5, 20, 0.2, 1.0),
+        (64, 4, 4, 0.05, 2.0),
+    ];
+    let points = grid.pick(quick, full);
+    points.iter().flat_map(|&point| Site::ALL.map(|site| (point, site))).collect()
+}
+
+/// The layer and input of a grid point.
+fn scene(seed: u64, number: usize, (point, site): (Point, Site)) -> Result<(Layer, Array1<f64>)> {
+    let (d_in, d_out, rank, p, scale) = point;
+    let mut random = stream(seed, number as u64);
+    let (a, b) = (normal((rank, d_in), 1.0, &mut random), normal((d_out, rank), 1.0, &mut random));
+    let x = normal((d_in, 1), 1.0, &mut random).column(0).to_owned();
+    Ok((Layer::new(a, b, scale, site, Dropout::new(p)?)?, x))
+}
+
+/// Deviations from the true mean, `[samples, d_out]`.
+fn deviations(seed: u64, number: usize, layer: &Layer, x: &Array1<f64>, samples: usize) -> Array2<f64> {
+    let mut random = stream(seed, (number as u64) << 32 | 1);
+    let mean = layer.mean(x.view());
+    let mut all = Array2::zeros((samples, layer.b.nrows()));
+    for mut row in all.rows_mut() {
+        row.assign(&(layer.sample(x.view(), &mut random) - &mean));
+    }
+    all
+}
+
+/// Runs `compare` on every grid point and collects.
+fn on_points(
+    grid: Grid,
+    seed: u64,
+    compare: impl Fn(&Layer, &Array1<f64>, &Array2<f64>) -> Vec<(f64, f64, f64)> + Sync,
+) -> Result<Evidence> {
+    let points = points(grid);
+    let samples = grid.pick(10_000, 40_000);
+    let found = points
+        .par_iter()
+        .enumerate()
+        .map(|(number, &point)| {
+            let (layer, x) = scene(seed, number, point)?;
+            Ok(compare(&layer, &x, &deviations(seed, number, &layer, &x, samples)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut comparisons = Comparisons::default();
+    for (measured, predicted, standard_error) in found.into_iter().flatten() {
+        comparisons.add(measured, predicted, standard_error);
+    }
+    Ok(comparisons.evidence(points.len(), format!("{samples} samples a point, sites input, rank, weight")))
+}
+
+fn mean(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    on_points(grid, seed, |layer, x, deviations| {
+        let exact = layer.mean(x.view());
+        let wrong = if law.is_wrong(0) { layer.dropout.keep() } else { 1.0 };
+        let n = deviations.nrows() as f64;
+        let each = exact.iter().zip(deviations.columns()).map(|(&exact, column)| {
+            let (mean, square) = (column.sum() / n, column.dot(&column) / n);
+            (exact + mean, exact * law.factor() * wrong, ((square - mean * mean) / n).sqrt())
+        });
+        each.collect()
+    })
+}
+
+fn covariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    on_points(grid, seed, |layer, x, deviations| {
+        let mut claimed = layer.clone();
+        let mut factor = law.factor();
+        match law {
+            Law::Wrong(0) => factor *= layer.dropout.keep(),
+            Law::Wrong(1) => factor /= layer.scale,
+            Law::Wrong(_) => {
+                claimed.site = if layer.site == Site::Rank { Site::Weight } else { Site::Rank };
+            }
+            Law::Stated | Law::Scaled(_) => {}
+        }
+        let predicted = claimed.covariance(x.view());
+        let n = deviations.nrows() as f64;
+        let mut each = Vec::new();
+        for i in 0..predicted.nrows() {
+            for j in 0..=i {
+                let products = &deviations.column(i) * &deviations.column(j);
+                let mean = products.sum() / n;
+                let spread = products.dot(&products) / n - mean * mean;
+                each.push((mean, predicted[[i, j]] * factor, (spread / n).sqrt()));
+            }
+        }
+        each
+    })
+}
+
+fn rate(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let exponent = match law {
+        Law::Wrong(0) => -1.0,
+        Law::Wrong(_) => -0.25,
+        law => -0.5 * law.factor(),
+    };
+    let (replicas, doublings) = grid.pick((400, 8), (800, 10));
+    let mut slopes = Vec::new();
+    for (number, site) in Site::ALL.into_iter().enumerate() {
+        let (layer, x) = scene(seed, number, ((8, 3, 4, 0.3, 1.0), site))?;
+        let exact = layer.variance(x.view());
+        let mean = layer.mean(x.view());
+        // Root mean square errors of the estimated mean and variance, sample size by sample size.
+        let errors: Vec<(f64, f64)> = (0..doublings)
+            .into_par_iter()
+            .map(|doubling| {
+                let samples = 16_usize << doubling;
+                let mut totals = (0.0, 0.0);
+                let mut random = stream(seed, (number as u64) << 32 | (doubling as u64 + 2));
+                for _ in 0..replicas {
+                    let (mut sum, mut squares) = (Array1::<f64>::zeros(mean.len()), 0.0);
+                    for _ in 0..samples {
+                        let deviation = layer.sample(x.view(), &mut random) - &mean;
+                        squares += deviation.dot(&deviation);
+                        sum += &deviation;
+                    }
+                    let n = samples as f64;
+                    totals.0 += sum.dot(&sum) / (n * n);
+                    let variance = (squares - sum.dot(&sum) / n) / (n - 1.0);
+                    totals.1 += (variance - exact).powi(2);
+                }
+                (totals.0.sqrt(), totals.1.sqrt())
+            })
+            .collect();
+        let sizes: Vec<f64> = (0..doublings).map(|doubling| f64::from(16 << doubling).ln()).collect();
+        slopes.push(regression(&sizes, &errors.iter().map(|error| error.0.ln()).collect::<Vec<_>>()));
+        slopes.push(regression(&sizes, &errors.iter().map(|error| error.1.ln()).collect::<Vec<_>>()));
+    }
+    let p_values: Vec<f64> = slopes.iter().map(|(slope, se, df)| student((slope - exponent) / se, *df)).collect();
+    let largest = slopes.iter().map(|(slope, se, _)| ((slope - exponent) / se).abs()).fold(0.0, f64::max);
+    let weights: f64 = slopes.iter().map(|(_, se, _)| se.powi(-2)).sum();
+    let pooled = slopes.iter().map(|(slope, se, _)| slope / (se * se)).sum::<f64>() / weights;
+    let half = 1.96 / weights.sqrt();
+    Ok(Evidence {
+        p_value: (p_values.iter().copied().fold(1.0, f64::min) * p_values.len() as f64).min(1.0),
+        statistic: largest,
+        comparisons: p_values.len(),
+        points: 3 * doublings,
+        effect: Effect { name: "exponent of T", value: pooled, lower: pooled - half, upper: pooled + half },
+        note: format!("T from 16 to {}, {replicas} replicas", 16_usize << (doublings - 1)),
+    })
+}

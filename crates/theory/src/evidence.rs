@@ -1,0 +1,149 @@
+//! What a check finds: p-values of comparisons, errors of identities, and the size of the effect.
+
+use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
+
+/// An estimate with its interval.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Effect {
+    /// What is estimated.
+    pub name: &'static str,
+    /// The estimate.
+    pub value: f64,
+    /// Lower end of its 95 % interval.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+}
+
+/// What a check found on its grid.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// Smallest p-value of the comparisons after Holm's correction over them; for an identity 1 where the largest error is
+    /// rounding, 0 where it is not.
+    pub p_value: f64,
+    /// What it was computed from: largest absolute standardised deviation, or error in units of its bound.
+    pub statistic: f64,
+    /// Comparisons made.
+    pub comparisons: usize,
+    /// Grid points.
+    pub points: usize,
+    /// Size of what was found.
+    pub effect: Effect,
+    /// The numbers a reader would ask for: leaks, counter-examples.
+    pub note: String,
+}
+
+/// Collects the comparisons of a statistical check.
+#[derive(Debug, Default)]
+pub struct Comparisons {
+    p_values: Vec<f64>,
+    largest: f64,
+    /// Sums of `w p m` and `w p^2` for the regression of measured on predicted through the origin, `w = 1 / se^2`.
+    slope: (f64, f64),
+}
+
+impl Comparisons {
+    /// `measured` against `predicted`, with the standard error of `measured`. Where the standard error is rounding, both
+    /// must agree to rounding.
+    pub fn add(&mut self, measured: f64, predicted: f64, standard_error: f64) {
+        let rounding = 1e-12 * predicted.abs().max(measured.abs());
+        if standard_error <= rounding {
+            let agrees = (measured - predicted).abs() <= 1e3 * rounding;
+            self.p_values.push(if agrees { 1.0 } else { 0.0 });
+            return;
+        }
+        let z = (measured - predicted) / standard_error;
+        self.largest = self.largest.max(z.abs());
+        self.p_values.push(two_sided(z));
+        let weight = standard_error.powi(-2);
+        self.slope.0 += weight * predicted * measured;
+        self.slope.1 += weight * predicted * predicted;
+    }
+
+    /// A mean of `values` against `predicted`, by Student's t.
+    pub fn add_mean(&mut self, values: &[f64], predicted: f64) {
+        let (mean, standard_error) = mean_and_error(values);
+        if standard_error <= 1e-12 * mean.abs() {
+            self.add(mean, predicted, 0.0);
+            return;
+        }
+        let t = (mean - predicted) / standard_error;
+        self.largest = self.largest.max(t.abs());
+        self.p_values.push(student(t, values.len() as f64 - 1.0));
+        let weight = standard_error.powi(-2);
+        self.slope.0 += weight * predicted * mean;
+        self.slope.1 += weight * predicted * predicted;
+    }
+
+    /// The evidence: single comparisons together with the slope of measured on predicted, which is 1 under the law.
+    pub fn evidence(mut self, points: usize, note: String) -> Evidence {
+        let slope = self.slope.0 / self.slope.1;
+        let standard_error = self.slope.1.powf(-0.5);
+        if slope.is_finite() {
+            let z = (slope - 1.0) / standard_error;
+            self.largest = self.largest.max(z.abs());
+            self.p_values.push(two_sided(z));
+        }
+        let smallest = self.p_values.iter().copied().fold(1.0, f64::min);
+        Evidence {
+            // Holm's first step decides whether any comparison is rejected.
+            p_value: (smallest * self.p_values.len() as f64).min(1.0),
+            statistic: self.largest,
+            comparisons: self.p_values.len(),
+            points,
+            effect: Effect {
+                name: "measured / predicted",
+                value: slope,
+                lower: slope - 1.96 * standard_error,
+                upper: slope + 1.96 * standard_error,
+            },
+            note,
+        }
+    }
+}
+
+impl Evidence {
+    /// The evidence of an identity: its largest error in units of a bound on rounding (or on what is neglected).
+    pub fn identity(errors: &[f64], points: usize, name: &'static str, note: String) -> Self {
+        let largest = errors.iter().copied().fold(0.0, f64::max);
+        // NaN compares false: it refutes.
+        let holds = errors.iter().all(|&error| error <= 1.0);
+        Self {
+            p_value: if holds { 1.0 } else { 0.0 },
+            statistic: largest,
+            comparisons: errors.len(),
+            points,
+            effect: Effect { name, value: largest, lower: 0.0, upper: largest },
+            note,
+        }
+    }
+}
+
+/// Two-sided p-value of a standard normal number.
+pub fn two_sided(z: f64) -> f64 {
+    2.0 * Normal::standard().sf(z.abs())
+}
+
+/// Two-sided p-value of Student's t.
+pub fn student(t: f64, degrees: f64) -> f64 {
+    StudentsT::new(0.0, 1.0, degrees).map_or(f64::NAN, |distribution| 2.0 * distribution.sf(t.abs()))
+}
+
+/// Mean and its standard error (divisor `n - 1`).
+pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    (mean, (squares / (n - 1.0) / n).sqrt())
+}
+
+/// Slope of the regression of `y` on `x` with its standard error and degrees of freedom.
+pub fn regression(x: &[f64], y: &[f64]) -> (f64, f64, f64) {
+    let n = x.len() as f64;
+    let (mean_x, mean_y) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
+    let spread: f64 = x.iter().map(|x| (x - mean_x).powi(2)).sum();
+    let slope = x.iter().zip(y).map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>() / spread;
+    let residual: f64 = x.iter().zip(y).map(|(x, y)| (y - mean_y - slope * (x - mean_x)).powi(2)).sum();
+    let degrees = n - 2.0;
+    (slope, (residual / degrees / spread).sqrt(), degrees)
+}

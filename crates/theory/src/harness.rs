@@ -1,0 +1,143 @@
+//! Runs every check on every law and decides.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::claims::{CLAIMS, Claim, Grid, Law};
+use crate::evidence::Evidence;
+use crate::{Error, Result};
+
+/// Family-wise error of the whole table.
+pub const LEVEL: f64 = 0.01;
+/// Error in a law that a check must see to decide for it.
+pub const ERROR_SEEN: f64 = 1.1;
+/// Share of seeds on which it must see it.
+pub const POWER: f64 = 0.8;
+
+/// What is decided about a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It withstood a check that sees a 10 % error and refutes every wrong variant.
+    Holds,
+    /// The measurements contradict it.
+    Fails,
+    /// It withstood a check that would not have noticed.
+    Undecided,
+}
+
+impl Verdict {
+    /// The word in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Fails => "fails",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// A wrong variant and what became of it.
+#[derive(Debug, Clone)]
+pub struct Refutation {
+    /// The variant.
+    pub variant: &'static str,
+    /// Its p-value.
+    pub p_value: f64,
+    /// Whether it was refuted.
+    pub refuted: bool,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The claim.
+    pub claim: &'static Claim,
+    /// What the check found.
+    pub evidence: Evidence,
+    /// Its p-value after Holm's correction over the table.
+    pub corrected: f64,
+    /// What is decided.
+    pub verdict: Verdict,
+    /// Its wrong variants.
+    pub refutations: Vec<Refutation>,
+    /// Share of seeds on which a 10 % error in the law was seen; none for statements without a number.
+    pub power: Option<f64>,
+    /// Wall-clock seconds of the check on the law as stated.
+    pub seconds: f64,
+}
+
+/// Runs the harness. `told` hears of each claim as it is decided.
+///
+/// The law as stated is checked on `grid`; wrong variants and power on the quick grid, power on `power_seeds` seeds.
+///
+/// # Errors
+/// When a check cannot be carried out at all.
+pub fn run(grid: Grid, seed: u64, power_seeds: u64, told: &(dyn Fn(&str) + Sync)) -> Result<Vec<Decision>> {
+    let mut decisions = Vec::new();
+    for claim in CLAIMS {
+        told(claim.id);
+        let started = Instant::now();
+        let evidence = (claim.examine)(grid, seed, Law::Stated)?;
+        let seconds = started.elapsed().as_secs_f64();
+        if evidence.points == 0 || evidence.comparisons == 0 {
+            return Err(Error::EmptyGrid { claim: claim.id });
+        }
+        let mut refutations = Vec::new();
+        for (number, &variant) in claim.wrong.iter().enumerate() {
+            let p_value = (claim.examine)(Grid::Quick, seed, Law::Wrong(number))?.p_value;
+            refutations.push(Refutation { variant, p_value, refuted: is_rejected(p_value) });
+        }
+        let power = if claim.quantitative && power_seeds > 0 {
+            let seen = (0..power_seeds)
+                .into_par_iter()
+                .map(|extra| {
+                    let found = (claim.examine)(Grid::Quick, seed.wrapping_add(extra + 1), Law::Scaled(ERROR_SEEN))?;
+                    Ok(u64::from(is_rejected(found.p_value)))
+                })
+                .sum::<Result<u64>>()?;
+            Some(seen as f64 / power_seeds as f64)
+        } else {
+            None
+        };
+        decisions.push(Decision {
+            claim,
+            evidence,
+            corrected: f64::NAN,
+            verdict: Verdict::Undecided,
+            refutations,
+            power,
+            seconds,
+        });
+    }
+    let corrected = holm(&decisions.iter().map(|decision| decision.evidence.p_value).collect::<Vec<_>>());
+    for (decision, corrected) in decisions.iter_mut().zip(corrected) {
+        decision.corrected = corrected;
+        let sharp = decision.power.is_none_or(|power| power >= POWER) && decision.refutations.iter().all(|r| r.refuted);
+        decision.verdict = match (is_rejected(corrected), sharp) {
+            (true, _) => Verdict::Fails,
+            (false, true) => Verdict::Holds,
+            (false, false) => Verdict::Undecided,
+        };
+    }
+    Ok(decisions)
+}
+
+/// NaN is no evidence for anything: it rejects.
+fn is_rejected(p_value: f64) -> bool {
+    p_value.is_nan() || p_value <= LEVEL
+}
+
+/// Holm's step-down correction (1979): adjusted p-values in the order given.
+pub fn holm(p_values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p_values.len()).collect();
+    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
+    let mut adjusted = vec![0.0; p_values.len()];
+    let mut highest: f64 = 0.0;
+    for (rank, &place) in order.iter().enumerate() {
+        highest = highest.max((p_values[place] * (p_values.len() - rank) as f64).min(1.0));
+        adjusted[place] = highest;
+    }
+    adjusted
+}

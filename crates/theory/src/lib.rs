@@ -1,0 +1,26 @@
+//! Does adapter variance grow with an input's distance from the fine-tuning subspace? The claims as data ([`CLAIMS`]), their
+//! checks in f64, and verdicts ([`run`]).
+//!
+//! Nothing here shares code with the candle implementation: the two check each other.
+
+#![allow(clippy::needless_pass_by_value, reason = "an ndarray view is a reference already")]
+
+mod claims;
+mod dynamics;
+mod error;
+mod evidence;
+mod harness;
+mod layer;
+mod random;
+mod subspace;
+mod table;
+
+pub use claims::{CLAIMS, Claim, Grid, Law};
+pub use dynamics::{Optimiser, Pair, Problem, Trainer, expected_gradient, sampled_gradient};
+pub use error::{Error, Result};
+pub use evidence::{Comparisons, Effect, Evidence};
+pub use harness::{Decision, ERROR_SEEN, LEVEL, POWER, Refutation, Verdict, holm, run};
+pub use layer::{Dropout, Layer, Site};
+pub use random::{direction, normal, stream};
+pub use subspace::Subspace;
+pub use table::{Heading, csv, latex, markdown};
