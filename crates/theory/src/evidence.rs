@@ -50,29 +50,42 @@ impl Comparisons {
         if standard_error <= rounding {
             let agrees = (measured - predicted).abs() <= 1e3 * rounding;
             self.p_values.push(if agrees { 1.0 } else { 0.0 });
-            return;
+        } else {
+            self.push((measured - predicted) / standard_error, two_sided);
         }
-        let z = (measured - predicted) / standard_error;
-        self.largest = self.largest.max(z.abs());
-        self.p_values.push(two_sided(z));
-        let weight = standard_error.powi(-2);
-        self.slope.0 += weight * predicted * measured;
-        self.slope.1 += weight * predicted * predicted;
     }
 
-    /// A mean of `values` against `predicted`, by Student's t.
-    pub fn add_mean(&mut self, values: &[f64], predicted: f64) {
+    /// As [`Self::add`], for a comparison independent of the others added so: it also counts towards the slope of measured
+    /// on predicted.
+    pub fn add_independent(&mut self, measured: f64, predicted: f64, standard_error: f64) {
+        self.add(measured, predicted, standard_error);
+        self.weigh(measured, predicted, standard_error);
+    }
+
+    /// The mean of independent `values` against `predicted`, by Student's t; `pooled` counts it towards the slope.
+    pub fn add_mean(&mut self, values: &[f64], predicted: f64, pooled: bool) {
         let (mean, standard_error) = mean_and_error(values);
         if standard_error <= 1e-12 * mean.abs() {
-            self.add(mean, predicted, 0.0);
-            return;
+            return self.add(mean, predicted, 0.0);
         }
-        let t = (mean - predicted) / standard_error;
-        self.largest = self.largest.max(t.abs());
-        self.p_values.push(student(t, values.len() as f64 - 1.0));
-        let weight = standard_error.powi(-2);
-        self.slope.0 += weight * predicted * mean;
-        self.slope.1 += weight * predicted * predicted;
+        let degrees = values.len() as f64 - 1.0;
+        self.push((mean - predicted) / standard_error, |t| student(t, degrees));
+        if pooled {
+            self.weigh(mean, predicted, standard_error);
+        }
+    }
+
+    fn push(&mut self, deviation: f64, p_value: impl Fn(f64) -> f64) {
+        self.largest = self.largest.max(deviation.abs());
+        self.p_values.push(p_value(deviation));
+    }
+
+    fn weigh(&mut self, measured: f64, predicted: f64, standard_error: f64) {
+        if standard_error > 0.0 {
+            let weight = standard_error.powi(-2);
+            self.slope.0 += weight * predicted * measured;
+            self.slope.1 += weight * predicted * predicted;
+        }
     }
 
     /// The evidence: single comparisons together with the slope of measured on predicted, which is 1 under the law.
@@ -120,17 +133,17 @@ impl Evidence {
 }
 
 /// Two-sided p-value of a standard normal number.
-pub fn two_sided(z: f64) -> f64 {
+pub(crate) fn two_sided(z: f64) -> f64 {
     2.0 * Normal::standard().sf(z.abs())
 }
 
 /// Two-sided p-value of Student's t.
-pub fn student(t: f64, degrees: f64) -> f64 {
+pub(crate) fn student(t: f64, degrees: f64) -> f64 {
     StudentsT::new(0.0, 1.0, degrees).map_or(f64::NAN, |distribution| 2.0 * distribution.sf(t.abs()))
 }
 
 /// Mean and its standard error (divisor `n - 1`).
-pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
+pub(crate) fn mean_and_error(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
@@ -138,7 +151,7 @@ pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
 }
 
 /// Slope of the regression of `y` on `x` with its standard error and degrees of freedom.
-pub fn regression(x: &[f64], y: &[f64]) -> (f64, f64, f64) {
+pub(crate) fn regression(x: &[f64], y: &[f64]) -> (f64, f64, f64) {
     let n = x.len() as f64;
     let (mean_x, mean_y) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
     let spread: f64 = x.iter().map(|x| (x - mean_x).powi(2)).sum();

@@ -68,14 +68,28 @@ pub struct Decision {
     pub seconds: f64,
 }
 
+/// The whole table.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Its rows.
+    pub decisions: Vec<Decision>,
+    /// Seeds on which power and false alarms were counted.
+    pub seeds: u64,
+    /// Seeds among them on which the quick grid rejected any law as stated, after Holm's correction.
+    pub false_alarms: u64,
+}
+
 /// Runs the harness. `told` hears of each claim as it is decided.
 ///
-/// The law as stated is checked on `grid`; wrong variants and power on the quick grid, power on `power_seeds` seeds.
+/// The law as stated is checked on `grid`; wrong variants on the quick grid; power and false alarms on the quick grid too, on
+/// `seeds` further seeds.
 ///
 /// # Errors
 /// When a check cannot be carried out at all.
-pub fn run(grid: Grid, seed: u64, power_seeds: u64, told: &(dyn Fn(&str) + Sync)) -> Result<Vec<Decision>> {
+pub fn run(grid: Grid, seed: u64, seeds: u64, told: &(dyn Fn(&str) + Sync)) -> Result<Report> {
     let mut decisions = Vec::new();
+    // p-values of the laws as stated, seed by seed.
+    let mut stated: Vec<Vec<f64>> = vec![Vec::new(); usize::try_from(seeds).unwrap_or(0)];
     for claim in CLAIMS {
         told(claim.id);
         let started = Instant::now();
@@ -89,18 +103,20 @@ pub fn run(grid: Grid, seed: u64, power_seeds: u64, told: &(dyn Fn(&str) + Sync)
             let p_value = (claim.examine)(Grid::Quick, seed, Law::Wrong(number))?.p_value;
             refutations.push(Refutation { variant, p_value, refuted: is_rejected(p_value) });
         }
-        let power = if claim.quantitative && power_seeds > 0 {
-            let seen = (0..power_seeds)
-                .into_par_iter()
-                .map(|extra| {
-                    let found = (claim.examine)(Grid::Quick, seed.wrapping_add(extra + 1), Law::Scaled(ERROR_SEEN))?;
-                    Ok(u64::from(is_rejected(found.p_value)))
-                })
-                .sum::<Result<u64>>()?;
-            Some(seen as f64 / power_seeds as f64)
-        } else {
-            None
-        };
+        let others = (1..=seeds)
+            .into_par_iter()
+            .map(|other| {
+                let examine =
+                    |law| (claim.examine)(Grid::Quick, seed.wrapping_add(other), law).map(|found| found.p_value);
+                let scaled = if claim.quantitative { examine(Law::Scaled(ERROR_SEEN))? } else { f64::NAN };
+                Ok((examine(Law::Stated)?, scaled))
+            })
+            .collect::<Result<Vec<(f64, f64)>>>()?;
+        for (all, (p_value, _)) in stated.iter_mut().zip(&others) {
+            all.push(*p_value);
+        }
+        let seen = others.iter().filter(|(_, scaled)| is_rejected(*scaled)).count();
+        let power = (claim.quantitative && seeds > 0).then(|| seen as f64 / seeds as f64);
         decisions.push(Decision {
             claim,
             evidence,
@@ -121,7 +137,8 @@ pub fn run(grid: Grid, seed: u64, power_seeds: u64, told: &(dyn Fn(&str) + Sync)
             (false, false) => Verdict::Undecided,
         };
     }
-    Ok(decisions)
+    let false_alarms = stated.iter().filter(|all| holm(all).into_iter().any(is_rejected)).count() as u64;
+    Ok(Report { decisions, seeds, false_alarms })
 }
 
 /// NaN is no evidence for anything: it rejects.

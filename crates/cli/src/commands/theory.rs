@@ -10,8 +10,8 @@ use bayeslora_theory::{CLAIMS, Heading, Verdict};
 
 use crate::progress::Terminal;
 
-/// Seeds on which the power of each check is measured.
-const POWER_SEEDS: u64 = 20;
+/// Further seeds on which power and false alarms are counted.
+const SEEDS: u64 = 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -39,30 +39,30 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let terminal = Terminal::new();
     terminal.expect(CLAIMS.len() as u64);
-    let decided = bayeslora_theory::run(grid, arguments.seed, POWER_SEEDS, &|claim| {
+    let decided = bayeslora_theory::run(grid, arguments.seed, SEEDS, &|claim| {
         terminal.stage(&format!("claim {claim}"));
         terminal.advance(1);
     });
     terminal.finish();
-    let decisions = decided?;
+    let report = decided?;
     let heading = Heading {
         grid,
         seed: arguments.seed,
         command: format!("bayeslora theory --grid {word} --seed {}", arguments.seed),
     };
     let files = [
-        ("table.md", bayeslora_theory::markdown(&heading, &decisions).into_bytes()),
-        ("table.csv", bayeslora_theory::csv(&decisions)?),
-        ("table.tex", bayeslora_theory::latex(&heading, &decisions).into_bytes()),
+        ("table.md", bayeslora_theory::markdown(&heading, &report).into_bytes()),
+        ("table.csv", bayeslora_theory::csv(&report)?),
+        ("table.tex", bayeslora_theory::latex(&heading, &report).into_bytes()),
     ];
     for (name, bytes) in files {
         let path = arguments.out.join(name);
         write_atomically(&path, &bytes).context("the tables are not written")?;
         println!("{}", path.display());
     }
-    for decision in &decisions {
+    for decision in &report.decisions {
         terminal.note(&format!("{:>3} {} ({:.1} s)", decision.claim.id, decision.verdict.word(), decision.seconds));
     }
-    let decided = decisions.iter().all(|decision| decision.verdict != Verdict::Undecided);
+    let decided = report.decisions.iter().all(|decision| decision.verdict != Verdict::Undecided);
     Ok(if decided { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

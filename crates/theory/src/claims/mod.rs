@@ -1,8 +1,11 @@
 //! The claims, as data: what is stated, under which assumptions, which wrong variants must be refuted, and the check.
 
+mod contextual;
+mod depth;
 mod dynamics;
 mod growth;
 mod moments;
+mod optimum;
 
 use crate::Result;
 use crate::evidence::Evidence;
@@ -82,7 +85,10 @@ pub const CLAIMS: &[Claim] = &[
     dynamics::INVARIANCE,
     dynamics::LEAK,
     dynamics::OUTSIDE,
+    optimum::INSIDE,
     dynamics::CHARGE,
     dynamics::FIXED_NORM,
     dynamics::ENSEMBLE,
+    depth::LINEARISED,
+    contextual::CONTEXTUAL,
 ];

@@ -76,11 +76,25 @@ fn deviations(seed: u64, number: usize, layer: &Layer, x: &Array1<f64>, samples:
     all
 }
 
+/// A measured number, its prediction and its standard error.
+pub(super) type Comparison = (f64, f64, f64);
+
+/// What one grid point gives: a summary that is independent of the other points', and the single entries.
+pub(super) type AtPoint = (Comparison, Vec<Comparison>);
+
+/// Comparison of a sample mean: its standard error is that of the values.
+pub(super) fn of_mean(values: impl Iterator<Item = f64> + Clone, predicted: f64) -> Comparison {
+    let n = values.clone().count() as f64;
+    let mean = values.clone().sum::<f64>() / n;
+    let spread = values.map(|value| (value - mean).powi(2)).sum::<f64>() / n;
+    (mean, predicted, (spread / n).sqrt())
+}
+
 /// Runs `compare` on every grid point and collects.
 fn on_points(
     grid: Grid,
     seed: u64,
-    compare: impl Fn(&Layer, &Array1<f64>, &Array2<f64>) -> Vec<(f64, f64, f64)> + Sync,
+    compare: impl Fn(&Layer, &Array1<f64>, &Array2<f64>) -> AtPoint + Sync,
 ) -> Result<Evidence> {
     let points = points(grid);
     let samples = grid.pick(10_000, 40_000);
@@ -93,8 +107,11 @@ fn on_points(
         })
         .collect::<Result<Vec<_>>>()?;
     let mut comparisons = Comparisons::default();
-    for (measured, predicted, standard_error) in found.into_iter().flatten() {
-        comparisons.add(measured, predicted, standard_error);
+    for ((measured, predicted, standard_error), entries) in found {
+        comparisons.add_independent(measured, predicted, standard_error);
+        for (measured, predicted, standard_error) in entries {
+            comparisons.add(measured, predicted, standard_error);
+        }
     }
     Ok(comparisons.evidence(points.len(), format!("{samples} samples a point, sites input, rank, weight")))
 }
@@ -102,13 +119,13 @@ fn on_points(
 fn mean(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     on_points(grid, seed, |layer, x, deviations| {
         let exact = layer.mean(x.view());
-        let wrong = if law.is_wrong(0) { layer.dropout.keep() } else { 1.0 };
-        let n = deviations.nrows() as f64;
-        let each = exact.iter().zip(deviations.columns()).map(|(&exact, column)| {
-            let (mean, square) = (column.sum() / n, column.dot(&column) / n);
-            (exact + mean, exact * law.factor() * wrong, ((square - mean * mean) / n).sqrt())
-        });
-        each.collect()
+        let factor = law.factor() * if law.is_wrong(0) { layer.dropout.keep() } else { 1.0 };
+        let entries = exact.iter().zip(deviations.columns());
+        let entries =
+            entries.map(|(&exact, column)| of_mean(column.iter().map(|d| d + exact), exact * factor)).collect();
+        // The mean along its own direction.
+        let square = exact.dot(&exact);
+        (of_mean(deviations.rows().into_iter().map(|d| d.dot(&exact) + square), square * factor), entries)
     })
 }
 
@@ -125,17 +142,15 @@ fn covariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             Law::Stated | Law::Scaled(_) => {}
         }
         let predicted = claimed.covariance(x.view());
-        let n = deviations.nrows() as f64;
-        let mut each = Vec::new();
+        let mut entries = Vec::new();
         for i in 0..predicted.nrows() {
             for j in 0..=i {
-                let products = &deviations.column(i) * &deviations.column(j);
-                let mean = products.sum() / n;
-                let spread = products.dot(&products) / n - mean * mean;
-                each.push((mean, predicted[[i, j]] * factor, (spread / n).sqrt()));
+                let products = deviations.rows().into_iter().map(|d| d[i] * d[j]);
+                entries.push(of_mean(products, predicted[[i, j]] * factor));
             }
         }
-        each
+        let total = predicted.diag().sum() * factor;
+        (of_mean(deviations.rows().into_iter().map(|d| d.dot(&d)), total), entries)
     })
 }
 

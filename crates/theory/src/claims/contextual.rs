@@ -1,0 +1,86 @@
+//! C1: contextual noise on an `r x r` core (C-LoRA).
+//!
+//! Given `u = A x` the increment is `s B (M(u) u + (sigma(u) * N) u)` with standard normal `N [r, r]`. Entry `i` of the second
+//! term, `sum_j sigma_ij N_ij u_j`, is normal with variance `v_i = sum_j sigma_ij^2 u_j^2`, independent over `i`: the covariance
+//! is `s^2 B diag(v) B^T`. With `sigma = sigmoid(G)^2 < 1` the variance is at most `s^2 sum_i |b_i|^2 |u|^2`.
+
+use ndarray::{Array1, Array2};
+
+use super::moments::of_mean;
+use super::{Claim, Grid, Law};
+use crate::Result;
+use crate::evidence::{Comparisons, Evidence};
+use crate::random::{normal, stream};
+
+pub(super) const CONTEXTUAL: Claim = Claim {
+    id: "C1",
+    statement: "C-LoRA's conditional covariance is s^2 B diag(sum_j sigma_ij(u)^2 u_j^2) B', u = A x.",
+    assumptions: "sigma = sigmoid(G(u))^2 from a ReLU network of u; noise independent of u",
+    bearing: "V depends on x through u alone: orthogonal to the rows of A it does not grow, as at the rank site",
+    wrong: &["sigma instead of sigma^2", "rows and columns of sigma exchanged"],
+    quantitative: true,
+    examine: covariance,
+};
+
+struct Contextual {
+    b: Array2<f64>,
+    scale: f64,
+    first: Array2<f64>,
+    second: Array2<f64>,
+}
+
+impl Contextual {
+    /// `sigma(u) [r, r]`.
+    fn sigma(&self, u: &Array1<f64>) -> Array2<f64> {
+        let rank = u.len();
+        let raw = self.second.dot(&self.first.dot(u).mapv(|h| h.max(0.0)));
+        let sigma = raw.mapv(|g| (1.0 / (1.0 + (-g).exp())).powi(2));
+        Array2::from_shape_fn((rank, rank), |(i, j)| sigma[i * rank + j])
+    }
+
+    fn variance(&self, u: &Array1<f64>) -> f64 {
+        let v = self.sigma(u).mapv(|s| s * s).dot(&u.mapv(|u| u * u));
+        self.scale.powi(2) * self.b.mapv(|b| b * b).sum_axis(ndarray::Axis(0)).dot(&v)
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every check may fail")]
+fn covariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let samples = grid.pick(10_000, 60_000);
+    let ranks = grid.pick(vec![2, 4], vec![1, 2, 4, 8]);
+    let mut comparisons = Comparisons::default();
+    let mut growth = Vec::new();
+    for (number, &rank) in ranks.iter().enumerate() {
+        let mut random = stream(seed, number as u64);
+        let layer = Contextual {
+            b: normal((4, rank), 1.0, &mut random),
+            scale: 2.0,
+            first: normal((16, rank), 0.7, &mut random),
+            second: normal((rank * rank, 16), 0.5, &mut random),
+        };
+        let u = normal((rank, 1), 1.0, &mut random).column(0).to_owned();
+        let sigma = layer.sigma(&u);
+        let claimed = match law {
+            Law::Wrong(0) => sigma.clone(),
+            Law::Wrong(_) => sigma.t().mapv(|s| s * s),
+            _ => sigma.mapv(|s| s * s),
+        };
+        let v = claimed.dot(&u.mapv(|u| u * u));
+        let predicted = (&layer.b * &v).dot(&layer.b.t()) * layer.scale.powi(2) * law.factor();
+        let draws: Vec<Array1<f64>> = (0..samples)
+            .map(|_| layer.b.dot(&(&sigma * &normal((rank, rank), 1.0, &mut random)).dot(&u)) * layer.scale)
+            .collect();
+        for i in 0..4 {
+            for j in 0..=i {
+                let (mean, predicted, error) = of_mean(draws.iter().map(|d| d[i] * d[j]), predicted[[i, j]]);
+                comparisons.add(mean, predicted, error);
+            }
+        }
+        let (mean, predicted, error) = of_mean(draws.iter().map(|d| d.dot(d)), predicted.diag().sum());
+        comparisons.add_independent(mean, predicted, error);
+        // A quadratic form would give the same ratio at every length.
+        growth.push(format!("{:.2}", layer.variance(&(&u * 10.0)) / layer.variance(&u) / 100.0));
+    }
+    let note = format!("{samples} samples a point; V(10 u) / (100 V(u)) is {}: no quadratic form", growth.join(", "));
+    Ok(comparisons.evidence(ranks.len(), note))
+}

@@ -1,0 +1,117 @@
+//! D1: the first-order (delta-method) covariance behind a nonlinearity.
+//!
+//! With logits `f(z)` and multipliers `z` around 1, the delta method says `Cov f = kappa J J^T`. Bernoulli multipliers are not
+//! small perturbations: as `p -> 0`, with `kappa -> p`, exactly one multiplier drops to 0 with probability `p` each, so
+//! `Cov f / kappa -> sum_i D_i D_i^T` with `D_i = f(z_i = 0) - f(1)`, which is `J J^T` only where `f` is linear in `z_i`. The
+//! relative error vanishes with the size of the adapter's effect (`D_i = -J_i + O(s^2)`, so at first order in `s`), not with `p`.
+
+use ndarray::{Array1, Array2, Axis};
+
+use super::{Claim, Grid, Law};
+use crate::Result;
+use crate::evidence::Evidence;
+use crate::layer::Dropout;
+use crate::random::{normal, stream};
+
+pub(super) const LINEARISED: Claim = Claim {
+    id: "D1",
+    statement: "Behind a nonlinearity Cov = kappa J J' (1 + O(s)); as p -> 0 at fixed s it tends to kappa sum D_i D_i', not kappa J J'.",
+    assumptions: "rank site; one tanh layer behind the adapter; all 2^r masks enumerated",
+    bearing: "sampling-free variances need a weak adapter, not a small dropout probability",
+    wrong: &["the relative error of kappa J J' vanishes as p -> 0", "its order in s is 2"],
+    quantitative: true,
+    examine: linearised,
+};
+
+/// `f(z) = W tanh(w + s B (z * u))`.
+struct Network {
+    head: Array2<f64>,
+    frozen: Array1<f64>,
+    b: Array2<f64>,
+    u: Array1<f64>,
+}
+
+impl Network {
+    fn logits(&self, scale: f64, z: &Array1<f64>) -> Array1<f64> {
+        self.head.dot(&(&self.frozen + &(self.b.dot(&(z * &self.u)) * scale)).mapv(f64::tanh))
+    }
+
+    /// Covariance over all masks, exactly.
+    fn covariance(&self, scale: f64, dropout: Dropout) -> Array2<f64> {
+        let rank = self.u.len();
+        let (mut mean, mut second) =
+            (Array1::<f64>::zeros(self.head.nrows()), Array2::zeros((self.head.nrows(), self.head.nrows())));
+        // Around the logits at the mean, so that small covariances do not cancel.
+        let center = self.logits(scale, &Array1::ones(rank));
+        for mask in 0_u32..1 << rank {
+            let kept = |i: usize| mask >> i & 1 == 1;
+            let z = Array1::from_shape_fn(rank, |i| if kept(i) { 1.0 / dropout.keep() } else { 0.0 });
+            let probability: f64 =
+                (0..rank).map(|i| if kept(i) { dropout.keep() } else { 1.0 - dropout.keep() }).product();
+            let f = self.logits(scale, &z) - &center;
+            mean = mean + &f * probability;
+            second += &(outer(&f) * probability);
+        }
+        second - outer(&mean)
+    }
+
+    /// `J J^T`.
+    fn linear(&self, scale: f64) -> Array2<f64> {
+        let at = (&self.frozen + &(self.b.dot(&self.u) * scale)).mapv(|h| 1.0 - h.tanh().powi(2));
+        let jacobian = self.head.dot(&(&self.b * &self.u * scale * &at.insert_axis(Axis(1))));
+        jacobian.dot(&jacobian.t())
+    }
+
+    /// `sum_i D_i D_i^T`.
+    fn single_drops(&self, scale: f64) -> Array2<f64> {
+        let rank = self.u.len();
+        let center = self.logits(scale, &Array1::ones(rank));
+        (0..rank).fold(Array2::zeros((self.head.nrows(), self.head.nrows())), |sum, dropped| {
+            let mut z = Array1::ones(rank);
+            z[dropped] = 0.0;
+            sum + outer(&(self.logits(scale, &z) - &center))
+        })
+    }
+}
+
+fn outer(vector: &Array1<f64>) -> Array2<f64> {
+    let column = vector.view().insert_axis(Axis(1));
+    column.dot(&column.t())
+}
+
+fn distance(left: &Array2<f64>, right: &Array2<f64>) -> f64 {
+    let norm = |matrix: &Array2<f64>| matrix.iter().map(|entry| entry * entry).sum::<f64>().sqrt();
+    norm(&(left - right)) / norm(right)
+}
+
+fn linearised(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let networks = grid.pick(4, 20);
+    let (mut errors, mut left) = (Vec::new(), Vec::new());
+    let order = if law.is_wrong(1) { 2.0 } else { law.factor() };
+    for number in 0..networks {
+        let mut random = stream(seed, number);
+        let rank = 6;
+        let network = Network {
+            head: normal((3, 8), 1.0, &mut random),
+            frozen: normal((8, 1), 0.7, &mut random).column(0).to_owned(),
+            b: normal((8, rank), 0.5, &mut random),
+            u: normal((rank, 1), 1.0, &mut random).column(0).to_owned(),
+        };
+        // (a) the order in s at p = 0.2, extrapolated to s -> 0.
+        let dropout = Dropout::new(0.2)?;
+        let error = |s: f64| distance(&network.covariance(s, dropout), &(network.linear(s) * dropout.variance()));
+        let slope = |s: f64| (error(s) / error(s / 2.0)).log2();
+        let measured = 2.0 * slope(0.002) - slope(0.004);
+        errors.push((measured - order).abs() / 0.02);
+        // (b) the limit p -> 0 at s = 1.
+        let small = Dropout::new(1e-7)?;
+        let covariance = network.covariance(1.0, small) / small.variance();
+        let limit = if law.is_wrong(0) { network.linear(1.0) } else { network.single_drops(1.0) * law.factor() };
+        errors.push(distance(&covariance, &limit) / 1e-4);
+        left.push(distance(&network.linear(1.0), &network.single_drops(1.0)));
+    }
+    let (mean, _) = crate::evidence::mean_and_error(&left);
+    let note =
+        format!("{networks} networks; at s = 1 and p -> 0 the delta method is off by {:.0} % on average", 100.0 * mean);
+    Ok(Evidence::identity(&errors, 2 * errors.len(), "largest error / bound", note))
+}
