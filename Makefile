@@ -5,6 +5,7 @@ EXPERIMENT = results/movies-minilm/experiment.toml
 .PHONY: results test report lapack
 
 results: lapack
+	cargo run --release -p bayeslora -- theory --grid full
 	cargo run --release -p bayeslora -- run $(EXPERIMENT) --profile $(PROFILE)
 
 test: lapack

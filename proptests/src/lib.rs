@@ -4,3 +4,5 @@
 mod adapter_laws;
 #[cfg(test)]
 mod metrics_laws;
+#[cfg(test)]
+mod theory_laws;

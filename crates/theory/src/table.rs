@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::claims::Grid;
-use crate::harness::{Decision, ERROR_SEEN, LEVEL, Report};
+use crate::harness::{Decision, ERROR_SEEN, LEVEL, Report, Verdict};
 use crate::{Error, Result};
 
 /// What a table says of its making.
@@ -16,6 +16,27 @@ pub struct Heading {
     /// Command that makes it again.
     pub command: String,
 }
+
+/// The answer, as far as linear layers go, when the claims it stands on hold.
+const ANSWER: &str = "\
+\"Adapter variance grows with the distance of an input from the fine-tuning subspace\" is true in one sense and false in another.
+
+**True when the distance is added.** Keep the part of the input inside S_X and add a component outside it: V is a quadratic
+polynomial of the distance, for every dropout site, and grows without bound once past a possible dip (G1). For the rank site,
+trained by gradient descent, the rate is known: the trained B and the *initial* A decide it, because training never touches A
+outside S_X (S1, L1). Weight decay shrinks that part of A and with it the growth; Adam, and dropout on the input, make the
+training leak out of S_X (S2).
+
+**False at fixed norm.** Per unit of input energy, V outside over V inside is a factor rho that no distance enters (rank site,
+isotropic inputs). Where the adapter has learnt much compared with its initialisation rho is well below 1: inside, the rows of A have
+grown with B, outside they have not (N1, F1). Where it has learnt little rho may lie somewhat above 1, towards k / (k - 2), because
+dropout gives the larger columns of B to the rows of A that read least inside. LayerNorm fixes the norm of what a layer reads, so
+behind one, distance from S_X does not amplify V.
+
+**False for the row space of A.** Orthogonal to the rows of A the rank site has no variance at all, at any distance (G2).
+
+**Not what an ensemble does.** Outside, MC-dropout is an ensemble of initialisations scaled by kappa; inside, where members agree
+because the data decide, MC-dropout does not (E1): its variance is no sign of missing data.";
 
 fn p_value(p: f64) -> String {
     if p < 1e-4 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
@@ -65,6 +86,12 @@ pub fn markdown(heading: &Heading, report: &Report) -> String {
             decision.evidence.comparisons,
             power(decision)
         );
+    }
+    // The answer stands on these claims; without them there is none.
+    let stands = ["M2", "G1", "G2", "S1", "S2", "L1", "N1", "F1", "E1"];
+    let holds = |id: &&str| decisions.iter().any(|d| d.claim.id == *id && d.verdict == Verdict::Holds);
+    if stands.iter().all(holds) {
+        let _ = write!(text, "\n## In plain words\n\n{ANSWER}\n");
     }
     text.push_str("\n## What each means, and under which assumptions\n\n");
     for decision in decisions {
