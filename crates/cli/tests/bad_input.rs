@@ -118,6 +118,19 @@ fn a_missing_experiment_and_an_unwritable_folder_are_named() {
 }
 
 #[test]
+fn theory_says_what_it_cannot_read_or_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("in-the-way");
+    fs::write(&out, "a file").unwrap();
+    let message = refusal(&["theory", "--out", &out.to_string_lossy()], None, b"");
+    assert_says(&message, &["in-the-way", "cannot be written"]);
+    assert_eq!(fs::read_to_string(out).unwrap(), "a file");
+    let output = bayeslora().args(["theory", "--grid", "fast"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_says(&String::from_utf8(output.stderr).unwrap(), &["fast", "quick", "full"]);
+}
+
+#[test]
 fn offline_without_assets_says_what_is_missing_and_how_to_put_it_there() {
     let cache = tempfile::tempdir().unwrap();
     let mut command = bayeslora();

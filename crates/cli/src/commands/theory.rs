@@ -37,6 +37,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Grid::Quick => (bayeslora_theory::Grid::Quick, "quick"),
         Grid::Full => (bayeslora_theory::Grid::Full, "full"),
     };
+    // Before minutes are spent on what would go there.
+    bayeslora_compare::Store::new(&arguments.out).check_writable()?;
     let terminal = Terminal::new();
     terminal.expect(CLAIMS.len() as u64);
     let decided = bayeslora_theory::run(grid, arguments.seed, SEEDS, &|claim| {
