@@ -135,4 +135,8 @@ fn a_fit_that_diverges_says_so() {
     let problem = fixture.fit(method("mle", "").unwrap().as_ref(), 1).unwrap_err();
     assert!(matches!(problem, Error::Diverged { .. }), "{problem}");
     assert!(problem.to_string().contains("step"), "{problem}");
+    // One step, whose own loss is still fine: the validation that follows it is not.
+    fixture.training = TrainingSettings { epochs: 1, batch_size: 96, warmup: 0.0, ..fixture.training };
+    let problem = fixture.fit(method("mle", "").unwrap().as_ref(), 1).unwrap_err();
+    assert!(matches!(problem, Error::Diverged { step: 1, .. }), "{problem}");
 }

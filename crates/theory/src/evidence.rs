@@ -9,10 +9,8 @@ pub struct Effect {
     pub name: &'static str,
     /// The estimate.
     pub value: f64,
-    /// Lower end of its 95 % interval.
-    pub lower: f64,
-    /// Upper end.
-    pub upper: f64,
+    /// Its 95 % interval, where it was estimated from samples.
+    pub interval: Option<(f64, f64)>,
 }
 
 /// What a check found on its grid.
@@ -97,18 +95,15 @@ impl Comparisons {
             self.largest = self.largest.max(z.abs());
             self.p_values.push(two_sided(z));
         }
-        let smallest = self.p_values.iter().copied().fold(1.0, f64::min);
         Evidence {
-            // Holm's first step decides whether any comparison is rejected.
-            p_value: (smallest * self.p_values.len() as f64).min(1.0),
+            p_value: smallest_corrected(&self.p_values),
             statistic: self.largest,
             comparisons: self.p_values.len(),
             points,
             effect: Effect {
                 name: "measured / predicted",
                 value: slope,
-                lower: slope - 1.96 * standard_error,
-                upper: slope + 1.96 * standard_error,
+                interval: Some((slope - 1.96 * standard_error, slope + 1.96 * standard_error)),
             },
             note,
         }
@@ -118,7 +113,8 @@ impl Comparisons {
 impl Evidence {
     /// The evidence of an identity: its largest error in units of a bound on rounding (or on what is neglected).
     pub fn identity(errors: &[f64], points: usize, name: &'static str, note: String) -> Self {
-        let largest = errors.iter().copied().fold(0.0, f64::max);
+        let largest =
+            errors.iter().fold(0.0, |largest, &error| if error > largest || error.is_nan() { error } else { largest });
         // NaN compares false: it refutes.
         let holds = errors.iter().all(|&error| error <= 1.0);
         Self {
@@ -126,10 +122,17 @@ impl Evidence {
             statistic: largest,
             comparisons: errors.len(),
             points,
-            effect: Effect { name, value: largest, lower: 0.0, upper: largest },
+            effect: Effect { name, value: largest, interval: None },
             note,
         }
     }
+}
+
+/// Smallest of the p-values after Holm's correction, whose first step decides whether any is rejected. One that is not a number
+/// comes of a comparison that could not be made: it counts as 0, because nothing was shown.
+pub(crate) fn smallest_corrected(p_values: &[f64]) -> f64 {
+    let smallest = p_values.iter().fold(1.0, |smallest, &p| if p.is_nan() { 0.0 } else { f64::min(smallest, p) });
+    (smallest * p_values.len() as f64).min(1.0)
 }
 
 /// Two-sided p-value of a standard normal number.
@@ -159,4 +162,42 @@ pub(crate) fn regression(x: &[f64], y: &[f64]) -> (f64, f64, f64) {
     let residual: f64 = x.iter().zip(y).map(|(x, y)| (y - mean_y - slope * (x - mean_x)).powi(2)).sum();
     let degrees = n - 2.0;
     (slope, (residual / degrees / spread).sqrt(), degrees)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_number_refutes() {
+        assert!(smallest_corrected(&[0.5, f64::NAN, 0.9]) < 1e-300);
+        let mut comparisons = Comparisons::default();
+        comparisons.add(1.0, 1.0, 0.1);
+        comparisons.add(f64::NAN, 1.0, 0.1);
+        assert!(comparisons.evidence(1, String::new()).p_value < 1e-300);
+        let identity = Evidence::identity(&[0.1, f64::NAN, 0.2], 1, "error", String::new());
+        assert!(identity.p_value < 1e-300 && identity.statistic.is_nan());
+    }
+
+    #[test]
+    fn p_values_and_regressions_are_those_of_the_textbook() {
+        // scipy: 2 * norm.sf(1.96), 2 * t.sf(2, 5). statrs's error function is good to ten digits, not to the last.
+        let got = two_sided(-1.96);
+        assert!((got - 0.049_995_790_296_440_87).abs() < 1e-11, "{got:e}");
+        assert!((student(2.0, 5.0) - 0.101_939_478_829_858_35).abs() < 1e-9);
+        let (slope, error, degrees) = regression(&[0.0, 1.0, 2.0, 3.0], &[1.0, 3.0, 4.0, 8.0]);
+        // Slope 11 / 5, residual sum of squares 1.8.
+        assert!((slope - 2.2).abs() < 1e-14 && (error - (1.8_f64 / 2.0 / 5.0).sqrt()).abs() < 1e-14, "{error}");
+        assert!((degrees - 2.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn an_exact_agreement_needs_no_spread_and_a_difference_without_one_refutes() {
+        let evidence = |measured| {
+            let mut comparisons = Comparisons::default();
+            comparisons.add(measured, 2.0, 0.0);
+            comparisons.evidence(1, String::new()).p_value
+        };
+        assert!(evidence(2.0) > 0.99 && evidence(2.1) < 1e-300);
+    }
 }

@@ -79,7 +79,7 @@ pub struct Report {
     pub false_alarms: u64,
 }
 
-/// Runs the harness. `told` hears of each claim as it is decided.
+/// Runs the harness. `told` hears of each claim when its checks are done.
 ///
 /// The law as stated is checked on `grid`; wrong variants on the quick grid; power and false alarms on the quick grid too, on
 /// `seeds` further seeds.
@@ -91,7 +91,6 @@ pub fn run(grid: Grid, seed: u64, seeds: u64, told: &(dyn Fn(&str) + Sync)) -> R
     // p-values of the laws as stated, seed by seed.
     let mut stated: Vec<Vec<f64>> = vec![Vec::new(); usize::try_from(seeds).unwrap_or(0)];
     for claim in CLAIMS {
-        told(claim.id);
         let started = Instant::now();
         let evidence = (claim.examine)(grid, seed, Law::Stated)?;
         let seconds = started.elapsed().as_secs_f64();
@@ -126,6 +125,7 @@ pub fn run(grid: Grid, seed: u64, seeds: u64, told: &(dyn Fn(&str) + Sync)) -> R
             power,
             seconds,
         });
+        told(claim.id);
     }
     let corrected = holm(&decisions.iter().map(|decision| decision.evidence.p_value).collect::<Vec<_>>());
     for (decision, corrected) in decisions.iter_mut().zip(corrected) {
@@ -146,8 +146,9 @@ fn is_rejected(p_value: f64) -> bool {
     p_value.is_nan() || p_value <= LEVEL
 }
 
-/// Holm's step-down correction (1979): adjusted p-values in the order given.
+/// Holm's step-down correction (1979): adjusted p-values in the order given. NaN counts as 0: nothing was shown.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
+    let p_values: Vec<f64> = p_values.iter().map(|p| if p.is_nan() { 0.0 } else { *p }).collect();
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
     let mut adjusted = vec![0.0; p_values.len()];

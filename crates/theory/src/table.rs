@@ -22,21 +22,23 @@ const ANSWER: &str = "\
 \"Adapter variance grows with the distance of an input from the fine-tuning subspace\" is true in one sense and false in another.
 
 **True when the distance is added.** Keep the part of the input inside S_X and add a component outside it: V is a quadratic
-polynomial of the distance, for every dropout site, and grows without bound once past a possible dip (G1). For the rank site,
+polynomial of the distance, for every dropout site, and grows without bound, once past a possible dip, in every direction that the
+site reads (G1). For the rank site,
 trained by gradient descent, the rate is known: the trained B and the *initial* A decide it, because training never touches A
 outside S_X (S1, L1). Weight decay shrinks that part of A and with it the growth; Adam, and dropout on the input, make the
 training leak out of S_X (S2).
 
 **False at fixed norm.** Per unit of input energy, V outside over V inside is a factor rho that no distance enters (rank site,
 isotropic inputs). Where the adapter has learnt much compared with its initialisation rho is well below 1: inside, the rows of A have
-grown with B, outside they have not (N1, F1). Where it has learnt little rho may lie somewhat above 1, towards k / (k - 2), because
-dropout gives the larger columns of B to the rows of A that read least inside. LayerNorm fixes the norm of what a layer reads, so
-behind one, distance from S_X does not amplify V.
+grown with B, outside they have not (N1, F1). Where it has learnt little rho may lie above 1, because dropout gives
+the larger columns of B to the rows of A that read least inside (an argument, not a check, puts the limit at k / (k - 2)). A LayerNorm
+fixes the norm of its output but for a learnt scale, so behind one this law, not the first, is the relevant one; a network with a
+LayerNorm is not checked here.
 
 **False for the row space of A.** Orthogonal to the rows of A the rank site has no variance at all, at any distance (G2).
 
 **Not what an ensemble does.** Outside, MC-dropout is an ensemble of initialisations scaled by kappa; inside, where members agree
-because the data decide, MC-dropout does not (E1): its variance is no sign of missing data.";
+because the data decide, the variance of MC-dropout stays (E1).";
 
 fn p_value(p: f64) -> String {
     if p < 1e-4 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
@@ -44,10 +46,9 @@ fn p_value(p: f64) -> String {
 
 fn effect(decision: &Decision) -> String {
     let effect = &decision.evidence.effect;
-    if effect.lower == 0.0 && (effect.upper - effect.value).abs() < f64::EPSILON {
-        format!("{} {:.3}", effect.name, effect.value)
-    } else {
-        format!("{} {:.4} [{:.4}, {:.4}]", effect.name, effect.value, effect.lower, effect.upper)
+    match effect.interval {
+        Some((lower, upper)) => format!("{} {:.4} [{lower:.4}, {upper:.4}]", effect.name, effect.value),
+        None => format!("{} {:.3}", effect.name, effect.value),
     }
 }
 
@@ -145,11 +146,12 @@ pub fn csv(Report { decisions, .. }: &Report) -> Result<Vec<u8>> {
     for decision in decisions {
         let evidence = &decision.evidence;
         let effect = &evidence.effect;
+        let (lower, upper) = effect.interval.unzip();
         let refuted = decision.refutations.iter().filter(|refutation| refutation.refuted).count();
         writer
             .serialize((
                 (decision.claim.id, decision.verdict.word(), evidence.p_value, decision.corrected, evidence.statistic),
-                (evidence.comparisons, evidence.points, effect.name, effect.value, effect.lower, effect.upper),
+                (evidence.comparisons, evidence.points, effect.name, effect.value, lower, upper),
                 (decision.power, refuted, decision.refutations.len()),
             ))
             .map_err(|error| failed(&error))?;

@@ -44,6 +44,7 @@ fn holm_is_that_of_the_textbook() {
     }
     assert!(holm(&[]).is_empty());
     assert_eq!(holm(&[0.9, 0.8]), [1.0, 1.0]);
+    assert_eq!(holm(&[0.9, f64::NAN]), [0.9, 0.0], "what is not a number shows nothing");
 }
 
 fn layer(site: Site, p: f64, rank: usize) -> Layer {

@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::new();
     terminal.expect(CLAIMS.len() as u64);
     let decided = bayeslora_theory::run(grid, arguments.seed, SEEDS, &|claim| {
-        terminal.stage(&format!("claim {claim}"));
+        terminal.stage(&format!("{claim} checked"));
         terminal.advance(1);
     });
     terminal.finish();

@@ -2,10 +2,13 @@
 
 mod contextual;
 mod depth;
-mod dynamics;
+mod fixed_norm;
 mod growth;
+mod invariance;
 mod moments;
 mod optimum;
+mod outside;
+mod training;
 
 use crate::Result;
 use crate::evidence::Evidence;
@@ -82,13 +85,13 @@ pub const CLAIMS: &[Claim] = &[
     moments::RATE,
     growth::RAY,
     growth::NO_GROWTH,
-    dynamics::INVARIANCE,
-    dynamics::LEAK,
-    dynamics::OUTSIDE,
+    invariance::INVARIANCE,
+    invariance::LEAK,
+    outside::OUTSIDE,
     optimum::INSIDE,
-    dynamics::CHARGE,
-    dynamics::FIXED_NORM,
-    dynamics::ENSEMBLE,
+    fixed_norm::CHARGE,
+    fixed_norm::FIXED_NORM,
+    outside::ENSEMBLE,
     depth::LINEARISED,
     contextual::CONTEXTUAL,
 ];

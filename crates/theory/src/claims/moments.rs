@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{Claim, Grid, Law};
 use crate::Result;
-use crate::evidence::{Comparisons, Effect, Evidence, regression, student};
+use crate::evidence::{Comparisons, Effect, Evidence, regression, smallest_corrected, student};
 use crate::layer::{Dropout, Layer, Site};
 use crate::random::{normal, stream};
 
@@ -198,11 +198,11 @@ fn rate(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let pooled = slopes.iter().map(|(slope, se, _)| slope / (se * se)).sum::<f64>() / weights;
     let half = 1.96 / weights.sqrt();
     Ok(Evidence {
-        p_value: (p_values.iter().copied().fold(1.0, f64::min) * p_values.len() as f64).min(1.0),
+        p_value: smallest_corrected(&p_values),
         statistic: largest,
         comparisons: p_values.len(),
         points: 3 * doublings,
-        effect: Effect { name: "exponent of T", value: pooled, lower: pooled - half, upper: pooled + half },
+        effect: Effect { name: "exponent of T", value: pooled, interval: Some((pooled - half, pooled + half)) },
         note: format!("T from 16 to {}, {replicas} replicas", 16_usize << (doublings - 1)),
     })
 }

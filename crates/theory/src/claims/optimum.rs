@@ -9,7 +9,7 @@
 use ndarray_linalg::SVD as _;
 use rayon::prelude::*;
 
-use super::dynamics::{Size, column_norms, descend, problem, sizes, start};
+use super::training::{Size, column_norms, descend, problem, sizes, start};
 use super::{Claim, Grid, Law};
 use crate::Result;
 use crate::evidence::Evidence;
