@@ -63,7 +63,7 @@ pub use predictive::Predictive;
 pub use prepared::{PreparedAurc, PreparedAuroc, PreparedEce};
 pub use proper::{brier, negative_log_likelihood, soft_negative_log_likelihood};
 pub use quantiles::{QuantileBin, error_by_quantile};
-pub use rank::{Correlation, spearman};
+pub use rank::{Correlation, partial_spearman, spearman};
 pub use registry::{Better, METRICS, MetricInfo, metric};
 pub use selective::RiskCoverage;
 pub use summary::{Summary, summarise};

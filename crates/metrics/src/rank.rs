@@ -42,6 +42,36 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Result<Correlation> {
     Ok(Correlation { coefficient, p_value: student_p(coefficient, (x.len() - 2) as f64) })
 }
 
+/// Spearman's correlation of `x` and `y` with the ranks of `given` held fixed:
+/// `(r_xy - r_xg r_yg) / sqrt((1 - r_xg^2) (1 - r_yg^2))` (Kendall and Stuart), its p-value from Student's t with `n - 3` degrees
+/// of freedom.
+///
+/// # Errors
+/// As [`spearman`], and below four examples; [`Error::Constant`] also when the ranks of `x` or `y` are those of `given`: nothing
+/// is left to correlate.
+/// # Examples
+/// ```
+/// // y follows x only through g.
+/// let (x, y, g) = ([1.0, 3.0, 2.0, 5.0, 4.0], [2.0, 1.0, 3.0, 4.0, 5.0], [1.0, 2.0, 3.0, 4.0, 5.0]);
+/// let partial = bayeslora_metrics::partial_spearman(&x, &y, &g)?;
+/// assert!((bayeslora_metrics::spearman(&x, &y)?.coefficient - 0.6).abs() < 1e-15);
+/// // (0.6 - 0.8 * 0.9) / sqrt((1 - 0.64) (1 - 0.81))
+/// assert!((partial.coefficient - (-0.12 / 0.0684_f64.sqrt())).abs() < 1e-12);
+/// # Ok::<(), bayeslora_metrics::Error>(())
+/// ```
+pub fn partial_spearman(x: &[f64], y: &[f64], given: &[f64]) -> Result<Correlation> {
+    inputs::at_least("examples", x.len(), 4)?;
+    let xy = spearman(x, y)?.coefficient;
+    let (xg, yg) = (spearman(x, given)?.coefficient, spearman(y, given)?.coefficient);
+    for (what, own) in [("x given the third", xg), ("y given the third", yg)] {
+        if 1.0 - own * own < 1e-12 {
+            return Err(Error::Constant { what });
+        }
+    }
+    let coefficient = (xy - xg * yg) / ((1.0 - xg * xg) * (1.0 - yg * yg)).sqrt();
+    Ok(Correlation { coefficient, p_value: student_p(coefficient, (x.len() - 3) as f64) })
+}
+
 /// Ranks from 1, tied values sharing the mean of the ranks they occupy.
 pub(crate) fn midranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();

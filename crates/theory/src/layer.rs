@@ -13,7 +13,7 @@
 //! component `sum_j Z_ij A_ij x_j` has variance `kappa sum_j A_ij^2 x_j^2`, independent over `i`. The trace is a quadratic
 //! form in `x` in each case, `V(x) = x^T Q x` ([`Layer::quadratic_form`]).
 
-use ndarray::{Array1, Array2, ArrayView1, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 use rand::Rng;
 
 use crate::{Error, Result};
@@ -151,6 +151,17 @@ impl Layer {
     /// `V(x)`, the trace of the covariance.
     pub fn variance(&self, x: ArrayView1<'_, f64>) -> f64 {
         x.dot(&self.quadratic_form().dot(&x))
+    }
+
+    /// `V(x)` of every row of `x [n, d_in]`: `n r d_in` operations at most, where the quadratic form takes `n d_in^2`.
+    pub fn variances(&self, x: ArrayView2<'_, f64>) -> Array1<f64> {
+        let norms = self.b.mapv(|b| b * b).sum_axis(Axis(0));
+        let variances = match self.site {
+            Site::Input => x.mapv(|x| x * x).dot(&self.b.dot(&self.a).mapv(|m| m * m).sum_axis(Axis(0))),
+            Site::Rank => x.dot(&self.a.t()).mapv(|u| u * u).dot(&norms),
+            Site::Weight => x.mapv(|x| x * x).dot(&norms.dot(&self.a.mapv(|a| a * a))),
+        };
+        variances * (self.scale * self.scale * self.dropout.variance())
     }
 
     /// One sample of the increment.

@@ -22,5 +22,5 @@ pub use evidence::{Comparisons, Effect, Evidence};
 pub use harness::{Decision, ERROR_SEEN, LEVEL, POWER, Refutation, Report, Verdict, holm, run};
 pub use layer::{Dropout, Layer, Site};
 pub use random::{direction, normal, stream};
-pub use subspace::Subspace;
+pub use subspace::{Principal, Subspace};
 pub use table::{Heading, csv, latex, markdown};

@@ -1,7 +1,7 @@
 //! Linear subspaces: orthonormal bases, projections, distances.
 
 use ndarray::{Array1, Array2, ArrayView1, s};
-use ndarray_linalg::{QR as _, SVD as _};
+use ndarray_linalg::{Eigh as _, QR as _, SVD as _, UPLO};
 use rand::Rng;
 
 use crate::random::normal;
@@ -95,5 +95,105 @@ impl Subspace {
             return Err(Error::Subspace { got, dimension, expected: "there is no outside" });
         }
         Ok(self.outside.dot(&crate::random::direction(codimension, random)))
+    }
+}
+
+/// The principal directions of inputs, by falling energy: eigenvectors of their second-moment matrix `sum x x^T`.
+///
+/// It is not centred: `S_X` is a linear subspace, and a common offset of the inputs is part of what training saw.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    energies: Array1<f64>,
+    directions: Array2<f64>,
+}
+
+impl Principal {
+    /// Of a symmetric second-moment matrix `[d, d]`.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`]; [`Error::Subspace`] when it is zero or not square.
+    pub fn of(second_moment: &Array2<f64>) -> Result<Self> {
+        if !second_moment.iter().all(|entry| entry.is_finite()) {
+            return Err(Error::NotFinite { what: "the second moments of the inputs" });
+        }
+        let d = second_moment.nrows();
+        if !second_moment.is_square() || second_moment.iter().all(|&entry| entry == 0.0) {
+            return Err(Error::Subspace { got: 0, dimension: d, expected: "give inputs that are not all zero" });
+        }
+        // LAPACK's order is by rising eigenvalue. Rounding may leave those of missing directions below 0.
+        let (energies, directions) = second_moment.eigh(UPLO::Lower)?;
+        Ok(Self {
+            energies: energies.slice(s![..;-1]).mapv(|energy| energy.max(0.0)),
+            directions: directions.slice(s![.., ..;-1]).to_owned(),
+        })
+    }
+
+    /// `sum (x . u_j)^2` over the inputs, falling.
+    pub fn energies(&self) -> &Array1<f64> {
+        &self.energies
+    }
+
+    /// Orthonormal directions `u_j`, the columns of `[d, d]`.
+    pub fn directions(&self) -> &Array2<f64> {
+        &self.directions
+    }
+
+    /// Smallest `k` whose first `k` directions hold this share of the energy.
+    pub fn dimension_at(&self, share: f64) -> usize {
+        let wanted = share * self.energies.sum();
+        let mut held = 0.0;
+        for (place, energy) in self.energies.iter().enumerate() {
+            held += energy;
+            // The sum itself is rounded.
+            if held >= wanted * (1.0 - 1e-12) {
+                return place + 1;
+            }
+        }
+        self.energies.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Dropout, Layer, Site};
+    use crate::random::stream;
+
+    #[test]
+    fn principal_directions_are_the_axes_of_a_diagonal_matrix() {
+        let energies = [0.5, 8.0, 0.0, 1.5];
+        let principal = Principal::of(&Array2::from_diag(&Array1::from(energies.to_vec()))).unwrap();
+        assert_eq!(principal.energies().to_vec(), [8.0, 1.5, 0.5, 0.0]);
+        for (column, axis) in [(0, 1), (1, 3), (2, 0), (3, 2)] {
+            assert!((principal.directions()[[axis, column]].abs() - 1.0).abs() < 1e-14);
+        }
+        let dimensions = [0.5, 0.8, 0.81, 0.95, 1.0].map(|share| principal.dimension_at(share));
+        assert_eq!(dimensions, [1, 1, 2, 2, 3]);
+        assert!(Principal::of(&Array2::zeros((3, 3))).is_err());
+        assert!(Principal::of(&Array2::from_elem((2, 2), f64::NAN)).is_err());
+    }
+
+    #[test]
+    fn the_span_of_inputs_is_where_their_energy_is() {
+        let mut random = stream(3, 0);
+        let x = normal((9, 3), 1.0, &mut random).dot(&normal((3, 20), 1.0, &mut random));
+        let (span, principal) = (Subspace::span(&x).unwrap(), Principal::of(&x.dot(&x.t())).unwrap());
+        assert_eq!((span.dimension(), principal.dimension_at(1.0 - 1e-9)), (3, 3));
+        for direction in principal.directions().columns().into_iter().take(3) {
+            assert!(span.distance(direction) < 1e-10);
+        }
+    }
+
+    #[test]
+    fn variances_of_many_are_those_of_each() {
+        let mut random = stream(4, 0);
+        let x = normal((5, 7), 1.0, &mut random);
+        for site in Site::ALL {
+            let (a, b) = (normal((3, 7), 1.0, &mut random), normal((4, 3), 1.0, &mut random));
+            let layer = Layer::new(a, b, 1.7, site, Dropout::new(0.3).unwrap()).unwrap();
+            for (many, row) in layer.variances(x.view()).iter().zip(x.rows()) {
+                assert!((many - layer.variance(row)).abs() < 1e-12 * many);
+            }
+        }
     }
 }
