@@ -20,6 +20,7 @@ Examples:
   bayeslora report results/movies-minilm/experiment.toml --profile full --check
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32
   bayeslora theory --grid full
+  bayeslora geometry results/movies-minilm/experiment.toml
   bayeslora fetch --offline";
 
 /// Can the uncertainty of a fine-tuned LoRA adapter be trusted? Numbers you can regenerate.
@@ -43,6 +44,8 @@ enum Command {
     Predict(commands::predict::Arguments),
     /// Check the claims about adapter variance numerically and write the table of verdicts.
     Theory(commands::theory::Arguments),
+    /// Measure inside a run's trained adapters whether V follows the distance from the fine-tuning subspace.
+    Geometry(commands::geometry::Arguments),
     /// Download and verify the models and data sets.
     Fetch(commands::fetch::Arguments),
 }
@@ -89,6 +92,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Theory(arguments) => commands::theory::run(&arguments),
+        Command::Geometry(arguments) => commands::geometry::run(arguments),
         Command::Fetch(arguments) => commands::fetch::run(arguments),
     }
 }

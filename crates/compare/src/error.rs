@@ -148,4 +148,7 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// A figure.
+    #[error(transparent)]
+    Figure(#[from] bayeslora_figures::Error),
 }

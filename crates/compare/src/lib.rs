@@ -7,6 +7,7 @@
 mod differences;
 mod error;
 mod experiment;
+mod geometry;
 mod inference;
 mod optimise;
 mod predict;
@@ -35,7 +36,7 @@ pub use predict::Predictor;
 pub use prefix::{Batch, Sentences};
 pub use progress::{Progress, Silent};
 pub use report_files::{check_report, write_report};
-pub use run::{RunSummary, run};
+pub use run::{GeometryOptions, RunSummary, measure_geometry, run};
 pub use store::Store;
 pub use train::{Bench, Fitted, Member, Objective, Position, Recipe, train};
 

@@ -1,6 +1,7 @@
 //! One module per command, each with its arguments and one `run`.
 
 pub(crate) mod fetch;
+pub(crate) mod geometry;
 pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod run;

@@ -1,11 +1,13 @@
 //! Runs an experiment: what is missing is fitted, predicted and scored; what is there is kept.
 
+mod geometry;
 mod keys;
 mod paired;
 mod workshop;
 
 use std::path::PathBuf;
 
+pub use geometry::{GeometryOptions, measure_geometry};
 pub(crate) use keys::{comparison_key, unit_key};
 
 use self::workshop::Workshop;

@@ -27,9 +27,9 @@ use crate::{Error, Result};
 pub(super) struct Workshop<'a> {
     pub(super) plan: &'a Plan,
     pub(super) store: Store,
-    model: AssetDir,
+    pub(super) model: AssetDir,
     pub(super) data: TaskData,
-    bert: Bert,
+    pub(super) bert: Bert,
     slots: Vec<Slot>,
     pub(super) progress: &'a dyn Progress,
 }
@@ -70,14 +70,14 @@ impl<'a> Workshop<'a> {
         units
     }
 
-    fn tokenizer(&self) -> Result<Tokenizer> {
+    pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
         let longest = self.plan.experiment.max_tokens.min(self.bert.config().max_position_embeddings);
         Ok(Tokenizer::load(self.model.path(), longest)?)
     }
 
     /// First adapted block; everything below is frozen. With the pooler alone adapted it is the last block, of which the
     /// rows of the first tokens are wanted.
-    fn from(&self) -> usize {
+    pub(super) fn from(&self) -> usize {
         let first = self.slots.first().map_or(0, |slot| usize::from(slot.block));
         first.min(self.bert.blocks() - 1)
     }

@@ -1,0 +1,277 @@
+//! The adapters of finished units, with the inputs that each of their maps sees.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bayeslora_adapters::{
+    AdapterSet, Draw, DropoutSite, Increment, Moments, Parameter, PosteriorSettings, Slot, StochasticAdapter,
+    TargetMap, files::write_atomically,
+};
+use bayeslora_metrics::Bootstrap;
+use bayeslora_models::{SavedAdapter, classify};
+use bayeslora_theory::{Dropout, Layer, Site};
+use candle_core::{DType, Tensor};
+use ndarray::{Array2, s};
+use rayon::prelude::*;
+
+use super::Unit;
+use super::workshop::Workshop;
+use crate::assets::Assets;
+use crate::experiment::Plan;
+use crate::geometry::{self, Finding, Map, Text};
+use crate::prefix::Sentences;
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::{Error, Result};
+
+/// Rows of one forward pass.
+const ROWS_PER_PASS: usize = 4096;
+
+/// How claim R1 is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct GeometryOptions {
+    /// Texts of each test domain at most.
+    pub texts: usize,
+    /// Resamples of each interval.
+    pub resamples: u32,
+}
+
+/// Measures claim R1 on the dropout adapters of a finished run and writes table and figure into `geometry` within the results.
+///
+/// # Errors
+/// When an adapter is missing (the run was not finished here), data or weights are damaged, or results cannot be written.
+pub fn measure_geometry(
+    plan: &Plan,
+    options: GeometryOptions,
+    assets: &Assets,
+    progress: &dyn Progress,
+) -> Result<Vec<PathBuf>> {
+    let store = Store::new(plan.folder.join("geometry"));
+    store.check_writable()?;
+    let workshop = Workshop::open(plan, Store::new(&plan.folder), assets, progress)?;
+    let units = workshop.units();
+    // Everything is there before anything is computed.
+    let mut saved = Vec::new();
+    for unit in &units {
+        let folder = workshop.store.run_folder(&unit.key).join("adapter");
+        if unit.method.method.members() > 1 {
+            continue;
+        }
+        if !folder.is_dir() {
+            let problem = format!(
+                "{} is not there: adapters are not kept with the records; compute them with `bayeslora run` on this experiment, \
+                 profile \"{}\" (a record that is there without its adapter is computed again once its file in units/ is removed)",
+                unit.name(),
+                plan.profile
+            );
+            return Err(Error::Store { path: folder, problem });
+        }
+        let adapter = SavedAdapter::load(&folder, &workshop.bert, workshop.model.path(), Ok)?;
+        if let PosteriorSettings::Dropout { site, dropout, .. } = adapter.posterior
+            && dropout > 0.0
+        {
+            saved.push((unit, adapter, site, dropout));
+        }
+    }
+    if saved.is_empty() {
+        return Err(Error::Report(
+            "no method of this experiment trains with dropout: there is no V to measure".to_owned(),
+        ));
+    }
+    let tokenizer = workshop.tokenizer()?;
+    let compute = |examples: &[crate::tasks::Example], split| {
+        Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.from(), progress)
+    };
+    progress.stage("frozen prefix of every sentence");
+    let train = compute(&workshop.data.train, 0)?;
+    let mut tests = Vec::new();
+    for (split, domain) in (2..).zip(&workshop.data.domains) {
+        let texts = &domain.examples[..domain.examples.len().min(options.texts)];
+        tests.push((domain.in_distribution, compute(texts, split)?));
+    }
+    let tokens = train.tokens() + tests.iter().map(|(_, sentences)| sentences.tokens()).sum::<usize>();
+    progress.expect((tokens * saved.len()) as u64);
+    let bootstrap = Bootstrap { resamples: options.resamples, ..plan.experiment.bootstrap };
+    let mut findings: Vec<Finding> = Vec::new();
+    for (unit, adapter, site, dropout) in saved {
+        progress.stage(&unit.name());
+        let probe = Probe::new(&workshop, adapter)?;
+        findings.extend(probe.examine(unit, (site, dropout), &train, &tests, &bootstrap)?);
+    }
+    let texts: Vec<usize> = tests.iter().map(|(_, sentences)| sentences.len()).collect();
+    let mut files = vec![
+        ("table.md".to_owned(), geometry::markdown(plan, &options, &texts, &findings).into_bytes()),
+        ("table.csv".to_owned(), geometry::csv(&findings)?),
+    ];
+    files.extend(geometry::draw(&findings)?);
+    let mut paths = Vec::new();
+    for (name, bytes) in files {
+        let path = store.folder().join(name);
+        write_atomically(&path, &bytes)?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// Inputs `[rows, d_in]` by slot.
+type Seen = Arc<Mutex<BTreeMap<Slot, Tensor>>>;
+
+/// An adapter set that remembers what each of its maps was given.
+#[derive(Debug)]
+struct Recorder {
+    adapters: Arc<AdapterSet>,
+    slot: Slot,
+    seen: Seen,
+}
+
+impl Recorder {
+    fn adapter(&self) -> bayeslora_adapters::Result<&dyn StochasticAdapter> {
+        self.adapters.get(self.slot).ok_or_else(|| bayeslora_adapters::Error::Shape {
+            what: format!("adapters of {}", self.slot),
+            got: vec![0],
+            expected: "one".to_owned(),
+        })
+    }
+}
+
+impl StochasticAdapter for Recorder {
+    fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> bayeslora_adapters::Result<Increment> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, x.squeeze(0)?);
+        self.adapter()?.increment(slot, x, draw)
+    }
+
+    fn parameters(&self) -> Vec<Parameter<'_>> {
+        self.adapters.get(self.slot).map(StochasticAdapter::parameters).unwrap_or_default()
+    }
+
+    fn moments(&self, x: &Tensor) -> bayeslora_adapters::Result<Moments> {
+        self.adapter()?.moments(x)
+    }
+}
+
+/// A trained adapter with the network around it.
+struct Probe<'a> {
+    workshop: &'a Workshop<'a>,
+    adapters: Arc<AdapterSet>,
+    head: bayeslora_models::Head,
+}
+
+impl<'a> Probe<'a> {
+    fn new(workshop: &'a Workshop<'a>, adapter: SavedAdapter) -> Result<Self> {
+        if adapter.adapters.iter().any(|(slot, _)| slot.map == TargetMap::Pooler) {
+            return Err(Error::Report("geometry: adapters of the pooler are not measured".to_owned()));
+        }
+        Ok(Self { workshop, adapters: Arc::new(adapter.adapters), head: adapter.head })
+    }
+
+    /// Runs the mean network over all sentences; `visit` maps a batch's places, lengths and inputs to something, in order.
+    fn visit<T: Send>(
+        &self,
+        sentences: &Sentences,
+        visit: impl Fn(&[usize], &[usize], &BTreeMap<Slot, Array2<f64>>) -> T + Sync,
+        mut take: impl FnMut(T),
+    ) -> Result<()> {
+        let (bert, from) = (&self.workshop.bert, self.workshop.from());
+        let batches = sentences.batches_of_rows(ROWS_PER_PASS);
+        let pass = |places: &Vec<usize>| -> Result<T> {
+            let batch = sentences.batch(places, bert.device())?;
+            let seen = Seen::default();
+            let mut recorders = AdapterSet::new();
+            for (slot, _) in self.adapters.iter() {
+                let recorder = Recorder { adapters: Arc::clone(&self.adapters), slot, seen: Arc::clone(&seen) };
+                recorders.insert(slot, Box::new(recorder));
+            }
+            classify(bert, &self.head, &recorders, Draw::Mean, from, &batch.hidden, &batch.packing)?;
+            let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+            let inputs = seen.iter().map(|(&slot, x)| Ok((slot, to_array(x)?))).collect::<Result<BTreeMap<_, _>>>()?;
+            self.workshop.progress.advance(batch.packing.rows() as u64);
+            Ok(visit(places, &batch.lengths, &inputs))
+        };
+        for window in batches.chunks(rayon::current_num_threads()) {
+            window.par_iter().map(pass).collect::<Result<Vec<_>>>()?.into_iter().for_each(&mut take);
+        }
+        Ok(())
+    }
+
+    /// The same adapter at every site.
+    fn layers(&self, slot: Slot, dropout: f64) -> Result<Vec<Layer>> {
+        let tensor = |wanted: &str| -> Result<Array2<f64>> {
+            let parameters = self.adapters.get(slot).map(StochasticAdapter::parameters).unwrap_or_default();
+            let found = parameters.into_iter().find(|parameter| parameter.name == wanted);
+            let found = found.ok_or_else(|| Error::Report(format!("{slot} has no {wanted}")))?;
+            to_array(found.var.as_tensor())
+        };
+        let (a, b) = (tensor("lora_A.weight")?, tensor("lora_B.weight")?);
+        let refused = |error: bayeslora_theory::Error| Error::Report(format!("{slot}: {error}"));
+        let dropout = Dropout::new(dropout).map_err(refused)?;
+        let scale = self.workshop.plan.lora.scale;
+        Site::ALL.iter().map(|&site| Layer::new(a.clone(), b.clone(), scale, site, dropout).map_err(refused)).collect()
+    }
+
+    fn examine(
+        &self,
+        unit: &Unit<'_>,
+        (site, dropout): (DropoutSite, f64),
+        train: &Sentences,
+        tests: &[(bool, Sentences)],
+        bootstrap: &Bootstrap,
+    ) -> Result<Vec<Finding>> {
+        let mut moments: BTreeMap<Slot, Array2<f64>> = BTreeMap::new();
+        let second = |_: &[usize], _: &[usize], inputs: &BTreeMap<Slot, Array2<f64>>| {
+            inputs.iter().map(|(&slot, x)| (slot, x.t().dot(x))).collect::<Vec<_>>()
+        };
+        self.visit(train, second, |parts| {
+            for (slot, part) in parts {
+                moments.entry(slot).and_modify(|sum| *sum += &part).or_insert(part);
+            }
+        })?;
+        let maps = moments
+            .into_par_iter()
+            .map(|(slot, moment)| Ok((slot, Map::new(slot, self.layers(slot, dropout)?, &moment)?)))
+            .collect::<Result<BTreeMap<Slot, Map>>>()?;
+        // Texts of the training domain, then shifted ones.
+        let mut texts: BTreeMap<Slot, [Vec<Text>; 2]> = BTreeMap::new();
+        for (in_distribution, sentences) in tests {
+            let read = |places: &[usize], lengths: &[usize], inputs: &BTreeMap<Slot, Array2<f64>>| {
+                let mut read = Vec::new();
+                for (slot, x) in inputs {
+                    // Above the last attention only the first token of each sentence is computed.
+                    let whole = x.nrows() == lengths.iter().sum::<usize>();
+                    let mut start = 0;
+                    for (&place, &length) in places.iter().zip(lengths) {
+                        let rows = if whole { length } else { 1 };
+                        read.push((*slot, place, maps[slot].read(&x.slice(s![start..start + rows, ..]))));
+                        start += rows;
+                    }
+                }
+                read
+            };
+            let mut found = Vec::new();
+            self.visit(sentences, read, |part| found.extend(part))?;
+            // The order of the examples, whatever the batches were.
+            found.sort_by_key(|(slot, place, _)| (*slot, *place));
+            for (slot, _, text) in found {
+                texts.entry(slot).or_default()[usize::from(!in_distribution)].push(text);
+            }
+        }
+        let own = match site {
+            DropoutSite::Input => Site::Input,
+            DropoutSite::Rank => Site::Rank,
+            DropoutSite::Weight => Site::Weight,
+        };
+        let mut findings = Vec::new();
+        for (slot, [inside, shifted]) in &texts {
+            let of = (unit.method.label.as_str(), unit.seed, own);
+            findings.extend(maps[slot].findings(of, inside, shifted, bootstrap));
+        }
+        Ok(findings)
+    }
+}
+
+fn to_array(tensor: &Tensor) -> Result<Array2<f64>> {
+    let shape = tensor.dims2()?;
+    let values = tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    // dims2 gave the shape, so the values fill it.
+    Ok(Array2::from_shape_vec(shape, values).unwrap_or_default())
+}
