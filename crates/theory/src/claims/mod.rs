@@ -3,6 +3,7 @@
 mod contextual;
 mod depth;
 mod fixed_norm;
+mod general;
 mod growth;
 mod invariance;
 mod moments;
@@ -87,10 +88,15 @@ pub const CLAIMS: &[Claim] = &[
     growth::NO_GROWTH,
     invariance::INVARIANCE,
     invariance::LEAK,
+    general::FEW_INPUTS,
     outside::OUTSIDE,
+    outside::CONCENTRATION,
     optimum::INSIDE,
     fixed_norm::CHARGE,
     fixed_norm::FIXED_NORM,
+    general::ANY_START,
+    general::ANY_COVARIANCE,
+    general::LITTLE_LEARNT,
     outside::ENSEMBLE,
     depth::LINEARISED,
     contextual::CONTEXTUAL,

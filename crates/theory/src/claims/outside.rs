@@ -2,17 +2,23 @@
 //!
 //! **L1.** Training reads `A_0` through `A_0 P` only, so the trained `B` is independent of `A_0 (I - P)`; with `u` outside,
 //! `a_i u` is normal with variance `sigma_A^2` given `B`, and `u'Qu = s^2 kappa sum_i |b_i|^2 (a_i u)^2`.
+//!
+//! **L2.** So, given `B`, the sum of `u'Qu` over `m` orthogonal directions outside is `s^2 kappa sigma_A^2 sum_i |b_i|^2 chi^2_m,i` with
+//! independent `chi^2_m,i`: relative to its mean its variance is `2 sum |b_i|^4 / (m (sum |b_i|^2)^2)`, between `2 / (r m)` and
+//! `2 / m`, and the chance that one draw of `A_0` contradicts the mean law, its ratio to the variance inside on the other side of 1
+//! than rho, is a tail of that sum (Ruben's series, 1962).
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use rayon::prelude::*;
+use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 
 use super::training::{STEPS, column_norms, descend, energy, norm, problem, sizes, start, train_sampled};
 use super::{Claim, Grid, Law};
-use crate::Result;
+use crate::{Error, Result};
 use crate::dynamics::{Optimiser, Pair};
 use crate::evidence::{Comparisons, Evidence};
 use crate::layer::{Dropout, Site};
-use crate::random::stream;
+use crate::random::{normal, stream};
 
 pub(super) const OUTSIDE: Claim = Claim {
     id: "L1",
@@ -32,6 +38,17 @@ pub(super) const ENSEMBLE: Claim = Claim {
     wrong: &["equal variances: kappa left out"],
     quantitative: true,
     examine: ensemble,
+};
+
+pub(super) const CONCENTRATION: Claim = Claim {
+    id: "L2",
+    statement: "Given B, V over m orthogonal directions outside is s^2 kappa sigma_A^2 sum b^2 chi^2_m: its relative variance is \
+                2 sum b^4 / (m (sum b^2)^2), and its tail the chance that one draw of A_0 contradicts the mean law.",
+    assumptions: "L1",
+    bearing: "one adapter is one draw of A_0: in a single direction the mean law is often contradicted, over many it is not",
+    wrong: &["relative variance 2 / m, whatever the rank", "one common chi-square: r m degrees, equal weights"],
+    quantitative: true,
+    examine: concentration,
 };
 
 fn outside(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
@@ -116,4 +133,110 @@ fn ensemble(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         ));
     }
     Ok(comparisons.evidence(all.len(), format!("{members} members a point; {}", note.join("; "))))
+}
+
+/// `P(sum_i weights_i chi^2_m > x)`, independent chi-squares with `m` degrees each, by Ruben's mixture of central ones.
+///
+/// # Errors
+/// When the series has not converged within its bound: weights that differ by many orders of magnitude.
+pub(super) fn tail(weights: &[f64], m: usize, x: f64) -> Result<f64> {
+    const TERMS: usize = 4000;
+    let refused = |got| Error::Setting { name: "largest over smallest weight", got, expected: "a ratio below 100" };
+    let smallest = weights.iter().copied().fold(f64::INFINITY, f64::min);
+    let largest = weights.iter().copied().fold(0.0, f64::max);
+    let (degrees, half) = ((weights.len() * m) as f64, m as f64 / 2.0);
+    // Shares of the mixture: `c_0`, and `c_k = sum_j g_(k-j) c_j / k`.
+    let mut shares = vec![weights.iter().map(|weight| (smallest / weight).powf(half)).product::<f64>()];
+    let rates: Vec<f64> = weights.iter().map(|weight| 1.0 - smallest / weight).collect();
+    let mut powers = rates.clone();
+    let (mut g, mut held, mut upper) = (Vec::new(), 0.0, 0.0);
+    for k in 0..TERMS {
+        held += shares[k];
+        let chi = ChiSquared::new(degrees + 2.0 * k as f64).map_err(|_| refused(largest / smallest))?;
+        upper += shares[k] * chi.sf(x / smallest);
+        if 1.0 - held < 1e-12 {
+            return Ok(upper);
+        }
+        g.push(half * powers.iter().sum::<f64>());
+        powers.iter_mut().zip(&rates).for_each(|(power, rate)| *power *= rate);
+        let next = (0..=k).map(|j| g[k - j] * shares[j]).sum::<f64>() / (k + 1) as f64;
+        shares.push(next);
+    }
+    Err(refused(largest / smallest))
+}
+
+fn concentration(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let draws = grid.pick(6_000, 40_000);
+    let mut comparisons = Comparisons::default();
+    let (mut note, mut points) = (Vec::new(), 0);
+    for (number, &size) in sizes(grid).iter().enumerate() {
+        let mut random = stream(seed, number as u64);
+        let (subspace, problem) = problem(size, &mut random)?;
+        let first = start(size, &mut random);
+        let pair = descend(size, &problem, first.clone(), 0.05, 400)?;
+        // Another draw of A_0 outside changes nothing that training sees: B stays, so that one B serves all draws.
+        let redrawn = {
+            let fresh = normal(first.a.dim(), size.sigma, &mut random);
+            let projector = subspace.basis().dot(&subspace.basis().t());
+            let a = &fresh - &(&fresh - &first.a).dot(&projector);
+            descend(size, &problem, Pair { a, b: first.b.clone() }, 0.05, 400)?
+        };
+        comparisons.add(norm(&(&redrawn.b - &pair.b)) / norm(&pair.b) + 1.0, 1.0, 0.0);
+        let b = column_norms(&pair.b);
+        let (total, fourth) = (b.iter().sum::<f64>(), b.iter().map(|b| b * b).sum::<f64>());
+        let inside = energy(&pair.a, &pair.b, subspace.basis());
+        let rho = size.sigma.powi(2) * total / inside;
+        for m in [1_usize, 4] {
+            points += 1;
+            let outside: Vec<f64> = (0..draws)
+                .map(|_| {
+                    let a = normal((size.rank, m), size.sigma, &mut random);
+                    let read = a.mapv(|a| a * a).sum_axis(Axis(1));
+                    read.iter().zip(&b).map(|(read, b)| read * b).sum::<f64>() / m as f64
+                })
+                .collect();
+            let mean = size.sigma.powi(2) * total;
+            let claimed = match law {
+                Law::Wrong(0) => 2.0 / m as f64,
+                Law::Wrong(_) => 2.0 / (m * size.rank) as f64,
+                _ => 2.0 * fourth / (m as f64 * total * total),
+            };
+            let squares: Vec<f64> = outside.iter().map(|v| (v / mean - 1.0).powi(2) / claimed).collect();
+            comparisons.add_mean(&squares, law.factor(), true);
+            // V outside over V inside on the other side of 1.
+            let weights: Vec<f64> = match law {
+                Law::Wrong(1) => vec![total / size.rank as f64; size.rank],
+                _ => b.clone(),
+            };
+            let above = tail(&weights, m, m as f64 * inside / size.sigma.powi(2))?;
+            let contradicts = |ratio: f64| (ratio > 1.0) != (rho > 1.0);
+            let chance = if rho > 1.0 { 1.0 - above } else { above };
+            let seen = outside.iter().filter(|v| contradicts(**v / inside)).count() as f64 / f64::from(draws);
+            let error = (chance * (1.0 - chance) / f64::from(draws)).sqrt();
+            // Where counts are few their share is not normal.
+            if chance * f64::from(draws) >= 30.0 {
+                comparisons.add_independent(seen, chance * law.factor(), error);
+            }
+            note.push(format!("{:.0} % (d = {}, r = {}, k = {}, m = {m}, rho {rho:.2})", 100.0 * chance, size.d_in, size.rank, size.k));
+        }
+    }
+    let note = format!("{draws} draws a point; chance that one draw contradicts the side of 1 on which rho lies: {}", note.join(", "));
+    Ok(comparisons.evidence(points, note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tails_of_weighted_chi_squares_are_those_of_closed_forms() {
+        // Equal weights: one chi-square; sf of chi2(6) at 7.3 / 1.7.
+        let expected = ChiSquared::new(6.0).unwrap().sf(7.3 / 1.7);
+        assert!((tail(&[1.7, 1.7, 1.7], 2, 7.3).unwrap() - expected).abs() < 1e-11);
+        // Two exponentials: m = 2, weights 1 and 3, P(2 E_1 + 6 E_2 > x) = (3 exp(-x / 6) - exp(-x / 2)) / 2.
+        let x: f64 = 5.0;
+        let expected = 1.5 * (-x / 6.0).exp() - 0.5 * (-x / 2.0).exp();
+        assert!((tail(&[1.0, 3.0], 2, x).unwrap() - expected).abs() < 1e-11);
+        assert!(tail(&[1e-9, 1.0], 1, 1.0).is_err());
+    }
 }

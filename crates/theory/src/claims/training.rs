@@ -73,9 +73,21 @@ pub(super) fn train_expected(size: Size, rate: f64, steps: usize, random: &mut i
 }
 
 /// Gradient descent on the expected dropout loss of the rank site.
-pub(super) fn descend(size: Size, problem: &Problem, mut pair: Pair, rate: f64, steps: usize) -> Result<Pair> {
+pub(super) fn descend(size: Size, problem: &Problem, pair: Pair, rate: f64, steps: usize) -> Result<Pair> {
+    let optimiser = Optimiser::Sgd { rate, momentum: 0.0, decay: 0.0 };
+    descend_by(optimiser, size, problem, pair, steps)
+}
+
+/// [`descend`] by any optimiser.
+pub(super) fn descend_by(
+    optimiser: Optimiser,
+    size: Size,
+    problem: &Problem,
+    mut pair: Pair,
+    steps: usize,
+) -> Result<Pair> {
     let dropout = Dropout::new(size.p)?;
-    let mut trainer = Trainer::new(Optimiser::Sgd { rate, momentum: 0.0, decay: 0.0 }, &pair);
+    let mut trainer = Trainer::new(optimiser, &pair);
     for _ in 0..steps {
         let gradient = expected_gradient(problem, &pair, size.scale, dropout);
         trainer.step(&mut pair, &gradient);

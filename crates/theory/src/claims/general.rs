@@ -1,0 +1,286 @@
+//! S3, F2, F3, F4: what becomes of S1 and F1 without their simplest assumptions.
+//!
+//! **S3, few inputs.** Training sees the span of its `n` inputs, not the `k`-dimensional `S` they come from. With `n < k` inputs,
+//! isotropic in `S`, the span is a uniform `n`-dimensional subspace of `S`, and a fresh input from the same distribution has the share
+//! `1 - n / k` of its energy outside it. There L1 holds, so per unit of energy
+//! `V(fresh) = (n / k) V(span) + (1 - n / k) s^2 kappa sigma_A^2 |B|_F^2` in the mean.
+//!
+//! **F2, any start, any alpha.** N1 conserves `|a_i P|^2 - |b_i|^2` from any start, and L1 does not ask what `B_0` is, so
+//! `|a_i P|^2 = |a_0i P|^2 + |b_i|^2 - |b_0i|^2` in F1. `s = alpha / r` changes how fast and how far `B` grows; V carries `s^2` inside
+//! and outside, so rho does not name it.
+//!
+//! **F3, any covariance.** Inside, V per unit of energy is `s^2 kappa sum |b_i|^2 a_i Sigma a_i' / tr Sigma`. N1 still holds (both products
+//! with the flow contain `a_i Sigma a_i'`), but only bounds this: `lambda_k |a_i P|^2 <= a_i Sigma a_i' <= lambda_1 |a_i P|^2`. At the
+//! optimum I1, which asks nothing of `Sigma`, gives it: `s^2 kappa |M|_*^2 / (r tr Sigma)` with `M = B A Sigma^(1/2)`; with L1 outside,
+//! `rho = sigma_A^2 |B|_F^2 r tr Sigma / |M|_*^2`.
+//!
+//! **F4, little learnt.** As `sigma_A` grows the fit needs ever smaller `B` and `A` hardly moves: `rho -> k sigma_A^2 sum |b_i|^2 / sum |b_i|^2
+//! |a_0i P|^2` with the `B` that is best for `U = A_0 X`: `B = Y U' (U U' + kappa diag(U U'))^-1 / s`. Write `U = D W` with `D` the lengths
+//! of its rows, for isotropic inputs those of `a_0i P`, and `W` their directions: `U U' + kappa diag(U U') = D (W W' + kappa) D`, so
+//! `B = Y W' (W W' + kappa)^-1 D^-1 / s`, and `|b_i|^2 = c_i / |a_0i P|^2` where `c_i` depends on directions only. Directions and lengths
+//! of normal rows are independent, so `E rho = E[sum c_i k / chi^2_k,i / sum c_i] = k / (k - 2)` at every rank: above 1, because a row
+//! that happens to read little inside is given a large column of `B`, and outside it reads as much as any other.
+
+use ndarray::{Array2, Axis};
+use ndarray_linalg::SVD as _;
+use rayon::prelude::*;
+
+use super::training::{Size, column_norms, descend, descend_by, energy, problem, start};
+use super::{Claim, Grid, Law};
+use crate::Result;
+use crate::dynamics::{Optimiser, Pair, Problem};
+use crate::evidence::{Comparisons, Evidence, mean_and_error};
+use crate::layer::Dropout;
+use crate::random::{normal, stream};
+use crate::subspace::Subspace;
+
+pub(super) const FEW_INPUTS: Claim = Claim {
+    id: "S3",
+    statement: "With n < k inputs V of a fresh input, per unit of energy, is n / k of V in their span and 1 - n / k of \
+                s^2 kappa sigma_A^2 |B|_F^2 in the mean.",
+    assumptions: "rank site; gradient descent; inputs isotropic in a k-dimensional S; A_0 normal",
+    bearing: "S_X is the span of what training saw: fresh inputs of the same distribution are partly outside it, with V as far outside",
+    wrong: &["training determines V in all of S", "a share of n / d instead of n / k"],
+    quantitative: true,
+    examine: few_inputs,
+};
+
+pub(super) const ANY_START: Claim = Claim {
+    id: "F2",
+    statement: "With B_0 not 0 and any alpha, rho = sigma_A^2 sum b^2 / (sum b^2 (|a_0 P|^2 + b^2 - b_0^2) / k).",
+    assumptions: "as F1 but for B_0; b_0 = |b_0i|",
+    bearing: "a warm start raises rho: what B had before training buys no growth of A inside; alpha enters through B alone",
+    wrong: &["B_0 taken for 0", "s^2 with b^4"],
+    quantitative: true,
+    examine: any_start,
+};
+
+pub(super) const ANY_COVARIANCE: Claim = Claim {
+    id: "F3",
+    statement: "At the optimum, for inputs of any covariance Sigma, finite samples among them: rho = sigma_A^2 |B|_F^2 r tr Sigma / |M|_*^2, \
+                M = B A Sigma^(1/2).",
+    assumptions: "I1 and L1; Sigma = X X' / n",
+    bearing: "F1 needs no isotropy at the optimum: rho falls with the squared nuclear norm of what was learnt",
+    wrong: &["the Frobenius norm instead of the nuclear norm", "k lambda_1 instead of tr Sigma: as if isotropic"],
+    quantitative: true,
+    examine: any_covariance,
+};
+
+pub(super) const LITTLE_LEARNT: Claim = Claim {
+    id: "F4",
+    statement: "Where little is learnt (sigma_A large) the mean of rho tends to k / (k - 2), at every rank.",
+    assumptions: "as F1; trained to the optimum; k > 2",
+    bearing: "an adapter that has hardly moved has, in the mean over A_0, more V per energy outside: much more only where k is small",
+    wrong: &["rho tends to 1", "rho tends to (k - 2) / k"],
+    quantitative: true,
+    examine: little_learnt,
+};
+
+const BASE: Size = Size { d_in: 40, d_out: 4, rank: 8, k: 6, p: 0.2, sigma: 0.25, noise: 0.1, scale: 1.0 };
+
+fn few_inputs(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let replicas = grid.pick(40, 200);
+    let points = grid.pick(
+        vec![(BASE, 3), (Size { k: 12, ..BASE }, 3)],
+        vec![
+            (BASE, 3),
+            (Size { k: 12, ..BASE }, 3),
+            (Size { k: 12, ..BASE }, 10),
+            (Size { k: 30, rank: 4, ..BASE }, 8),
+            (Size { k: 8, p: 0.5, sigma: 0.1, ..BASE }, 4),
+        ],
+    );
+    let mut comparisons = Comparisons::default();
+    let mut ratios = Vec::new();
+    for (number, &(size, n)) in points.iter().enumerate() {
+        let found = (0..replicas)
+            .into_par_iter()
+            .map(|replica| {
+                let mut random = stream(seed, (number as u64) << 32 | replica);
+                let population = Subspace::random(size.d_in, size.k, &mut random)?;
+                let x = population.basis().dot(&normal((size.k, n), 1.0, &mut random));
+                let map = normal((size.d_out, size.d_in), (size.d_in as f64).powf(-0.5), &mut random);
+                let y = map.dot(&x);
+                let pair = descend(size, &Problem { x: x.clone(), y }, start(size, &mut random), 0.02, grid.pick(300, 1000))?;
+                let span = Subspace::span(&x)?;
+                let inside = energy(&pair.a, &pair.b, span.basis());
+                let outside = size.sigma.powi(2) * column_norms(&pair.b).iter().sum::<f64>();
+                let share = n as f64 / if law.is_wrong(1) { size.d_in as f64 } else { size.k as f64 };
+                let share = if law.is_wrong(0) { 1.0 } else { share };
+                let fresh = energy(&pair.a, &pair.b, population.basis());
+                Ok((fresh / (share * inside + (1.0 - share) * outside), fresh / inside))
+            })
+            .collect::<Result<Vec<(f64, f64)>>>()?;
+        comparisons.add_mean(&found.iter().map(|found| found.0).collect::<Vec<_>>(), law.factor(), true);
+        let (ratio, _) = mean_and_error(&found.iter().map(|found| found.1).collect::<Vec<_>>());
+        ratios.push(format!("{ratio:.2} (n = {n}, k = {})", size.k));
+    }
+    let note = format!("{replicas} initialisations a point; V of fresh inputs over V in the span: {}", ratios.join(", "));
+    Ok(comparisons.evidence(points.len(), note))
+}
+
+fn any_start(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let replicas = grid.pick(40, 100);
+    let starts = grid.pick(vec![0.3], vec![0.1, 0.3, 0.6]);
+    let mut comparisons = Comparisons::default();
+    let (mut cold, mut warm, mut points) = (Vec::new(), Vec::new(), 0_usize);
+    for before in starts {
+        for scale in [0.5, 2.0] {
+            points += 1;
+            let size = Size { scale, noise: 1.0, ..BASE };
+            let found = (0..replicas)
+                .into_par_iter()
+                .map(|replica| {
+                    let mut random = stream(seed, (points as u64) << 32 | replica);
+                    let (subspace, problem) = problem(size, &mut random)?;
+                    let cold = start(size, &mut random);
+                    let b = normal(cold.b.dim(), before, &mut random);
+                    // N1's drift is of first order in the step, and larger where B starts large.
+                    let (rate, steps) = grid.pick((0.02, 300), (0.0025, 2400));
+                    let rate = rate / scale.powi(2).max(1.0);
+                    let rho = |first: &Pair| -> Result<(Pair, f64)> {
+                        let pair = descend(size, &problem, first.clone(), rate, steps)?;
+                        let inside = energy(&pair.a, &pair.b, subspace.basis());
+                        let rho = energy(&pair.a, &pair.b, subspace.complement()) / inside;
+                        Ok((pair, rho))
+                    };
+                    let first = Pair { a: cold.a.clone(), b };
+                    let (pair, measured) = rho(&first)?;
+                    let (_, from_zero) = rho(&cold)?;
+                    let (now, before) = (column_norms(&pair.b), column_norms(&first.b));
+                    let total: f64 = now.iter().sum();
+                    let grown = |now: f64, before: f64| match law {
+                        Law::Wrong(0) => now,
+                        Law::Wrong(_) => size.scale.powi(2) * now - before,
+                        _ => now - before,
+                    };
+                    let growth: f64 = now.iter().zip(&before).map(|(&now, &before)| now * grown(now, before)).sum();
+                    let inside = energy(&first.a, &pair.b, subspace.basis()) + growth / size.k as f64;
+                    Ok((measured / (size.sigma.powi(2) * total / inside), from_zero, measured))
+                })
+                .collect::<Result<Vec<(f64, f64, f64)>>>()?;
+            comparisons.add_mean(&found.iter().map(|found| found.0).collect::<Vec<_>>(), law.factor(), true);
+            cold.push(mean_and_error(&found.iter().map(|found| found.1).collect::<Vec<_>>()).0);
+            warm.push(mean_and_error(&found.iter().map(|found| found.2).collect::<Vec<_>>()).0);
+        }
+    }
+    let note = format!(
+        "{replicas} initialisations a point; s = 0.5 and 2; mean rho {:.2} from B_0 = 0, {:.2} from B_0 normal",
+        mean_and_error(&cold).0,
+        mean_and_error(&warm).0
+    );
+    Ok(comparisons.evidence(points, note))
+}
+
+fn any_covariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let replicas = grid.pick(16, 60);
+    // Half-life, in directions, of the falling eigenvalues of the population, and the sample's size.
+    let points = grid.pick(vec![(2.0, 18)], vec![(2.0, 18), (2.0, 200), (1.0, 60), (4.0, 4), (1e9, 12), (1e9, 200)]);
+    let steps = grid.pick(1500, 3000);
+    let mut comparisons = Comparisons::default();
+    let mut rhos = Vec::new();
+    for (number, &(life, n)) in points.iter().enumerate() {
+        let found = (0..replicas)
+            .into_par_iter()
+            .map(|replica| {
+                let mut random = stream(seed, (number as u64) << 32 | replica);
+                let population = Subspace::random(BASE.d_in, BASE.k, &mut random)?;
+                let energies = ndarray::Array1::from_shape_fn(BASE.k, |j| (-(j as f64) / life).exp2().sqrt());
+                let latent = normal((BASE.k, n), 1.0, &mut random) * &energies.insert_axis(Axis(1));
+                let x = population.basis().dot(&latent);
+                let root = (n as f64).sqrt();
+                let largest = (&x / root).svd(false, false)?.1[0];
+                let x = x / largest;
+                let map = normal((BASE.d_out, BASE.d_in), 1.0, &mut random);
+                let problem = Problem { y: map.dot(&x), x };
+                let optimiser = Optimiser::Sgd { rate: 0.05, momentum: 0.9, decay: 0.0 };
+                let Pair { a, b } = descend_by(optimiser, BASE, &problem, start(BASE, &mut random), steps)?;
+                let span = Subspace::span(&problem.x)?;
+                let x = &problem.x / root;
+                let trace: f64 = x.iter().map(|x| x * x).sum();
+                let read = a.dot(&x).mapv(|u| u * u).sum_axis(Axis(1));
+                let norms = column_norms(&b);
+                let inside = read.iter().zip(&norms).map(|(read, norm)| read * norm).sum::<f64>() / trace;
+                let measured = energy(&a, &b, span.complement()) / inside;
+                let (_, values, _) = b.dot(&a).dot(&x).svd(false, false)?;
+                let learnt = match law {
+                    Law::Wrong(0) => values.mapv(|value| value * value).sum(),
+                    _ => values.sum().powi(2),
+                };
+                // The largest eigenvalue is 1.
+                let trace = if law.is_wrong(1) { span.dimension() as f64 } else { trace };
+                let predicted = BASE.sigma.powi(2) * norms.iter().sum::<f64>() * BASE.rank as f64 * trace / learnt;
+                Ok((measured / predicted, measured))
+            })
+            .collect::<Result<Vec<(f64, f64)>>>()?;
+        comparisons.add_mean(&found.iter().map(|found| found.0).collect::<Vec<_>>(), law.factor(), true);
+        let (rho, _) = mean_and_error(&found.iter().map(|found| found.1).collect::<Vec<_>>());
+        let shape = if life > 1e6 { "isotropic".to_owned() } else { format!("half-life {life}") };
+        rhos.push(format!("{rho:.3} ({shape}, n = {n})"));
+    }
+    let note = format!("{replicas} initialisations a point, k = {}; mean rho {}", BASE.k, rhos.join(", "));
+    Ok(comparisons.evidence(points.len(), note))
+}
+
+fn little_learnt(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let dimensions = grid.pick(vec![8], vec![6, 8, 12, 24]);
+    let mut comparisons = Comparisons::default();
+    let (mut means, mut points) = (Vec::new(), 0);
+    for (number, &k) in dimensions.iter().enumerate() {
+        let rho = |rank: usize, steps: usize, count: u64| -> Result<Vec<f64>> {
+            let size = Size { d_in: k + 6, d_out: 3, rank, k, sigma: 30.0, ..BASE };
+            (0..count)
+                .into_par_iter()
+                .map(|replica| {
+                    let mut random = stream(seed, ((number * 64 + rank) as u64) << 32 | replica);
+                    let (subspace, problem) = problem(size, &mut random)?;
+                    let first = start(size, &mut random);
+                    // Below 2 over the largest curvature in B, which is all that moves.
+                    let read = first.a.dot(&problem.x).mapv(|u| u * u).sum() / size.k as f64;
+                    let rate = 1.0 / (read * (1.0 + Dropout::new(size.p)?.variance()));
+                    let Pair { a, b } = descend(size, &problem, first.clone(), rate, steps)?;
+                    let outside = size.sigma.powi(2) * column_norms(&b).iter().sum::<f64>();
+                    Ok(outside / energy(&a, &b, subspace.basis()))
+                })
+                .collect()
+        };
+        let k = k as f64;
+        let predicted = match law {
+            Law::Wrong(0) => 1.0,
+            Law::Wrong(_) => (k - 2.0) / k,
+            law => law.factor() * k / (k - 2.0),
+        };
+        for (rank, steps, count) in grid.pick(vec![(1, 30, 1200)], vec![(1, 30, 6000), (2, 400, 1500), (4, 800, 1000)]) {
+            points += 1;
+            let found: Vec<f64> = rho(rank, steps, count)?.into_iter().map(|rho| rho / predicted).collect();
+            comparisons.add_mean(&found, 1.0, true);
+            means.push(format!("{:.3} (k = {k}, r = {rank})", predicted * mean_and_error(&found).0));
+        }
+    }
+    let note = format!("sigma_A = 30, 1000 initialisations a point or more; mean rho {}", means.join(", "));
+    Ok(comparisons.evidence(points, note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_charge_is_conserved_for_any_covariance_and_start() {
+        let mut random = stream(5, 0);
+        let x = normal((BASE.d_in, 5), 1.0, &mut random);
+        let problem = Problem { y: normal((BASE.d_out, 5), 1.0, &mut random), x };
+        let a = normal((BASE.rank, BASE.d_in), 0.2, &mut random);
+        let first = Pair { a, b: normal((BASE.d_out, BASE.rank), 0.3, &mut random) };
+        let charge = |pair: &Pair| -> Array2<f64> {
+            let rows = pair.a.mapv(|a| a * a).sum_axis(Axis(1));
+            (rows - ndarray::Array1::from(column_norms(&pair.b))).insert_axis(Axis(0))
+        };
+        let drift = |rate: f64, steps| {
+            let pair = descend(BASE, &problem, first.clone(), rate, steps).unwrap();
+            (charge(&pair) - charge(&first)).mapv(f64::abs).sum()
+        };
+        let (coarse, fine) = (drift(2e-3, 500), drift(1e-3, 1000));
+        assert!(coarse < 0.05 && (coarse / fine - 2.0).abs() < 0.05, "{coarse} {fine}");
+    }
+}
