@@ -29,16 +29,24 @@ outside S_X (S1, L1). Weight decay shrinks that part of A and with it the growth
 training leak out of S_X (S2).
 
 **False at fixed norm.** Per unit of input energy, V outside over V inside is a factor rho that no distance enters (rank site,
-isotropic inputs). Where the adapter has learnt much compared with its initialisation rho is well below 1: inside, the rows of A have
-grown with B, outside they have not (N1, F1). Where it has learnt little rho may lie above 1, because dropout gives
-the larger columns of B to the rows of A that read least inside (an argument, not a check, puts the limit at k / (k - 2)). A LayerNorm
-fixes the norm of its output but for a learnt scale, so behind one this law, not the first, is the relevant one; a network with a
-LayerNorm is not checked here.
+isotropic inputs; at the optimum, any inputs). Where the adapter has learnt much compared with its initialisation rho is well below 1:
+inside, the rows of A have grown with B, outside they have not (N1, F1, F3). Where it has learnt little rho tends to k / (k - 2) in the
+mean over initialisations, above 1, because a row of A that reads little inside is given a large column of B (F4); a warm start raises
+it too (F2). A LayerNorm fixes the norm of its output, so behind one V stays between its values inside and rho times them, however
+large the distance was before (D3). `bayeslora geometry` asks trained adapters of a real network the same question.
+
+**In the mean, not for each adapter.** One adapter is one draw of A: in a single direction the side of 1 on which V lies is often not
+rho's (L2). And the subspace is that of the inputs that training *saw*: with few of them, fresh inputs of the same distribution lie partly
+outside, and their V does not tell them from shifted ones (S3).
 
 **False for the row space of A.** Orthogonal to the rows of A the rank site has no variance at all, at any distance (G2).
 
 **Not what an ensemble does.** Outside, MC-dropout is an ensemble of initialisations scaled by kappa; inside, where members agree
-because the data decide, the variance of MC-dropout stays (E1).";
+because the data decide, the variance of MC-dropout stays (E1).
+
+**Not what a reader of probabilities sees.** Behind a softmax the variance of a probability is bounded and may fall with the distance
+(D2); behind mean pooling it falls with the length of the text where each token has its own mask (T1). Contextual noise grows like
+dropout with an added distance, and is as blind outside the row space of A (C1, C2).";
 
 fn p_value(p: f64) -> String {
     if p < 1e-4 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
@@ -89,7 +97,10 @@ pub fn markdown(heading: &Heading, report: &Report) -> String {
         );
     }
     // The answer stands on these claims; without them there is none.
-    let stands = ["M2", "G1", "G2", "S1", "S2", "L1", "N1", "F1", "E1"];
+    let stands = [
+        "M2", "T1", "G1", "G2", "S1", "S2", "S3", "L1", "L2", "N1", "F1", "F2", "F3", "F4", "E1", "D2", "D3", "C1",
+        "C2",
+    ];
     let holds = |id: &&str| decisions.iter().any(|d| d.claim.id == *id && d.verdict == Verdict::Holds);
     if stands.iter().all(holds) {
         let _ = write!(text, "\n## In plain words\n\n{ANSWER}\n");

@@ -1,16 +1,22 @@
-//! C1: contextual noise on an `r x r` core (C-LoRA).
+//! C1, C2: contextual noise on an `r x r` core (C-LoRA).
 //!
 //! Given `u = A x` the increment is `s B (M(u) u + (sigma(u) * N) u)` with standard normal `N [r, r]`. Entry `i` of the second
 //! term, `sum_j sigma_ij N_ij u_j`, is normal with variance `v_i = sum_j sigma_ij^2 u_j^2`, independent over `i`: the covariance
-//! is `s^2 B diag(v) B^T`. With `sigma = sigmoid(G)^2 < 1` the variance is at most `s^2 sum_i |b_i|^2 |u|^2`.
+//! is `s^2 B diag(v) B^T`.
+//!
+//! **Growth.** With `sigma = sigmoid(G)^2 < 1` the variance is at most `s^2 sum_i |b_i|^2 |u|^2`: V grows
+//! at most quadratically. Along `x + delta w`, with `v = A w`, a ReLU network without offsets is `G(u + delta v) = delta (g + O(1 / delta))`,
+//! `g = G(v)`, so every sigma tends to 1 or 0 by the sign of `g_ij`, and `V / delta^2` to `s^2 sum_i |b_i|^2 sum_(j: g_ij > 0) v_j^2`:
+//! quadratic far out, at a rate that saturation, not training data, decides. Where `A w = 0` nothing changes at all.
 
 use ndarray::{Array1, Array2};
 
 use super::moments::of_mean;
 use super::{Claim, Grid, Law};
 use crate::Result;
-use crate::evidence::{Comparisons, Evidence};
+use crate::evidence::{Comparisons, Evidence, mean_and_error};
 use crate::random::{normal, stream};
+use crate::subspace::Subspace;
 
 pub(super) const CONTEXTUAL: Claim = Claim {
     id: "C1",
@@ -22,6 +28,16 @@ pub(super) const CONTEXTUAL: Claim = Claim {
     examine: covariance,
 };
 
+pub(super) const SATURATION: Claim = Claim {
+    id: "C2",
+    statement: "Far along w C-LoRA's V tends to delta^2 s^2 sum_i |b_i|^2 sum_(j: g_ij > 0) v_j^2, v = A w, g = G(v); where A w = 0 it stays.",
+    assumptions: "as C1; a ReLU network without offsets",
+    bearing: "contextual noise grows with an added distance like dropout, at fixed norm it is bounded; outside the row space of A it is blind",
+    wrong: &["V stays the quadratic form that it is at x", "sigma saturates at 1 everywhere"],
+    quantitative: true,
+    examine: saturation,
+};
+
 struct Contextual {
     b: Array2<f64>,
     scale: f64,
@@ -30,6 +46,15 @@ struct Contextual {
 }
 
 impl Contextual {
+    fn random(rank: usize, random: &mut impl rand::Rng) -> Self {
+        Self {
+            b: normal((4, rank), 1.0, random),
+            scale: 2.0,
+            first: normal((16, rank), 0.7, random),
+            second: normal((rank * rank, 16), 0.5, random),
+        }
+    }
+
     /// `sigma(u) [r, r]`.
     fn sigma(&self, u: &Array1<f64>) -> Array2<f64> {
         let rank = u.len();
@@ -52,12 +77,7 @@ fn covariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let mut growth = Vec::new();
     for (number, &rank) in ranks.iter().enumerate() {
         let mut random = stream(seed, number as u64);
-        let layer = Contextual {
-            b: normal((4, rank), 1.0, &mut random),
-            scale: 2.0,
-            first: normal((16, rank), 0.7, &mut random),
-            second: normal((rank * rank, 16), 0.5, &mut random),
-        };
+        let layer = Contextual::random(rank, &mut random);
         let u = normal((rank, 1), 1.0, &mut random).column(0).to_owned();
         let sigma = layer.sigma(&u);
         let claimed = match law {
@@ -83,4 +103,39 @@ fn covariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     }
     let note = format!("{samples} samples a point; V(10 u) / (100 V(u)) is {}: no quadratic form", growth.join(", "));
     Ok(comparisons.evidence(ranks.len(), note))
+}
+
+fn saturation(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let points = grid.pick(8, 60);
+    let (rank, d) = (4, 12);
+    let (mut errors, mut growth) = (Vec::new(), Vec::new());
+    for number in 0..points {
+        let mut random = stream(seed, number);
+        let layer = Contextual::random(rank, &mut random);
+        let a = normal((rank, d), 0.4, &mut random);
+        let (x, w) = (normal((d, 1), 1.0, &mut random), normal((d, 1), 1.0, &mut random));
+        let read = |x: &Array2<f64>| a.dot(x).column(0).to_owned();
+        let (u, v) = (read(&x), read(&w));
+        let delta = 1e9;
+        let saturated = match law {
+            Law::Wrong(0) => layer.sigma(&u),
+            Law::Wrong(_) => Array2::ones((rank, rank)),
+            // At a large multiple of v, where sigmoids have no room left between 0 and 1.
+            _ => layer.sigma(&(&v * 1e9)).mapv(f64::round),
+        };
+        let squares = saturated.mapv(|s| s * s).dot(&v.mapv(|v| v * v));
+        let norms = layer.b.mapv(|b| b * b).sum_axis(ndarray::Axis(0));
+        let predicted = layer.scale.powi(2) * norms.dot(&squares) * law.factor();
+        let measured = layer.variance(&(&u + &(&v * delta))) / (delta * delta);
+        let largest = layer.scale.powi(2) * norms.sum() * v.dot(&v);
+        errors.push((measured - predicted).abs() / (1e-6 * largest));
+        growth.push(measured / largest);
+        // Orthogonal to the rows of A.
+        let rows = Subspace::span(&a.t().to_owned())?;
+        let blind = read(&(&x + &rows.direction_outside(&mut random)?.insert_axis(ndarray::Axis(1)) * 1e3));
+        errors.push((layer.variance(&blind) - layer.variance(&u)).abs() / (1e-9 * layer.variance(&u)));
+    }
+    let (mean, _) = mean_and_error(&growth);
+    let note = format!("{points} rays; V / delta^2 tends to {:.0} % of its bound on average", 100.0 * mean);
+    Ok(Evidence::identity(&errors, usize::try_from(points).unwrap_or(0), "largest error / bound", note))
 }

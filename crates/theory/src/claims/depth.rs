@@ -1,9 +1,14 @@
-//! D1: the first-order (delta-method) covariance behind a nonlinearity.
+//! D1, D2: behind a nonlinearity.
 //!
-//! With logits `f(z)` and multipliers `z` around 1, the delta method says `Cov f = kappa J J^T`. Bernoulli multipliers are not
+//! **D1, the first-order (delta-method) covariance.** With logits `f(z)` and multipliers `z` around 1, the delta method says `Cov f = kappa J J^T`. Bernoulli multipliers are not
 //! small perturbations: as `p -> 0`, with `kappa -> p`, exactly one multiplier drops to 0 with probability `p` each, so
 //! `Cov f / kappa -> sum_i D_i D_i^T` with `D_i = f(z_i = 0) - f(1)`, which is `J J^T` only where `f` is linear in `z_i`. The
 //! relative error vanishes with the size of the adapter's effect (`D_i = -J_i + O(s^2)`, so at first order in `s`), not with `p`.
+//!
+//! **D2, behind a softmax.** A probability `P` with mean `m` lies in `[0, 1]`, so `Var P <= E P - m^2 = m (1 - m)`. Along `x_S + delta u` each
+//! mask's logit is linear in `delta`, so as `delta` grows each mask's probability tends to 0 or 1 by the sign of its slope, and `Var P` to
+//! `w (1 - w)` with `w` the share of masks whose slope is positive: the bound is attained where masks disagree, and 0 where the frozen
+//! weight or the adapter's mean decides for all of them.
 
 use ndarray::{Array1, Array2, Axis};
 
@@ -21,6 +26,17 @@ pub(super) const LINEARISED: Claim = Claim {
     wrong: &["the relative error of kappa J J' vanishes as p -> 0", "its order in s is 2"],
     quantitative: true,
     examine: linearised,
+};
+
+pub(super) const SOFTMAX: Claim = Claim {
+    id: "D2",
+    statement: "A class probability has Var P <= m (1 - m); along x_S + delta u it tends to w (1 - w), w the share of masks whose logit \
+                rises along u, and is not monotone.",
+    assumptions: "two classes; rank site; a linear network; all 2^r masks enumerated",
+    bearing: "the variance of a probability does not grow with the distance: far out each mask is certain, and what is left is whether they agree",
+    wrong: &["monotone in delta", "it vanishes far out, as all probabilities saturate"],
+    quantitative: true,
+    examine: softmax,
 };
 
 /// `f(z) = W tanh(w + s B (z * u))`.
@@ -43,11 +59,7 @@ impl Network {
             (Array1::<f64>::zeros(self.head.nrows()), Array2::zeros((self.head.nrows(), self.head.nrows())));
         // Around the logits at the mean, so that small covariances do not cancel.
         let center = self.logits(scale, &Array1::ones(rank));
-        for mask in 0_u32..1 << rank {
-            let kept = |i: usize| mask >> i & 1 == 1;
-            let z = Array1::from_shape_fn(rank, |i| if kept(i) { 1.0 / dropout.keep() } else { 0.0 });
-            let probability: f64 =
-                (0..rank).map(|i| if kept(i) { dropout.keep() } else { 1.0 - dropout.keep() }).product();
+        for (z, probability) in masks(rank, dropout) {
             let f = self.logits(scale, &z) - &center;
             mean = mean + &f * probability;
             second += &(outer(&f) * probability);
@@ -72,6 +84,15 @@ impl Network {
             sum + outer(&(self.logits(scale, &z) - &center))
         })
     }
+}
+
+/// All `2^rank` multipliers with their probabilities.
+fn masks(rank: usize, dropout: Dropout) -> impl Iterator<Item = (Array1<f64>, f64)> {
+    (0_u32..1 << rank).map(move |mask| {
+        let kept = |i: usize| mask >> i & 1 == 1;
+        let z = Array1::from_shape_fn(rank, |i| if kept(i) { 1.0 / dropout.keep() } else { 0.0 });
+        (z, (0..rank).map(|i| if kept(i) { dropout.keep() } else { 1.0 - dropout.keep() }).product())
+    })
 }
 
 fn outer(vector: &Array1<f64>) -> Array2<f64> {
@@ -114,4 +135,53 @@ fn linearised(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let note =
         format!("{networks} networks; at s = 1 and p -> 0 the delta method is off by {:.0} % on average", 100.0 * mean);
     Ok(Evidence::identity(&errors, 2 * errors.len(), "largest error / bound", note))
+}
+
+/// Mean and variance of a class probability over all masks; `logit(z)`.
+fn probability_moments(rank: usize, dropout: Dropout, logit: impl Fn(&Array1<f64>) -> f64) -> (f64, f64) {
+    let values: Vec<(f64, f64)> =
+        masks(rank, dropout).map(|(z, share)| (1.0 / (1.0 + (-logit(&z)).exp()), share)).collect();
+    let mean: f64 = values.iter().map(|(p, share)| p * share).sum();
+    (mean, values.iter().map(|(p, share)| (p - mean).powi(2) * share).sum())
+}
+
+fn softmax(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
+    let rays = grid.pick(20, 200);
+    let (d, rank) = (12, 6);
+    let (mut errors, mut turning, mut vanishing) = (Vec::new(), 0, 0);
+    for number in 0..rays {
+        let mut random = stream(seed, number);
+        let dropout = Dropout::new(0.3)?;
+        let (a, b) = (normal((rank, d), 1.0, &mut random), normal((1, rank), 0.7, &mut random));
+        let (frozen, x, u) =
+            (normal((1, d), 0.5, &mut random), normal((d, 1), 0.5, &mut random), normal((d, 1), 1.0, &mut random));
+        // Logits are a + delta b, mask by mask.
+        let of = |z: &Array1<f64>, x: &Array2<f64>| frozen.dot(x)[[0, 0]] + (&b * z).dot(&a.dot(x))[[0, 0]];
+        let curve: Vec<f64> = (0..60)
+            .map(|step| {
+                let delta = 0.01 * 1.3_f64.powi(step);
+                let (mean, variance) = probability_moments(rank, dropout, |z| of(z, &x) + delta * of(z, &u));
+                errors.push((variance - mean * (1.0 - mean)) / 1e-14);
+                variance
+            })
+            .collect();
+        let falls = curve.windows(2).any(|pair| pair[1] < pair[0] * (1.0 - 1e-9));
+        turning += usize::from(falls);
+        if law.is_wrong(0) {
+            errors.push(if falls { 2.0 } else { 0.0 });
+        }
+        // Far enough for the flattest mask.
+        let slopes: Vec<(f64, f64)> = masks(rank, dropout).map(|(z, share)| (of(&z, &u), share)).collect();
+        let flattest = slopes.iter().map(|(slope, _)| slope.abs()).fold(f64::INFINITY, f64::min);
+        let (_, last) = probability_moments(rank, dropout, |z| of(z, &x) + of(z, &u) * 1e3 / flattest);
+        let w: f64 = slopes.iter().filter(|(slope, _)| *slope > 0.0).map(|(_, share)| share).sum();
+        let limit = if law.is_wrong(1) { 0.0 } else { w * (1.0 - w) * law.factor() };
+        errors.push((last - limit).abs() / 1e-9);
+        vanishing += usize::from(w * (1.0 - w) < 1e-9);
+    }
+    // A statement about some rays needs some.
+    errors.push(if turning > 0 { 0.0 } else { 2.0 });
+    let note =
+        format!("{rays} rays; on {turning} of them the variance falls somewhere, on {vanishing} it vanishes far out");
+    Ok(Evidence::identity(&errors, usize::try_from(rays).unwrap_or(0), "largest error / bound", note))
 }

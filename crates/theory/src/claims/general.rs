@@ -21,7 +21,7 @@
 //! of normal rows are independent, so `E rho = E[sum c_i k / chi^2_k,i / sum c_i] = k / (k - 2)` at every rank: above 1, because a row
 //! that happens to read little inside is given a large column of `B`, and outside it reads as much as any other.
 
-use ndarray::{Array2, Axis};
+use ndarray::Axis;
 use ndarray_linalg::SVD as _;
 use rayon::prelude::*;
 
@@ -101,7 +101,8 @@ fn few_inputs(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                 let x = population.basis().dot(&normal((size.k, n), 1.0, &mut random));
                 let map = normal((size.d_out, size.d_in), (size.d_in as f64).powf(-0.5), &mut random);
                 let y = map.dot(&x);
-                let pair = descend(size, &Problem { x: x.clone(), y }, start(size, &mut random), 0.02, grid.pick(300, 1000))?;
+                let pair =
+                    descend(size, &Problem { x: x.clone(), y }, start(size, &mut random), 0.02, grid.pick(300, 1000))?;
                 let span = Subspace::span(&x)?;
                 let inside = energy(&pair.a, &pair.b, span.basis());
                 let outside = size.sigma.powi(2) * column_norms(&pair.b).iter().sum::<f64>();
@@ -115,7 +116,8 @@ fn few_inputs(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         let (ratio, _) = mean_and_error(&found.iter().map(|found| found.1).collect::<Vec<_>>());
         ratios.push(format!("{ratio:.2} (n = {n}, k = {})", size.k));
     }
-    let note = format!("{replicas} initialisations a point; V of fresh inputs over V in the span: {}", ratios.join(", "));
+    let note =
+        format!("{replicas} initialisations a point; V of fresh inputs over V in the span: {}", ratios.join(", "));
     Ok(comparisons.evidence(points.len(), note))
 }
 
@@ -250,7 +252,8 @@ fn little_learnt(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             Law::Wrong(_) => (k - 2.0) / k,
             law => law.factor() * k / (k - 2.0),
         };
-        for (rank, steps, count) in grid.pick(vec![(1, 30, 1200)], vec![(1, 30, 6000), (2, 400, 1500), (4, 800, 1000)]) {
+        for (rank, steps, count) in grid.pick(vec![(1, 30, 1200)], vec![(1, 30, 6000), (2, 400, 1500), (4, 800, 1000)])
+        {
             points += 1;
             let found: Vec<f64> = rho(rank, steps, count)?.into_iter().map(|rho| rho / predicted).collect();
             comparisons.add_mean(&found, 1.0, true);
@@ -263,6 +266,8 @@ fn little_learnt(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
 
     #[test]

@@ -7,8 +7,10 @@ mod general;
 mod growth;
 mod invariance;
 mod moments;
+mod normalised;
 mod optimum;
 mod outside;
+mod tokens;
 mod training;
 
 use crate::Result;
@@ -84,6 +86,7 @@ pub const CLAIMS: &[Claim] = &[
     moments::MEAN,
     moments::COVARIANCE,
     moments::RATE,
+    tokens::SCOPES,
     growth::RAY,
     growth::NO_GROWTH,
     invariance::INVARIANCE,
@@ -99,5 +102,8 @@ pub const CLAIMS: &[Claim] = &[
     general::LITTLE_LEARNT,
     outside::ENSEMBLE,
     depth::LINEARISED,
+    depth::SOFTMAX,
+    normalised::NORMALISED,
     contextual::CONTEXTUAL,
+    contextual::SATURATION,
 ];

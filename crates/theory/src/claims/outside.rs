@@ -14,11 +14,11 @@ use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 
 use super::training::{STEPS, column_norms, descend, energy, norm, problem, sizes, start, train_sampled};
 use super::{Claim, Grid, Law};
-use crate::{Error, Result};
 use crate::dynamics::{Optimiser, Pair};
 use crate::evidence::{Comparisons, Evidence};
 use crate::layer::{Dropout, Site};
 use crate::random::{normal, stream};
+use crate::{Error, Result};
 
 pub(super) const OUTSIDE: Claim = Claim {
     id: "L1",
@@ -217,10 +217,19 @@ fn concentration(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             if chance * f64::from(draws) >= 30.0 {
                 comparisons.add_independent(seen, chance * law.factor(), error);
             }
-            note.push(format!("{:.0} % (d = {}, r = {}, k = {}, m = {m}, rho {rho:.2})", 100.0 * chance, size.d_in, size.rank, size.k));
+            note.push(format!(
+                "{:.0} % (d = {}, r = {}, k = {}, m = {m}, rho {rho:.2})",
+                100.0 * chance,
+                size.d_in,
+                size.rank,
+                size.k
+            ));
         }
     }
-    let note = format!("{draws} draws a point; chance that one draw contradicts the side of 1 on which rho lies: {}", note.join(", "));
+    let note = format!(
+        "{draws} draws a point; chance that one draw contradicts the side of 1 on which rho lies: {}",
+        note.join(", ")
+    );
     Ok(comparisons.evidence(points, note))
 }
 
