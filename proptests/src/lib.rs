@@ -4,5 +4,6 @@
 mod adapter_laws;
 #[cfg(test)]
 mod metrics_laws;
+mod noise_laws;
 #[cfg(test)]
 mod theory_laws;

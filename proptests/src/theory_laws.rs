@@ -1,6 +1,9 @@
 //! Laws of the f64 reference of a dropout layer: enumeration of all masks, changes of basis, agreement with candle.
 
-use bayeslora_adapters::{DropoutSite, LowRank, MaskScope, Noise, PosteriorSettings, Slot, Stream, TargetMap};
+use bayeslora_adapters::{
+    Draw, DropoutSite, LowRank, MaskScope, Noise, PosteriorSettings, Rows, Sampling, Slot, StochasticAdapter, Stream,
+    TargetMap,
+};
 use bayeslora_theory::{Dropout, Layer, Site, Subspace, stream};
 use candle_core::{DType, Device, Tensor};
 use ndarray::{Array1, Array2};
@@ -54,6 +57,30 @@ fn enumerated(layer: &Layer, x: &Array1<f64>) -> (Array1<f64>, Array2<f64>) {
     (mean, covariance)
 }
 
+fn back(tensor: &Tensor) -> Array2<f64> {
+    let values = tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    Array2::from_shape_vec(tensor.dims2().unwrap(), values).unwrap()
+}
+
+/// The candle implementation of a layer, which keeps f32 weights, and the reference with what it kept.
+fn twin(layer: &Layer, scope: MaskScope) -> (Box<dyn StochasticAdapter>, Layer) {
+    let site = match layer.site {
+        Site::Input => DropoutSite::Input,
+        Site::Rank => DropoutSite::Rank,
+        Site::Weight => DropoutSite::Weight,
+    };
+    let single = |matrix: &Array2<f64>| {
+        let values: Vec<f64> = matrix.iter().copied().collect();
+        Tensor::from_vec(values, matrix.dim(), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap()
+    };
+    let (a, b) = (single(&layer.a), single(&layer.b));
+    let slot = Slot::new(0, TargetMap::Query);
+    let lora = LowRank::from_tensors(slot, (D_OUT, D_IN), &a, &b, layer.scale).unwrap();
+    let posterior = PosteriorSettings::Dropout { site, scope, dropout: 1.0 - layer.dropout.keep() };
+    let adapter = posterior.initial(slot, lora, &Noise::new(0, Stream::Initial), &Device::Cpu).unwrap();
+    (adapter, Layer { a: back(&a), b: back(&b), ..layer.clone() })
+}
+
 /// Size of the terms that cancel in a covariance of `layer` at `x`.
 fn size(layer: &Layer, x: &Array1<f64>) -> f64 {
     let norm = |values: &Array2<f64>| values.iter().map(|v| v * v).sum::<f64>();
@@ -105,32 +132,56 @@ proptest! {
     fn candle_agrees_with_the_reference(
         layer in layer(), x in input(), scope in proptest::sample::select(MaskScope::ALL.to_vec()),
     ) {
-        let site = match layer.site {
-            Site::Input => DropoutSite::Input,
-            Site::Rank => DropoutSite::Rank,
-            Site::Weight => DropoutSite::Weight,
-        };
-        // The adapter keeps f32 weights; the reference takes what it kept.
-        let single = |matrix: &Array2<f64>| {
-            let values: Vec<f64> = matrix.iter().copied().collect();
-            Tensor::from_vec(values, matrix.dim(), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap()
-        };
-        let back = |tensor: &Tensor| {
-            let values = tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            Array2::from_shape_vec(tensor.dims2().unwrap(), values).unwrap()
-        };
-        let (a, b) = (single(&layer.a), single(&layer.b));
-        let reference = Layer { a: back(&a), b: back(&b), ..layer.clone() };
-        let slot = Slot::new(0, TargetMap::Query);
-        let lora = LowRank::from_tensors(slot, (D_OUT, D_IN), &a, &b, layer.scale).unwrap();
-        let posterior = PosteriorSettings::Dropout { site, scope, dropout: 1.0 - layer.dropout.keep() };
-        let adapter = posterior.initial(slot, lora, &Noise::new(0, Stream::Initial), &Device::Cpu).unwrap();
+        let (adapter, reference) = twin(&layer, scope);
         let moments = adapter.moments(&Tensor::from_vec(x.to_vec(), (1, D_IN), &Device::Cpu).unwrap()).unwrap();
         let size = size(&reference, &x);
         let covariance = back(&moments.covariance().unwrap().squeeze(0).unwrap());
         prop_assert!(close(&covariance, &reference.covariance(x.view()), 1e-12 * size));
         let mean = moments.mean.flatten_all().unwrap().to_vec1::<f64>().unwrap();
         prop_assert!((Array1::from(mean) - reference.mean(x.view())).iter().all(|d| d.abs() <= 1e-12 * size.sqrt()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(36))]
+
+    /// Samples of the candle implementation, pooled over the tokens of two sentences, have the variance that T1 says: tokens add
+    /// where each has its own mask, sentences where each has its own.
+    #[test]
+    fn pooled_samples_have_the_variance_of_their_scope(
+        layer in layer(), tokens in proptest::collection::vec(input(), 4), scope in proptest::sample::select(MaskScope::ALL.to_vec()),
+        seed: u64,
+    ) {
+        const SAMPLES: u32 = 8_000;
+        let (adapter, reference) = twin(&layer, scope);
+        let rows = Rows::of_sentences(&[3, 9], &[1, 3]);
+        let flat: Vec<f64> = tokens.iter().flatten().copied().collect();
+        let x = Tensor::from_vec(flat, (1, 4, D_IN), &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+        let noise = Noise::new(seed, Stream::Predictive);
+        let draw = Draw::Sampled(Sampling { noise, samples: 0..SAMPLES, rows: &rows, with_divergence: false });
+        let increment = adapter.increment(Slot::new(0, TargetMap::Query), &x, &draw).unwrap();
+        // Pooled in the core: `B` is the same for every token. Samples follow one another along the first axis.
+        let core = increment.core.to_dtype(DType::F64).unwrap().sum(1).unwrap();
+        let pooled = back(&core).dot(&back(&increment.up).t()) * increment.scale;
+        let sum = |tokens: &[Array1<f64>]| tokens.iter().fold(Array1::zeros(D_IN), |sum, x| sum + x);
+        let v = |x: Array1<f64>| reference.variance(x.view());
+        let predicted = match scope {
+            MaskScope::Token => tokens.iter().map(|x| v(x.clone())).sum::<f64>(),
+            MaskScope::Sequence => v(tokens[0].clone()) + v(sum(&tokens[1..])),
+            MaskScope::Sample => v(sum(&tokens)),
+        };
+        let mean = reference.mean(sum(&tokens).view());
+        let squares: Vec<f64> = pooled.rows().into_iter().map(|row| (&row - &mean).mapv(|d| d * d).sum()).collect();
+        let n = f64::from(SAMPLES);
+        let measured = squares.iter().sum::<f64>() / n;
+        let spread = squares.iter().map(|square| (square - measured).powi(2)).sum::<f64>() / n;
+        // |z| > 5.5 has probability 4e-8 under the normal limit, of which rare drops of a large term leave some distance; the
+        // floor is f32 rounding of the increments.
+        let floor = 1e-4 * tokens.iter().map(|x| size(&reference, x)).sum::<f64>();
+        prop_assert!(
+            (measured - predicted).abs() < 5.5 * (spread / n).sqrt() + floor,
+            "{:?} {scope:?}: {measured} for {predicted}", layer.site
+        );
     }
 }
 

@@ -120,7 +120,7 @@ pub fn colour(place: usize) -> RGBColor {
 
 /// Length and gap, in pixels, of the dashes of a line.
 fn dashes(place: usize) -> (i32, i32) {
-    [(i32::MAX, 0), (8, 4), (2, 3)][place % 3]
+    [(i32::MAX, 0), (8, 4), (2, 3), (16, 6), (5, 8)][place % 5]
 }
 
 /// A line in the colour and dashes of its place, with its entry in the legend.
@@ -145,6 +145,81 @@ where
     Ok(())
 }
 
+/// What a chart says beside its data. Ranges may hold logarithms: labels then name the powers.
+#[derive(Debug, Clone, Copy)]
+pub struct Axes<'a> {
+    /// Caption.
+    pub title: &'a str,
+    /// Label and range.
+    pub x: (&'a str, (f64, f64)),
+    /// Label and range.
+    pub y: (&'a str, (f64, f64)),
+    /// Whether `x` and `y` hold decimal logarithms.
+    pub logarithms: (bool, bool),
+}
+
+impl Axes<'_> {
+    /// Draws them on a panel.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub fn on<'b, B: DrawingBackend>(&self, panel: &Area<'b, B>) -> Result<Chart<'b, B>>
+    where
+        B::ErrorType: 'static,
+    {
+        let ((x_label, (left, right)), (y_label, (bottom, top))) = (self.x, self.y);
+        let mut chart = ChartBuilder::on(panel)
+            .caption(self.title, ("sans-serif", 17))
+            .margin(10)
+            .x_label_area_size(42)
+            .y_label_area_size(62)
+            .build_cartesian_2d(left..right, bottom..top)?;
+        let label = |logarithm: bool, span: f64| {
+            move |value: &f64| match logarithm {
+                true if (value - value.round()).abs() < 1e-9 => format!("1e{value:.0}"),
+                true => String::new(),
+                // No minus before a zero.
+                false if value.abs() < 1e-9 => "0".to_owned(),
+                false if span >= 4.0 && (value - value.round()).abs() > 1e-9 => String::new(),
+                false if span >= 4.0 => format!("{value:.0}"),
+                false if span < 1.0 => format!("{value:.2}"),
+                false => format!("{value:.1}"),
+            }
+        };
+        chart
+            .configure_mesh()
+            .x_desc(x_label)
+            .y_desc(y_label)
+            .x_label_formatter(&label(self.logarithms.0, right - left))
+            .y_label_formatter(&label(self.logarithms.1, top - bottom))
+            .x_labels(8)
+            .y_labels(8)
+            .label_style(("sans-serif", 13))
+            .axis_desc_style(("sans-serif", 14))
+            .light_line_style(TRANSPARENT)
+            .draw()?;
+        Ok(chart)
+    }
+}
+
+/// The area between two lines, in the colour of its place and without an entry in the legend.
+///
+/// # Errors
+/// What the backend says.
+pub fn band<B: DrawingBackend>(
+    chart: &mut Chart<'_, B>,
+    lower: &[(f64, f64)],
+    upper: &[(f64, f64)],
+    place: usize,
+) -> Result
+where
+    B::ErrorType: 'static,
+{
+    let corners: Vec<(f64, f64)> = lower.iter().chain(upper.iter().rev()).copied().collect();
+    chart.draw_series(std::iter::once(Polygon::new(corners, colour(place).mix(0.18).filled())))?;
+    Ok(())
+}
+
 /// A point with its interval.
 #[derive(Debug, Clone, Copy)]
 pub struct Estimate {
@@ -156,7 +231,7 @@ pub struct Estimate {
     pub interval: (f64, f64),
 }
 
-/// Points in the colour and shape of their place, each with its interval, and the entry in the legend.
+/// Points in the colour and shape of their place (0, 1, 3 and others differ in shape), each with its interval, and the entry in the legend.
 ///
 /// # Errors
 /// What the backend says.
@@ -175,9 +250,10 @@ where
         PathElement::new([(point.x, lower), (point.x, upper)], colour.stroke_width(2))
     }))?;
     let mark = move |(x, y): (i32, i32)| {
-        let corners = match place % 3 {
+        let corners = match place {
             0 => vec![(x - 4, y - 4), (x + 4, y - 4), (x + 4, y + 4), (x - 4, y + 4)],
             1 => vec![(x - 5, y + 4), (x + 5, y + 4), (x, y - 5)],
+            3 => vec![(x - 5, y - 4), (x + 5, y - 4), (x, y + 5)],
             _ => vec![(x - 5, y), (x, y - 5), (x + 5, y), (x, y + 5)],
         };
         Polygon::new(corners, colour.filled())

@@ -51,6 +51,9 @@ pub enum Error {
     /// A decomposition that did not converge.
     #[error("linear algebra failed: {0}")]
     Algebra(#[from] ndarray_linalg::error::LinalgError),
+    /// A figure.
+    #[error(transparent)]
+    Figure(#[from] bayeslora_figures::Error),
     /// A table that cannot be encoded.
     #[error("{0}")]
     Table(String),

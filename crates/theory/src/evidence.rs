@@ -13,6 +13,19 @@ pub struct Effect {
     pub interval: Option<(f64, f64)>,
 }
 
+/// A measurement beside its prediction, for figures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// What was measured.
+    pub of: &'static str,
+    /// Prediction; none where the theory has none.
+    pub predicted: Option<f64>,
+    /// Measurement.
+    pub measured: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+}
+
 /// What a check found on its grid.
 #[derive(Debug, Clone)]
 pub struct Evidence {
@@ -29,6 +42,8 @@ pub struct Evidence {
     pub effect: Effect,
     /// The numbers a reader would ask for: leaks, counter-examples.
     pub note: String,
+    /// Measurements that a figure shows, in the order of the grid.
+    pub seen: Vec<Seen>,
 }
 
 /// Collects the comparisons of a statistical check.
@@ -106,6 +121,7 @@ impl Comparisons {
                 interval: Some((slope - 1.96 * standard_error, slope + 1.96 * standard_error)),
             },
             note,
+            seen: Vec::new(),
         }
     }
 }
@@ -124,6 +140,7 @@ impl Evidence {
             points,
             effect: Effect { name, value: largest, interval: None },
             note,
+            seen: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! is `s^2 B diag(v) B^T`.
 //!
 //! **Growth.** With `sigma = sigmoid(G)^2 < 1` the variance is at most `s^2 sum_i |b_i|^2 |u|^2`: V grows
-//! at most quadratically. Along `x + delta w`, with `v = A w`, a ReLU network without offsets is `G(u + delta v) = delta (g + O(1 / delta))`,
+//! at most quadratically. Along `x + delta w`, with `v = A w`, a `ReLU` network without offsets is `G(u + delta v) = delta (g + O(1 / delta))`,
 //! `g = G(v)`, so every sigma tends to 1 or 0 by the sign of `g_ij`, and `V / delta^2` to `s^2 sum_i |b_i|^2 sum_(j: g_ij > 0) v_j^2`:
 //! quadratic far out, at a rate that saturation, not training data, decides. Where `A w = 0` nothing changes at all.
 
@@ -38,7 +38,8 @@ pub(super) const SATURATION: Claim = Claim {
     examine: saturation,
 };
 
-struct Contextual {
+/// Contextual noise on an `r x r` core.
+pub(super) struct Contextual {
     b: Array2<f64>,
     scale: f64,
     first: Array2<f64>,
@@ -46,7 +47,7 @@ struct Contextual {
 }
 
 impl Contextual {
-    fn random(rank: usize, random: &mut impl rand::Rng) -> Self {
+    pub(super) fn random(rank: usize, random: &mut impl rand::Rng) -> Self {
         Self {
             b: normal((4, rank), 1.0, random),
             scale: 2.0,
@@ -63,7 +64,7 @@ impl Contextual {
         Array2::from_shape_fn((rank, rank), |(i, j)| sigma[i * rank + j])
     }
 
-    fn variance(&self, u: &Array1<f64>) -> f64 {
+    pub(super) fn variance(&self, u: &Array1<f64>) -> f64 {
         let v = self.sigma(u).mapv(|s| s * s).dot(&u.mapv(|u| u * u));
         self.scale.powi(2) * self.b.mapv(|b| b * b).sum_axis(ndarray::Axis(0)).dot(&v)
     }

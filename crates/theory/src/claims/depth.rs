@@ -138,7 +138,7 @@ fn linearised(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
 }
 
 /// Mean and variance of a class probability over all masks; `logit(z)`.
-fn probability_moments(rank: usize, dropout: Dropout, logit: impl Fn(&Array1<f64>) -> f64) -> (f64, f64) {
+pub(super) fn probability_moments(rank: usize, dropout: Dropout, logit: impl Fn(&Array1<f64>) -> f64) -> (f64, f64) {
     let values: Vec<(f64, f64)> =
         masks(rank, dropout).map(|(z, share)| (1.0 / (1.0 + (-logit(&z)).exp()), share)).collect();
     let mean: f64 = values.iter().map(|(p, share)| p * share).sum();

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::training::{Size, Trained, column_norms, energy, sizes, train_expected};
 use super::{Claim, Grid, Law};
 use crate::Result;
-use crate::evidence::{Comparisons, Evidence, mean_and_error};
+use crate::evidence::{Comparisons, Evidence, Seen, mean_and_error};
 use crate::random::stream;
 
 pub(super) const CHARGE: Claim = Claim {
@@ -90,7 +90,7 @@ fn fixed_norm(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     // Learning rates with steps to the time 20.
     let rates = grid.pick(vec![(0.02, 1000)], vec![(0.02, 1000), (0.01, 2000)]);
     let mut comparisons = Comparisons::default();
-    let (mut simple, mut rhos, mut points) = (Vec::new(), Vec::new(), 0_usize);
+    let (mut simple, mut rhos, mut seen, mut points) = (Vec::new(), Vec::new(), Vec::new(), 0_usize);
     for &size in &sizes {
         for &(rate, steps) in &rates {
             points += 1;
@@ -113,12 +113,15 @@ fn fixed_norm(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                         _ => sigma * total / (inside + fourth / k),
                     };
                     let independent = 1.0 / (1.0 + fourth / (k * sigma * total));
-                    Ok((measured / predicted, measured / independent, measured))
+                    Ok((measured / predicted, measured / independent, measured, predicted))
                 })
                 .collect::<Result<Vec<_>>>()?;
             comparisons.add_mean(&found.iter().map(|found| found.0).collect::<Vec<_>>(), law.factor(), true);
             simple.push(mean_and_error(&found.iter().map(|found| found.1).collect::<Vec<_>>()).0);
-            rhos.push((mean_and_error(&found.iter().map(|found| found.2).collect::<Vec<_>>()).0, size.k));
+            let (rho, standard_error) = mean_and_error(&found.iter().map(|found| found.2).collect::<Vec<_>>());
+            rhos.push((rho, size.k));
+            let (predicted, _) = mean_and_error(&found.iter().map(|found| found.3).collect::<Vec<_>>());
+            seen.push(Seen { of: "rho", predicted: Some(predicted), measured: rho, standard_error });
         }
     }
     let (mean, _) = mean_and_error(&simple);
@@ -128,5 +131,5 @@ fn fixed_norm(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         "{replicas} initialisations a point; mean rho is above 1 on {above} points, at most {highest:.3} (k = {k}); over the form that \
          takes B as independent of A_0 P, which says at most 1, it is {mean:.3} on average"
     );
-    Ok(comparisons.evidence(points, note))
+    Ok(Evidence { seen, ..comparisons.evidence(points, note) })
 }

@@ -2,6 +2,7 @@
 
 mod contextual;
 mod depth;
+mod figures;
 mod fixed_norm;
 mod general;
 mod growth;
@@ -12,6 +13,8 @@ mod optimum;
 mod outside;
 mod tokens;
 mod training;
+
+pub use figures::draw;
 
 use crate::Result;
 use crate::evidence::Evidence;

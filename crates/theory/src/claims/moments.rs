@@ -204,5 +204,6 @@ fn rate(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         points: 3 * doublings,
         effect: Effect { name: "exponent of T", value: pooled, interval: Some((pooled - half, pooled + half)) },
         note: format!("T from 16 to {}, {replicas} replicas", 16_usize << (doublings - 1)),
+        seen: Vec::new(),
     })
 }

@@ -30,7 +30,7 @@ pub(super) const NORMALISED: Claim = Claim {
 };
 
 /// Zero mean, unit variance.
-pub(crate) fn layer_norm(x: &Array1<f64>) -> Array1<f64> {
+pub(super) fn layer_norm(x: &Array1<f64>) -> Array1<f64> {
     let d = x.len() as f64;
     let centred = x - x.sum() / d;
     let deviation = (centred.dot(&centred) / d).sqrt();
@@ -38,15 +38,15 @@ pub(crate) fn layer_norm(x: &Array1<f64>) -> Array1<f64> {
 }
 
 /// An adapter trained behind a `LayerNorm`: its matrices before and after, with bases of `S_X` and of what else a `LayerNorm` puts out.
-pub(crate) struct Behind {
-    pub(crate) start: Pair,
-    pub(crate) pair: Pair,
-    pub(crate) inside: Array2<f64>,
-    pub(crate) outside: Array2<f64>,
+pub(super) struct Behind {
+    pub(super) start: Pair,
+    pub(super) pair: Pair,
+    pub(super) inside: Array2<f64>,
+    pub(super) outside: Array2<f64>,
 }
 
 /// Trains one.
-pub(crate) fn behind(size: Size, steps: usize, random: &mut impl rand::Rng) -> Result<Behind> {
+pub(super) fn behind(size: Size, (rate, steps): (f64, usize), random: &mut impl rand::Rng) -> Result<Behind> {
     let raw = normal((size.d_in, size.k), 1.0, random);
     let centred = &raw - &(raw.sum_axis(Axis(0)) / size.d_in as f64);
     let inside = Subspace::span(&centred)?.basis().clone();
@@ -57,13 +57,20 @@ pub(crate) fn behind(size: Size, steps: usize, random: &mut impl rand::Rng) -> R
     let map = normal((size.d_out, size.d_in), (size.d_in as f64).powf(-0.5), random);
     let problem = Problem { y: map.dot(&x), x };
     let start = start(size, random);
-    let rate = 0.02 * size.k as f64 / size.d_in as f64;
     let pair = descend(size, &problem, start.clone(), rate, steps)?;
     Ok(Behind { start, pair, inside, outside })
 }
 
+/// F1's ratio.
+pub(super) fn rho(size: Size, behind: &Behind) -> f64 {
+    let norms = column_norms(&behind.pair.b);
+    let fourth: f64 = norms.iter().map(|b| b * b).sum();
+    let inside = energy(&behind.start.a, &behind.pair.b, &behind.inside) + fourth / size.k as f64;
+    size.sigma.powi(2) * norms.iter().sum::<f64>() / inside
+}
+
 /// Mean of V over `layer_norm(x_S + delta u)`, `x_S` of norm `sqrt d` and `u` along the bases, with both signs of `u`.
-pub(crate) fn mean_variance(layer: &Layer, behind: &Behind, delta: f64) -> f64 {
+pub(super) fn mean_variance(layer: &Layer, behind: &Behind, delta: f64) -> f64 {
     let root = (behind.inside.nrows() as f64).sqrt();
     let mut all = Vec::new();
     for x in behind.inside.columns() {
@@ -88,7 +95,8 @@ fn normalised(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             .into_par_iter()
             .map(|replica| {
                 let mut random = stream(seed, (number as u64) << 32 | replica);
-                let behind = behind(size, grid.pick(300, 1000), &mut random)?;
+                let rate = 0.02 * size.k as f64 / size.d_in as f64;
+                let behind = behind(size, (rate, grid.pick(300, 1000)), &mut random)?;
                 let Pair { a, b } = &behind.pair;
                 let dropout = Dropout::new(size.p)?;
                 let layer = Layer::new(a.clone(), b.clone(), size.scale, Site::Rank, dropout)?;

@@ -15,7 +15,7 @@ use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 use super::training::{STEPS, column_norms, descend, energy, norm, problem, sizes, start, train_sampled};
 use super::{Claim, Grid, Law};
 use crate::dynamics::{Optimiser, Pair};
-use crate::evidence::{Comparisons, Evidence};
+use crate::evidence::{Comparisons, Evidence, Seen, mean_and_error};
 use crate::layer::{Dropout, Site};
 use crate::random::{normal, stream};
 use crate::{Error, Result};
@@ -87,7 +87,7 @@ fn ensemble(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let members = grid.pick(64, 400);
     let steps = grid.pick(1000, 4000);
     let mut comparisons = Comparisons::default();
-    let mut note = Vec::new();
+    let (mut note, mut seen) = (Vec::new(), Vec::new());
     let all = sizes(grid);
     for (number, &size) in all.iter().enumerate() {
         let (subspace, problem) = problem(size, &mut stream(seed, number as u64))?;
@@ -101,38 +101,53 @@ fn ensemble(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         let (kappa, square) = (Dropout::new(size.p)?.variance(), size.scale.powi(2));
         let claimed = if law.is_wrong(0) { 1.0 } else { kappa };
         let (mut ensemble, mut dropout) = (Vec::new(), Vec::new());
-        let (mut dropout_outside, mut dropout_inside) = (0.0, 0.0);
+        let (mut by_dropout, mut predicted) = ([Vec::new(), Vec::new()], Vec::new());
         for Pair { a, b } in &pairs {
-            let energy = |basis| square * energy(a, b, basis);
+            let energy = |basis| kappa * square * energy(a, b, basis);
             let outside = b.dot(&a.dot(subspace.complement()));
             let law = square * size.sigma.powi(2) * column_norms(b).iter().sum::<f64>();
             ensemble.push(square * norm(&outside).powi(2) / subspace.complement().ncols() as f64 / law);
-            dropout.push(kappa * energy(subspace.complement()) / (claimed * law));
-            dropout_outside += kappa * energy(subspace.complement()) / members as f64;
-            dropout_inside += kappa * energy(subspace.basis()) / members as f64;
+            dropout.push(energy(subspace.complement()) / (claimed * law));
+            by_dropout[0].push(energy(subspace.complement()));
+            by_dropout[1].push(energy(subspace.basis()));
+            predicted.push(law);
         }
         // Both read the same members, so one of them alone counts towards the slope.
         comparisons.add_mean(&ensemble, law.factor(), false);
         comparisons.add_mean(&dropout, law.factor(), true);
-        // Variance of dW over members, per unit of energy, in a subspace.
-        let spread = |basis: &Array2<f64>| {
+        // Squared deviations of dW from its mean over members, per unit of energy, in a subspace.
+        let spread = |basis: &Array2<f64>| -> Vec<f64> {
             let updates: Vec<Array2<f64>> =
                 pairs.iter().map(|pair| pair.b.dot(&pair.a.dot(basis)) * size.scale).collect();
             let mean = updates.iter().fold(Array2::<f64>::zeros(updates[0].dim()), |sum, update| sum + update)
                 / members as f64;
-            let squares: f64 = updates.iter().map(|update| norm(&(update - &mean)).powi(2)).sum();
-            squares / (members as f64 - 1.0) / basis.ncols() as f64
+            let unit = basis.ncols() as f64 * (1.0 - 1.0 / members as f64);
+            updates.iter().map(|update| norm(&(update - &mean)).powi(2) / unit).collect()
         };
+        let (law, _) = mean_and_error(&predicted);
+        let [dropout_outside, dropout_inside] = by_dropout;
+        let found = [
+            ("ensemble, outside", Some(law), spread(subspace.complement())),
+            ("ensemble, inside", None, spread(subspace.basis())),
+            ("MC-dropout, outside", Some(kappa * law), dropout_outside),
+            ("MC-dropout, inside", None, dropout_inside),
+        ]
+        .map(|(of, predicted, values)| {
+            let (measured, standard_error) = mean_and_error(&values);
+            Seen { of, predicted, measured, standard_error }
+        });
         note.push(format!(
             "outside over inside {:.3} for the ensemble, {:.3} for MC-dropout (p = {}, r = {}, k = {})",
-            spread(subspace.complement()) / spread(subspace.basis()),
-            dropout_outside / dropout_inside,
+            found[0].measured / found[1].measured,
+            found[2].measured / found[3].measured,
             size.p,
             size.rank,
             size.k
         ));
+        seen.extend(found);
     }
-    Ok(comparisons.evidence(all.len(), format!("{members} members a point; {}", note.join("; "))))
+    let note = format!("{members} members a point; {}", note.join("; "));
+    Ok(Evidence { seen, ..comparisons.evidence(all.len(), note) })
 }
 
 /// `P(sum_i weights_i chi^2_m > x)`, independent chi-squares with `m` degrees each, by Ruben's mixture of central ones.
