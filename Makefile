@@ -7,6 +7,7 @@ EXPERIMENT = results/movies-minilm/experiment.toml
 results: lapack
 	cargo run --release -p bayeslora -- theory --grid full
 	cargo run --release -p bayeslora -- run $(EXPERIMENT) --profile $(PROFILE)
+	cargo run --release -p bayeslora -- geometry $(EXPERIMENT) --profile $(PROFILE)
 
 test: lapack
 	cargo test --workspace

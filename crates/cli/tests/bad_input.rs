@@ -125,6 +125,10 @@ fn theory_says_what_it_cannot_read_or_write() {
     let message = refusal(&["theory", "--out", &out.to_string_lossy()], None, b"");
     assert_says(&message, &["in-the-way", "cannot be written"]);
     assert_eq!(fs::read_to_string(out).unwrap(), "a file");
+    let nowhere = folder.path().join("nowhere");
+    let message = refusal(&["theory", "--check", "--out", &nowhere.to_string_lossy()], None, b"");
+    assert_says(&message, &["nowhere", "table.md", "cannot read"]);
+    assert!(!nowhere.exists());
     let output = bayeslora().args(["theory", "--grid", "fast"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_says(&String::from_utf8(output.stderr).unwrap(), &["fast", "quick", "full"]);

@@ -83,11 +83,39 @@ fn the_same_seed_gives_the_same_scores_on_one_thread_and_on_two() {
         assert_eq!(read(&first), read(&again), "{file}");
     }
 
+    geometry_is_reproducible(&path, again.path());
+
     let (single, path) = small_experiment();
     run(&path, "1");
     for (name, value) in scores(single.path()) {
         assert!((value - expected[&name]).abs() < 1e-5, "{name}: {value} on one thread, {} on two", expected[&name]);
     }
+}
+
+/// `bayeslora geometry` on the adapters of a finished run: the same files on one thread and on two, and words where there are none.
+fn geometry_is_reproducible(path: &Path, folder: &Path) {
+    let measure = |threads: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+        command.args(["geometry", "--texts", "12", "--resamples", "5"]).arg(path).env("RAYON_NUM_THREADS", threads);
+        command.output().unwrap()
+    };
+    let read = |file: &str| fs::read(folder.join("quick/geometry").join(file)).unwrap();
+    let files = ["table.md", "table.csv", "correlations.svg", "correlations.png"];
+    let mut found = Vec::new();
+    for threads in ["2", "1"] {
+        let output = measure(threads);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        found.push(files.map(read));
+    }
+    assert!(found[0] == found[1], "threads change the tables");
+    let table = String::from_utf8(read("table.md")).unwrap();
+    assert!(table.contains("## What it says") && table.contains("block 5 output"), "{table}");
+    // Adapters do not travel with the records.
+    fs::remove_dir_all(folder.join("quick/runs")).unwrap();
+    let output = measure("2");
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("adapter") && message.contains("`bayeslora run`"), "{message}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! Does adapter variance grow with an input's distance from the fine-tuning subspace? The claims as data ([`CLAIMS`]), their
-//! checks in f64, and verdicts ([`run`]).
+#![doc = include_str!("../DERIVATIONS.md")]
 //!
-//! Nothing here shares code with the candle implementation: the two check each other.
+//! ## The harness
+//!
+//! [`run`] confronts every claim with measurements in f64 and decides. Nothing here shares code with the candle implementation: the
+//! two check each other.
 
 #![allow(clippy::needless_pass_by_value, reason = "an ndarray view is a reference already")]
 

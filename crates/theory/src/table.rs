@@ -133,7 +133,9 @@ pub fn markdown(heading: &Heading, report: &Report) -> String {
         let _ = write!(text, "\n## In plain words\n\n{ANSWER}\n");
     }
     text.push_str(FIGURES);
-    text.push_str("\n## What each means, and under which assumptions\n\n");
+    text.push_str(
+        "\n## What each means, and under which assumptions\n\nDerivations: `crates/theory/DERIVATIONS.md`.\n\n",
+    );
     for decision in decisions {
         let claim = decision.claim;
         let _ = writeln!(

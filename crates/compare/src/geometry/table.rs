@@ -13,8 +13,8 @@ use crate::{Error, Result};
 /// Share of energy that the Markdown tables show.
 const SHOWN: f64 = SHARES[1];
 
-fn is_shown(finding: &Finding) -> bool {
-    (finding.share - SHOWN).abs() < 1e-12
+fn holds(finding: &Finding, share: f64) -> bool {
+    (finding.share - share).abs() < 1e-12
 }
 
 /// Mean over seeds, within the widest of their intervals.
@@ -29,9 +29,13 @@ pub(super) fn over_seeds(found: &[&Finding], value: impl Fn(&Finding) -> Option<
 
 /// The findings of one method and site at the shown share, map by map: one of each seed.
 pub(super) fn by_map<'a>(findings: &'a [Finding], method: &str, word: &str) -> Vec<Vec<&'a Finding>> {
+    by_map_at(SHOWN, findings, method, word)
+}
+
+fn by_map_at<'a>(share: f64, findings: &'a [Finding], method: &str, word: &str) -> Vec<Vec<&'a Finding>> {
     let mut chosen: Vec<&Finding> = findings
         .iter()
-        .filter(|finding| is_shown(finding) && finding.method == method && finding.site.word() == word)
+        .filter(|finding| holds(finding, share) && finding.method == method && finding.site.word() == word)
         .collect();
     chosen.sort_by_key(|finding| (finding.slot, finding.seed));
     chosen.chunk_by(|a, b| a.slot == b.slot).map(<[&Finding]>::to_vec).collect()
@@ -83,7 +87,16 @@ pub(crate) fn markdown(plan: &Plan, options: &GeometryOptions, texts: &[usize], 
     );
     text.push_str("\n## What it says\n\n");
     for (method, site, _) in panels(findings).into_iter().filter(|panel| panel.2) {
-        let _ = writeln!(text, "{}", words(method, site, &by_map(findings, method, site)));
+        let others = SHARES.into_iter().filter(|share| (share - SHOWN).abs() > 1e-12).map(|share| {
+            let (up, down, _) = sides(&by_map_at(share, findings, method, site), 0.0, |f| f.given_norm);
+            format!("at {:.1} % on {up} and {down}", 100.0 * share)
+        });
+        let _ = writeln!(
+            text,
+            "{} With other shares of the energy in S_X, V given |x| rises and falls {}.",
+            words(method, site, &by_map(findings, method, site)),
+            others.collect::<Vec<_>>().join(", ")
+        );
     }
     let _ = writeln!(text, "\n{}", connection(findings).trim_end());
     for (method, site, own) in panels(findings) {
@@ -177,7 +190,7 @@ fn words(method: &str, site: &str, maps: &[Vec<&Finding>]) -> String {
 /// What the fixed-norm law says about maps behind a `LayerNorm`, and whether that is what was found there.
 fn connection(findings: &[Finding]) -> String {
     let normed = |site: Site| -> Vec<&Finding> {
-        let of = |f: &&Finding| is_shown(f) && f.own_site && f.site == site && behind_layer_norm(f.slot.map);
+        let of = |f: &&Finding| holds(f, SHOWN) && f.own_site && f.site == site && behind_layer_norm(f.slot.map);
         findings.iter().filter(of).collect()
     };
     let mut text = "A LayerNorm sends every row to (nearly) the same norm, up to its learnt gain, so claim F1 is about the maps behind one: at fixed \

@@ -1,13 +1,4 @@
 //! C1, C2: contextual noise on an `r x r` core (C-LoRA).
-//!
-//! Given `u = A x` the increment is `s B (M(u) u + (sigma(u) * N) u)` with standard normal `N [r, r]`. Entry `i` of the second
-//! term, `sum_j sigma_ij N_ij u_j`, is normal with variance `v_i = sum_j sigma_ij^2 u_j^2`, independent over `i`: the covariance
-//! is `s^2 B diag(v) B^T`.
-//!
-//! **Growth.** With `sigma = sigmoid(G)^2 < 1` the variance is at most `s^2 sum_i |b_i|^2 |u|^2`: V grows
-//! at most quadratically. Along `x + delta w`, with `v = A w`, a `ReLU` network without offsets is `G(u + delta v) = delta (g + O(1 / delta))`,
-//! `g = G(v)`, so every sigma tends to 1 or 0 by the sign of `g_ij`, and `V / delta^2` to `s^2 sum_i |b_i|^2 sum_(j: g_ij > 0) v_j^2`:
-//! quadratic far out, at a rate that saturation, not training data, decides. Where `A w = 0` nothing changes at all.
 
 use ndarray::{Array1, Array2};
 

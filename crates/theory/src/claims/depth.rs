@@ -1,14 +1,4 @@
 //! D1, D2: behind a nonlinearity.
-//!
-//! **D1, the first-order (delta-method) covariance.** With logits `f(z)` and multipliers `z` around 1, the delta method says `Cov f = kappa J J^T`. Bernoulli multipliers are not
-//! small perturbations: as `p -> 0`, with `kappa -> p`, exactly one multiplier drops to 0 with probability `p` each, so
-//! `Cov f / kappa -> sum_i D_i D_i^T` with `D_i = f(z_i = 0) - f(1)`, which is `J J^T` only where `f` is linear in `z_i`. The
-//! relative error vanishes with the size of the adapter's effect (`D_i = -J_i + O(s^2)`, so at first order in `s`), not with `p`.
-//!
-//! **D2, behind a softmax.** A probability `P` with mean `m` lies in `[0, 1]`, so `Var P <= E P - m^2 = m (1 - m)`. Along `x_S + delta u` each
-//! mask's logit is linear in `delta`, so as `delta` grows each mask's probability tends to 0 or 1 by the sign of its slope, and `Var P` to
-//! `w (1 - w)` with `w` the share of masks whose slope is positive: the bound is attained where masks disagree, and 0 where the frozen
-//! weight or the adapter's mean decides for all of them.
 
 use ndarray::{Array1, Array2, Axis};
 

@@ -1,14 +1,4 @@
 //! N1, F1: the variance inside the fine-tuning subspace against that outside, at fixed norm.
-//!
-//! **N1.** With `e` the error, `d a_i / dt = -(s / n) b_i' e X^T - (s^2 kappa / n) |b_i|^2 a_i X X^T` and
-//! `d b_i / dt = -(s / n) e (a_i X)^T - (s^2 kappa / n) |a_i X|^2 b_i`: the products `a_i . d a_i / dt` and `b_i . d b_i / dt` are
-//! equal, so `|a_i|^2 - |b_i|^2` is conserved, and by S1 the part of `|a_i|^2` that changes is `|a_i P|^2`.
-//!
-//! **F1.** Per unit of energy V is `s^2 kappa` times `sum |b_i|^2 |a_i (I - P)|^2 / (d - k)` outside, by L1 `sigma_A^2 sum |b_i|^2` in
-//! the mean, and `sum |b_i|^2 |a_i P|^2 / k` inside, by N1 `sum |b_i|^2 (|a_0i P|^2 + |b_i|^2) / k`. If `B` were independent of
-//! `A_0 P` too, `|a_0i P|^2 / k` could be replaced by `sigma_A^2` and the ratio would be at most 1. It is not: dropout's optimum
-//! has equal `|b_i| |a_i X|` (I1), so rows that read little inside get the larger `b_i`. Where training has moved `A` little,
-//! `|b_i|^2` is proportional to `1 / |a_0i P|^2` and the ratio approaches `E[k / chi^2_k] = k / (k - 2)`, above 1.
 
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;

@@ -1,25 +1,4 @@
 //! S3, F2, F3, F4: what becomes of S1 and F1 without their simplest assumptions.
-//!
-//! **S3, few inputs.** Training sees the span of its `n` inputs, not the `k`-dimensional `S` they come from. With `n < k` inputs,
-//! isotropic in `S`, the span is a uniform `n`-dimensional subspace of `S`, and a fresh input from the same distribution has the share
-//! `1 - n / k` of its energy outside it. There L1 holds, so per unit of energy
-//! `V(fresh) = (n / k) V(span) + (1 - n / k) s^2 kappa sigma_A^2 |B|_F^2` in the mean.
-//!
-//! **F2, any start, any alpha.** N1 conserves `|a_i P|^2 - |b_i|^2` from any start, and L1 does not ask what `B_0` is, so
-//! `|a_i P|^2 = |a_0i P|^2 + |b_i|^2 - |b_0i|^2` in F1. `s = alpha / r` changes how fast and how far `B` grows; V carries `s^2` inside
-//! and outside, so rho does not name it.
-//!
-//! **F3, any covariance.** Inside, V per unit of energy is `s^2 kappa sum |b_i|^2 a_i Sigma a_i' / tr Sigma`. N1 still holds (both products
-//! with the flow contain `a_i Sigma a_i'`), but only bounds this: `lambda_k |a_i P|^2 <= a_i Sigma a_i' <= lambda_1 |a_i P|^2`. At the
-//! optimum I1, which asks nothing of `Sigma`, gives it: `s^2 kappa |M|_*^2 / (r tr Sigma)` with `M = B A Sigma^(1/2)`; with L1 outside,
-//! `rho = sigma_A^2 |B|_F^2 r tr Sigma / |M|_*^2`.
-//!
-//! **F4, little learnt.** As `sigma_A` grows the fit needs ever smaller `B` and `A` hardly moves: `rho -> k sigma_A^2 sum |b_i|^2 / sum |b_i|^2
-//! |a_0i P|^2` with the `B` that is best for `U = A_0 X`: `B = Y U' (U U' + kappa diag(U U'))^-1 / s`. Write `U = D W` with `D` the lengths
-//! of its rows, for isotropic inputs those of `a_0i P`, and `W` their directions: `U U' + kappa diag(U U') = D (W W' + kappa) D`, so
-//! `B = Y W' (W W' + kappa)^-1 D^-1 / s`, and `|b_i|^2 = c_i / |a_0i P|^2` where `c_i` depends on directions only. Directions and lengths
-//! of normal rows are independent, so `E rho = E[sum c_i k / chi^2_k,i / sum c_i] = k / (k - 2)` at every rank: above 1, because a row
-//! that happens to read little inside is given a large column of `B`, and outside it reads as much as any other.
 
 use ndarray::Axis;
 use ndarray_linalg::SVD as _;

@@ -1,8 +1,4 @@
 //! S1, S2: what training leaves of the initial A outside the fine-tuning subspace.
-//!
-//! **S1.** The gradient with respect to `A` is `(...) X^T`, also under any mask at the rank site, and the columns of `X` lie in
-//! `S_X`: its rows stay in `S_X`, so `A (I - P)` changes by decay alone. Masked inputs `z * x` leave `S_X`; Adam divides entry by
-//! entry, which turns the update out of it (S2).
 
 use super::training::{STEPS, Trained, norm, sizes, train_sampled};
 use super::{Claim, Grid, Law};

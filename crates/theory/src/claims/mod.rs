@@ -1,4 +1,6 @@
 //! The claims, as data: what is stated, under which assumptions, which wrong variants must be refuted, and the check.
+//!
+//! Their derivations are the crate's documentation.
 
 mod contextual;
 mod depth;

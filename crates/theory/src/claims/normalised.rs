@@ -1,10 +1,4 @@
 //! D3: V behind a `LayerNorm`.
-//!
-//! A `LayerNorm` without gain sends `x_S + delta u` to norm `sqrt d`. Where `S_X` and `u` are orthogonal to the vector of ones, as its
-//! outputs are, centring does nothing, and the output is `sqrt d (cos theta x_S / |x_S| + sin theta u)` with `tan theta = delta / |x_S|`. In the
-//! mean over directions of `x_S` inside and `u` outside the cross term of V cancels:
-//! `V = d (cos^2 theta v_in + sin^2 theta v_out) = d v_in (1 + (rho - 1) sin^2 theta)`, monotone in `theta`, bounded by `d v_in` and
-//! `d rho v_in`, whatever the distance. A learnt gain `g` is a fixed diagonal map behind it: with `A diag(g)` for `A` it changes nothing.
 
 use ndarray::{Array1, Array2, Axis, concatenate};
 use rayon::prelude::*;

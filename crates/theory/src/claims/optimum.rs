@@ -1,10 +1,4 @@
 //! I1: the variance inside the fine-tuning subspace at the optimum.
-//!
-//! The expected loss adds `s^2 kappa sum_i |b_i|^2 |a_i X|^2 / (2 n)`, which depends on how `M = B A X / sqrt n` is factored.
-//! By Cauchy and Schwarz, `sum_i |b_i|^2 |a_i X|^2 / n >= (sum_i |b_i| |a_i X| / sqrt n)^2 / r >= |M|_*^2 / r`: the first step
-//! is an equality when all terms are equal, the second when the factors are aligned with the singular vectors, and both can be
-//! had together when `r >= rank M` (an orthogonal change of the factors equalises the diagonal, by Schur and Horn). So an
-//! optimum has mean variance `s^2 kappa |M|_*^2 / r`.
 
 use ndarray_linalg::SVD as _;
 use rayon::prelude::*;

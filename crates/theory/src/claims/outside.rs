@@ -1,12 +1,4 @@
-//! L1, E1: the variance outside the fine-tuning subspace, of dropout and of an ensemble.
-//!
-//! **L1.** Training reads `A_0` through `A_0 P` only, so the trained `B` is independent of `A_0 (I - P)`; with `u` outside,
-//! `a_i u` is normal with variance `sigma_A^2` given `B`, and `u'Qu = s^2 kappa sum_i |b_i|^2 (a_i u)^2`.
-//!
-//! **L2.** So, given `B`, the sum of `u'Qu` over `m` orthogonal directions outside is `s^2 kappa sigma_A^2 sum_i |b_i|^2 chi^2_m,i` with
-//! independent `chi^2_m,i`: relative to its mean its variance is `2 sum |b_i|^4 / (m (sum |b_i|^2)^2)`, between `2 / (r m)` and
-//! `2 / m`, and the chance that one draw of `A_0` contradicts the mean law, its ratio to the variance inside on the other side of 1
-//! than rho, is a tail of that sum (Ruben's series, 1962).
+//! L1, L2, E1: the variance outside the fine-tuning subspace, of dropout and of an ensemble.
 
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;

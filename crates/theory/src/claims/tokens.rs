@@ -1,9 +1,4 @@
 //! T1: one mask per token against one mask per sequence, behind mean pooling.
-//!
-//! The pooled increment of tokens `x_1 .. x_L` is `(1 / L) sum_t h_t`. With a fresh mask for every token the covariances add:
-//! `V_token = (1 / L^2) sum_t V(x_t)`. With one mask for the whole sequence every `h_t` is the same random linear map of its token, and the
-//! pooled increment is that map of the mean token: `V_sequence = V(mean x_t)`. By Jensen `V_sequence <= L V_token`, with equality where all
-//! tokens are the same.
 
 use ndarray::{Array1, Array2, Axis};
 
