@@ -87,10 +87,24 @@ pub struct Report {
 /// # Errors
 /// When a check cannot be carried out at all.
 pub fn run(grid: Grid, seed: u64, seeds: u64, told: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+    decide(CLAIMS, grid, seed, seeds, told)
+}
+
+/// [`run`] on claims of one's own.
+///
+/// # Errors
+/// When a check cannot be carried out at all, or has no grid points.
+pub fn decide(
+    claims: &'static [Claim],
+    grid: Grid,
+    seed: u64,
+    seeds: u64,
+    told: &(dyn Fn(&str) + Sync),
+) -> Result<Report> {
     let mut decisions = Vec::new();
     // p-values of the laws as stated, seed by seed.
     let mut stated: Vec<Vec<f64>> = vec![Vec::new(); usize::try_from(seeds).unwrap_or(0)];
-    for claim in CLAIMS {
+    for claim in claims {
         let started = Instant::now();
         let evidence = (claim.examine)(grid, seed, Law::Stated)?;
         let seconds = started.elapsed().as_secs_f64();

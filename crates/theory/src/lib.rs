@@ -22,7 +22,7 @@ pub use claims::{CLAIMS, Claim, Grid, Law, draw};
 pub use dynamics::{Optimiser, Pair, Problem, Trainer, expected_gradient, sampled_gradient};
 pub use error::{Error, Result};
 pub use evidence::{Comparisons, Effect, Evidence, Seen};
-pub use harness::{Decision, ERROR_SEEN, LEVEL, POWER, Refutation, Report, Verdict, holm, run};
+pub use harness::{Decision, ERROR_SEEN, LEVEL, POWER, Refutation, Report, Verdict, decide, holm, run};
 pub use layer::{Dropout, Layer, Site};
 pub use random::{direction, normal, stream};
 pub use subspace::{Principal, Subspace};

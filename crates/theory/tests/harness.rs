@@ -2,8 +2,8 @@
 #![cfg(test)]
 
 use bayeslora_theory::{
-    CLAIMS, Dropout, Error, Grid, Heading, Layer, Pair, Problem, Site, Subspace, Verdict, csv, expected_gradient, holm,
-    latex, markdown, normal, run, sampled_gradient, stream,
+    CLAIMS, Claim, Comparisons, Dropout, Error, Evidence, Grid, Heading, Law, Layer, Pair, Problem, Site, Subspace,
+    Verdict, csv, decide, expected_gradient, holm, latex, markdown, normal, run, sampled_gradient, stream,
 };
 use ndarray::{Array1, Array2, array};
 
@@ -33,6 +33,58 @@ fn the_quick_grid_decides_every_claim_and_refutes_every_wrong_variant() {
     // Another seed gives other numbers.
     let other = run(Grid::Quick, 1, 0, &|_| {}).unwrap();
     assert_ne!(csv(&report).unwrap(), csv(&other).unwrap());
+}
+
+/// A claim about the mean of ten thousand numbers around 2, as far as `law` says; `blind` does not look.
+fn mean_is(mean: f64, blind: bool, law: Law) -> Evidence {
+    let law = match law {
+        Law::Stated => mean,
+        Law::Scaled(factor) => mean * factor,
+        Law::Wrong(_) => -mean,
+    };
+    let values: Vec<f64> = normal((1, 10_000), 1.0, &mut stream(7, 0)).iter().map(|z| z + 2.0).collect();
+    let mut comparisons = Comparisons::default();
+    comparisons.add_mean(&values, if blind { values.iter().sum::<f64>() / 1e4 } else { law }, true);
+    comparisons.evidence(1, String::new())
+}
+
+const TRUE: Claim = Claim {
+    id: "true",
+    statement: "the mean is 2",
+    assumptions: "",
+    bearing: "",
+    wrong: &["the mean is -2"],
+    quantitative: true,
+    examine: |_, _, law| Ok(mean_is(2.0, false, law)),
+};
+
+static MIXED: [Claim; 3] = [
+    TRUE,
+    Claim { id: "false", examine: |_, _, law| Ok(mean_is(2.2, false, law)), ..TRUE },
+    Claim { id: "blind", examine: |_, _, law| Ok(mean_is(2.0, true, law)), ..TRUE },
+];
+
+static EMPTY: [Claim; 1] =
+    [Claim { id: "empty", examine: |_, _, _| Ok(Comparisons::default().evidence(0, String::new())), ..TRUE }];
+
+#[test]
+fn a_true_claim_holds_a_false_one_fails_and_a_check_that_does_not_look_decides_nothing() {
+    let report = decide(&MIXED, Grid::Quick, 0, 3, &|_| {}).unwrap();
+    let verdicts: Vec<Verdict> = report.decisions.iter().map(|decision| decision.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Holds, Verdict::Fails, Verdict::Undecided]);
+    assert_eq!(report.false_alarms, 3, "the false claim is rejected on every seed");
+    assert_eq!(report.decisions[2].power, Some(0.0));
+    assert!(!report.decisions[2].refutations[0].refuted);
+    let heading = Heading { grid: Grid::Quick, seed: 0, command: "a command".to_owned() };
+    let table = markdown(&heading, &report);
+    assert!(table.contains("| false | **fails** |") && table.contains("| **no** |"), "{table}");
+    assert!(!table.contains("In plain words"), "an answer without the claims it stands on");
+}
+
+#[test]
+fn an_empty_grid_is_refused() {
+    let error = decide(&EMPTY, Grid::Quick, 0, 0, &|_| {}).unwrap_err().to_string();
+    assert_eq!(error, "the grid of empty has no points; nothing would be decided");
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn little_learnt(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             Law::Wrong(_) => (k - 2.0) / k,
             law => law.factor() * k / (k - 2.0),
         };
-        for (rank, steps, count) in grid.pick(vec![(1, 30, 1200)], vec![(1, 30, 6000), (2, 400, 1500), (4, 800, 1000)])
+        for (rank, steps, count) in grid.pick(vec![(1, 30, 2500)], vec![(1, 30, 6000), (2, 400, 1500), (4, 800, 1000)])
         {
             points += 1;
             let found: Vec<f64> = rho(rank, steps, count)?.into_iter().map(|rho| rho / predicted).collect();
