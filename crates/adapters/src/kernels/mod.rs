@@ -3,9 +3,11 @@
 //! On a processor they avoid work that automatic differentiation would do for constants; on any other device the plain
 //! twin runs instead, with the same values.
 
+mod dropout;
 mod multiply;
 mod weight_dropout;
 
+pub(crate) use dropout::dropout;
 pub(crate) use multiply::multiply;
 pub(crate) use weight_dropout::weight_dropout;
 

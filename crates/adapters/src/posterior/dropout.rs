@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use super::{Increment, Moments, Parameter, StochasticAdapter, double_precision};
 use crate::Result;
 use crate::draw::{Draw, Sampling};
-use crate::kernels::{multiply, weight_dropout};
+use crate::kernels::{dropout, weight_dropout};
 use crate::lora::LowRank;
 use crate::site::{DropoutSite, KeepProbability, MaskScope, Slot};
 
@@ -41,14 +41,9 @@ impl DropoutLora {
 
     fn sampled_core(&self, slot: Slot, x: &Tensor, sampling: &Sampling<'_>) -> Result<Tensor> {
         let DropoutSettings { site, scope, keep } = self.settings;
-        let (_, rows, d_in) = x.dims3()?;
-        let multipliers = |width| -> Result<Tensor> {
-            let values = sampling.multipliers(slot, scope, width, keep);
-            Ok(Tensor::from_vec(values, (sampling.count(), rows, width), x.device())?)
-        };
         match site {
-            DropoutSite::Input => self.lora.down(&multiply(x, &multipliers(d_in)?)?),
-            DropoutSite::Rank => multiply(&self.lora.down(x)?, &multipliers(self.lora.rank())?),
+            DropoutSite::Input => self.lora.down(&dropout(x, slot, scope, keep, sampling)?),
+            DropoutSite::Rank => dropout(&self.lora.down(x)?, slot, scope, keep, sampling),
             DropoutSite::Weight => weight_dropout(x, self.lora.a(), slot, scope, keep, sampling),
         }
     }

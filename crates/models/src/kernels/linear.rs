@@ -111,6 +111,16 @@ impl CustomOp1 for FrozenLinear {
     }
 }
 
+/// `left [m, k] right^T`, `right [n, k]`.
+fn product(left: Vec<f32>, right: Vec<f32>, (m, k, n): (usize, usize, usize)) -> candle_core::Result<Vec<f32>> {
+    let right_layout = Layout::contiguous((n, k)).transpose(0, 1)?;
+    let (left, right) = (CpuStorage::F32(left), CpuStorage::F32(right));
+    match left.matmul(&right, (1, m, n, k), &Layout::contiguous((m, k)), &right_layout)? {
+        CpuStorage::F32(product) => Ok(product),
+        _ => candle_core::bail!("expected an f32 product"),
+    }
+}
+
 struct Adapted {
     frozen: FrozenLinear,
     scale: f64,
@@ -131,45 +141,51 @@ impl CustomOp3 for Adapted {
         up: &CpuStorage,
         up_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (x_samples, rows, _) = x_layout.shape().dims3()?;
+        let (x_samples, rows, d_in) = x_layout.shape().dims3()?;
         let (core_samples, _, rank) = core_layout.shape().dims3()?;
         let d_out = self.frozen.shape().0;
         let samples = x_samples.max(core_samples);
-        let product = self.frozen.product(x, x_layout)?;
         let bias = self.frozen.bias()?;
         let (core, up) = (values(core, core_layout)?, values(up, up_layout)?);
         let scale = self.scale as f32;
-        // B^T row by row, so that the increment is a sum of r contiguous rows.
-        let mut up_rows = vec![0.0; rank * d_out];
-        for (output, row) in up.chunks_exact(rank).enumerate() {
-            for (component, &value) in row.iter().enumerate() {
-                up_rows[component * d_out + output] = scale * value;
-            }
-        }
-        let add = |out: &mut [f32], product: Option<&[f32]>, core: &[f32]| {
-            if let Some(product) = product {
-                out.copy_from_slice(product);
-            }
-            for (y, b) in out.iter_mut().zip(&bias) {
-                *y += b;
-            }
-            for (row, &e) in up_rows.chunks_exact(d_out).zip(core) {
-                for (y, b) in out.iter_mut().zip(row) {
-                    *y += e * b;
-                }
-            }
-        };
-        let shared = x_samples < samples;
-        let mut out = if shared { vec![0.0; samples * rows * d_out] } else { product.clone() };
-        out.par_chunks_mut(ROWS_PER_TASK * d_out).enumerate().for_each(|(task, chunk)| {
-            pulp::Arch::new().dispatch(|| {
-                for (offset, out) in chunk.chunks_exact_mut(d_out).enumerate() {
+        let scaled = |up: &[f32], out: &mut [f32]| out.iter_mut().zip(up).for_each(|(out, up)| *out = scale * up);
+        let out = if x_samples == samples {
+            // One product: [x, e, 1] [W0, s B, bias]^T.
+            let x = values(x, x_layout)?;
+            let width = d_in + rank + 1;
+            let mut joined = vec![1.0; samples * rows * width];
+            joined.par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, chunk)| {
+                for (offset, out) in chunk.chunks_exact_mut(width).enumerate() {
                     let row = task * ROWS_PER_TASK + offset;
-                    let product = shared.then(|| &product[row % rows * d_out..][..d_out]);
-                    add(out, product, &core[row % (core_samples * rows) * rank..][..rank]);
+                    out[..d_in].copy_from_slice(&x[row * d_in..][..d_in]);
+                    out[d_in..width - 1].copy_from_slice(&core[row % (core_samples * rows) * rank..][..rank]);
                 }
             });
-        });
+            let (weight, weight_layout) = self.frozen.weight.storage_and_layout();
+            let Storage::Cpu(weight) = &*weight else { candle_core::bail!("expected weights on the processor") };
+            let weight = values(weight, weight_layout)?;
+            let mut map = vec![0.0; d_out * width];
+            for (output, out) in map.chunks_exact_mut(width).enumerate() {
+                out[..d_in].copy_from_slice(&weight[output * d_in..][..d_in]);
+                scaled(&up[output * rank..][..rank], &mut out[d_in..width - 1]);
+                out[width - 1] = bias[output];
+            }
+            product(joined, map, (samples * rows, width, d_out))?
+        } else {
+            let frozen = self.frozen.product(x, x_layout)?;
+            let mut map = vec![0.0; d_out * rank];
+            scaled(up, &mut map);
+            let mut out = product(core.to_vec(), map, (samples * rows, rank, d_out))?;
+            out.par_chunks_mut(ROWS_PER_TASK * d_out).enumerate().for_each(|(task, chunk)| {
+                for (offset, out) in chunk.chunks_exact_mut(d_out).enumerate() {
+                    let row = (task * ROWS_PER_TASK + offset) % rows;
+                    for ((y, w), b) in out.iter_mut().zip(&frozen[row * d_out..][..d_out]).zip(&bias) {
+                        *y += w + b;
+                    }
+                }
+            });
+            out
+        };
         Ok((CpuStorage::F32(out), Shape::from((samples, rows, d_out))))
     }
 
