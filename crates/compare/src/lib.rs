@@ -35,6 +35,7 @@ pub use optimise::{Optimiser, Rule, linear_schedule};
 pub use predict::Predictor;
 pub use prefix::{Batch, Sentences};
 pub use progress::{Progress, Silent};
+pub use provenance::{COMMIT, cpu_model};
 pub use report_files::{check_report, write_report};
 pub use run::{GeometryOptions, RunSummary, measure_geometry, run};
 pub use store::Store;
