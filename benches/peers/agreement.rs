@@ -161,7 +161,7 @@ mod tests {
         for text in 0..texts {
             values[text * 2 + 1] = mean + shift(text) * (2.0 * variance / 20.0).sqrt();
             // Variances differ from text to text, as estimates do.
-            values[(texts + text) * 2 + 1] = variance * if text % 2 == 0 { 0.9 } else { 1.1 };
+            values[(texts + text) * 2 + 1] = variance * if text.is_multiple_of(2) { 0.9 } else { 1.1 };
         }
         values
     }
@@ -184,7 +184,7 @@ mod tests {
     fn a_layer_is_held_against_its_exact_moments() {
         let exact = Exact { mean: vec![0.0; 200], variance: vec![2.0; 100] };
         let values = |mean: f32, variance: f32| -> Vec<f32> {
-            let wobble = |row: usize| if row % 2 == 0 { 0.8 } else { 1.2 };
+            let wobble = |row: usize| if row.is_multiple_of(2) { 0.8 } else { 1.2 };
             let means = (0..200).map(|place| mean * wobble(place / 2));
             means.chain((0..200).map(|place| variance * wobble(place / 2))).collect()
         };

@@ -10,7 +10,7 @@ pub(crate) enum Side {
 }
 
 /// A way to do a kind of work.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Contestant {
     pub(crate) id: &'static str,
     pub(crate) label: &'static str,
@@ -47,11 +47,15 @@ pub(crate) static SAMPLERS: &[&Contestant] = &[
     &peer("torch-sorted", "PyTorch, sorted", "sorted"),
     &peer("torch-batched", "PyTorch, T copies in a batch", "batched"),
     &peer("torch-cheap", "PyTorch, cheap dropout", "cheap"),
-    &peer("torch-compiled", "PyTorch, compiled", "compiled"),
     &SORTED_CHEAP,
-    &peer("torch-sorted-cheap-batched", "PyTorch, sorted, cheap dropout, T copies in a batch", "sorted+cheap+batched"),
+    &peer("torch-sorted-compiled", "PyTorch, sorted, compiled", "sorted+compiled"),
     &peer("torch-sorted-compiled-cheap", "PyTorch, sorted, compiled, cheap dropout", "sorted+compiled+cheap"),
-    &reduced(peer("torch-sorted-cheap-bf16", "PyTorch, sorted, cheap dropout, bf16", "sorted+cheap+bf16")),
+    &reduced(peer("torch-bf16", "PyTorch, sorted, cheap dropout, bf16", "sorted+cheap+bf16")),
+    &reduced(peer(
+        "torch-bf16-compiled",
+        "PyTorch, sorted, compiled, cheap dropout, bf16",
+        "sorted+compiled+cheap+bf16",
+    )),
     &EXACT,
 ];
 
@@ -108,6 +112,6 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), count);
-        assert!(is_peer("v1-loop") && !is_peer("exact") && !is_peer("torch-sorted-cheap-bf16"));
+        assert!(is_peer("v1-loop") && !is_peer("exact") && !is_peer("torch-bf16"));
     }
 }

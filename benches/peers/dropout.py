@@ -9,19 +9,35 @@ import numpy
 import torch
 
 
+# One generator per adapter, by number: an operator's arguments are tensors and numbers.
+STREAMS = []
+
+
+@torch.library.custom_op("peers::drop", mutates_args=())
+def drop(x: torch.Tensor, level: int, stream: int) -> torch.Tensor:
+    """Zeroes each entry with probability (level + 32768) / 65536. An operator, so that torch.compile can go through it."""
+    words = STREAMS[stream].integers(-2**63, 2**63 - 1, size=(x.numel() + 3) // 4, dtype=numpy.int64, endpoint=True)
+    bits = torch.from_numpy(words.view(numpy.int16)[:x.numel()]).view(x.shape)
+    return x.masked_fill(bits < level, 0.0)
+
+
+@drop.register_fake
+def _(x, level, stream):
+    return torch.empty_like(x)
+
+
 class CheapDropout(torch.nn.Module):
     """`torch.nn.Dropout` in training mode, without the factor: `keep` is folded into the adapter's scale."""
 
     def __init__(self, p, seed):
         super().__init__()
-        self.random = numpy.random.Generator(numpy.random.SFC64(seed))
+        self.stream = len(STREAMS)
+        STREAMS.append(numpy.random.Generator(numpy.random.SFC64(seed)))
         self.level = round(p * 65536) - 32768
         self.keep = 1.0 - round(p * 65536) / 65536
 
     def forward(self, x):
-        words = self.random.integers(-2**63, 2**63 - 1, size=(x.numel() + 3) // 4, dtype=numpy.int64, endpoint=True)
-        bits = torch.from_numpy(words.view(numpy.int16)[:x.numel()]).view(x.shape)
-        return x.masked_fill(bits < self.level, 0.0)
+        return torch.ops.peers.drop(x, self.level, self.stream)
 
 
 def adapters(model):

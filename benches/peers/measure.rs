@@ -234,7 +234,9 @@ fn compare(point: &Point, live: &mut [Live<'_>], record: &mut Record) -> Result<
         for Found { of, statistic, limit, farthest } in found {
             let contestant = one.entry.contestant;
             let (a, b) = farthest.unwrap_or((f64::NAN, f64::NAN));
-            if contestant.is_full_precision && !(statistic <= limit) {
+            // A statistic that is not a number is a disagreement too.
+            let agrees = statistic <= limit;
+            if contestant.is_full_precision && !agrees {
                 bail!(
                     "{} disagrees with ours at {}: {of} is {statistic:.3e}, above {limit:.0e}; farthest apart: ours {a}, \
                      theirs {b}; nothing was recorded",
