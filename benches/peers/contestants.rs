@@ -17,20 +17,21 @@ pub(crate) struct Contestant {
     pub(crate) side: Side,
     /// The word its worker knows it by.
     pub(crate) variant: &'static str,
-    /// Whether it computes in f32 throughout, so that its answers must agree.
-    pub(crate) is_full_precision: bool,
+    /// Whether it samples the exact predictive in f32 throughout, so that its answers must agree with ours.
+    pub(crate) must_agree: bool,
 }
 
 const fn peer(id: &'static str, label: &'static str, variant: &'static str) -> Contestant {
-    Contestant { id, label, side: Side::Peer, variant, is_full_precision: true }
+    Contestant { id, label, side: Side::Peer, variant, must_agree: true }
 }
 
 const fn ours(id: &'static str, label: &'static str, variant: &'static str) -> Contestant {
-    Contestant { id, label, side: Side::Ours, variant, is_full_precision: true }
+    Contestant { id, label, side: Side::Ours, variant, must_agree: true }
 }
 
+/// Less precision, or an approximation: its distance is reported and stops nothing.
 const fn reduced(contestant: Contestant) -> Contestant {
-    Contestant { is_full_precision: false, ..contestant }
+    Contestant { must_agree: false, ..contestant }
 }
 
 /// What everybody runs: BayesLoRA v1's notebook.
@@ -41,7 +42,7 @@ pub(crate) static SORTED_CHEAP: Contestant =
 /// Exact sampling.
 pub(crate) static EXACT: Contestant = ours("exact", "bayeslora, exact sampling", "exact");
 
-/// Every way to sample a predictive, PyTorch's first.
+/// Every way to a predictive, PyTorch's first; ours take part in all sets of predictives.
 pub(crate) static SAMPLERS: &[&Contestant] = &[
     &V1,
     &peer("torch-sorted", "PyTorch, sorted", "sorted"),
@@ -98,7 +99,7 @@ pub(crate) fn label(id: &str) -> &str {
 
 /// Whether a record's contestant is a PyTorch one in full precision.
 pub(crate) fn is_peer(id: &str) -> bool {
-    all().any(|contestant| contestant.id == id && contestant.side == Side::Peer && contestant.is_full_precision)
+    all().any(|contestant| contestant.id == id && contestant.side == Side::Peer && contestant.must_agree)
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ pub(crate) fn measure(set: &Set, plan: &Plan<'_>, workers: &Workers, again: bool
     let mut record = Record {
         schema: SCHEMA,
         set: set.id.to_owned(),
+        is_quick: plan.is_quick,
         settings,
         machine: Machine::here(plan.threads),
         agreement: Vec::new(),
@@ -136,7 +137,7 @@ fn run_point(set: &Set, point: &Point, plan: &Plan<'_>, workers: &Workers, recor
     }
     // The first round is the one whose outputs are compared: nothing counts until they agree.
     let mut spent = 0.0;
-    for round in 0..set.rounds {
+    for round in 0..if plan.is_quick { set.rounds.min(2) } else { set.rounds } {
         if round > 0 && spent > set.budget {
             break;
         }
@@ -236,7 +237,7 @@ fn compare(point: &Point, live: &mut [Live<'_>], record: &mut Record) -> Result<
             let (a, b) = farthest.unwrap_or((f64::NAN, f64::NAN));
             // A statistic that is not a number is a disagreement too.
             let agrees = statistic <= limit;
-            if contestant.is_full_precision && !agrees {
+            if contestant.must_agree && !agrees {
                 bail!(
                     "{} disagrees with ours at {}: {of} is {statistic:.3e}, above {limit:.0e}; farthest apart: ours {a}, \
                      theirs {b}; nothing was recorded",
@@ -251,7 +252,7 @@ fn compare(point: &Point, live: &mut [Live<'_>], record: &mut Record) -> Result<
                 statistic,
                 limit,
                 farthest,
-                is_enforced: contestant.is_full_precision,
+                is_enforced: contestant.must_agree,
             });
         }
     }

@@ -53,25 +53,27 @@ class Predict:
         self.kept = None
 
     def warm(self):
-        self.predict(min(self.samples, 1))
+        """Every shape once, then all samples of a batch: graphs are compiled, memory is touched."""
+        self.predict(min(self.samples, 1), self.tokens)
+        self.predict(min(self.samples, 20), self.tokens[:self.size])
 
     def run(self):
-        self.kept = self.predict(self.samples)
+        self.kept = self.predict(self.samples, self.tokens)
         return {"tokens": sum(map(len, self.tokens)), "padded": self.padded}
 
-    def predict(self, samples):
+    def predict(self, samples, tokens):
         """Logits and mean probabilities, in the order of the texts."""
-        order = range(len(self.tokens))
+        order = range(len(tokens))
         if "sorted" in self.words:
-            order = sorted(order, key=lambda place: len(self.tokens[place]))
+            order = sorted(order, key=lambda place: len(tokens[place]))
         copies = max(samples, 1)
-        logits = torch.empty((copies, len(self.tokens), 2))
+        logits = torch.empty((copies, len(tokens), 2))
         cast = torch.autocast("cpu", torch.bfloat16) if "bf16" in self.words else contextlib.nullcontext()
         self.padded = 0
         with torch.inference_mode(), cast:
             for start in range(0, len(order), self.size):
                 places = list(order[start:start + self.size])
-                batch = padded([self.tokens[place] for place in places])
+                batch = padded([tokens[place] for place in places])
                 self.padded += batch["input_ids"].numel()
                 if "batched" in self.words:
                     many = {name: value.repeat(copies, 1) for name, value in batch.items()}

@@ -19,6 +19,8 @@ pub(crate) struct Record {
     pub(crate) schema: u32,
     /// Identifier of the set.
     pub(crate) set: String,
+    /// Whether it is a smoke test.
+    pub(crate) is_quick: bool,
     /// What was asked for; a record of other settings is measured again.
     pub(crate) settings: serde_json::Value,
     pub(crate) machine: Machine,

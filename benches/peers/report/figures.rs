@@ -1,6 +1,6 @@
 //! The figures: time against every size, error against time, the roofline. Logarithmic axes throughout.
 
-use bayeslora_figures::{Area, Chart, Estimate, Figure, Result, estimates, files, legend, line};
+use bayeslora_figures::{Area, Chart, Estimate, Figure, Result, colour, estimates, files, legend, line};
 use plotters::prelude::*;
 
 use super::scaling::series;
@@ -44,10 +44,17 @@ fn tick(logarithm: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// A chart whose coordinates are decimal logarithms.
+/// `2^logarithm` where that is a whole number: sizes double.
+fn doubling(logarithm: f64) -> String {
+    let is_whole = (logarithm - logarithm.round()).abs() < 1e-9 && logarithm >= 0.0;
+    if is_whole { format!("{:.0}", logarithm.exp2()) } else { String::new() }
+}
+
+/// A chart whose coordinates are logarithms: decimal ones, on the horizontal axis those that `x_tick` undoes.
 fn logarithmic<'b, B: DrawingBackend>(
     panel: &Area<'b, B>,
     title: &str,
+    x_tick: fn(f64) -> String,
     (x, (left, right)): (&str, (f64, f64)),
     (y, (bottom, top)): (&str, (f64, f64)),
 ) -> Result<Chart<'b, B>>
@@ -64,7 +71,7 @@ where
         .configure_mesh()
         .x_desc(x)
         .y_desc(y)
-        .x_label_formatter(&|&log| tick(log))
+        .x_label_formatter(&|&log| x_tick(log))
         .y_label_formatter(&|&log| tick(log))
         .x_labels(7)
         .y_labels(7)
@@ -73,6 +80,19 @@ where
         .light_line_style(TRANSPARENT)
         .draw()?;
     Ok(chart)
+}
+
+/// Marks with their intervals in the colour of their place, without an entry in the legend.
+fn marks<B: DrawingBackend>(chart: &mut Chart<'_, B>, points: &[Estimate], place: usize) -> Result
+where
+    B::ErrorType: 'static,
+{
+    let colour = colour(place);
+    chart.draw_series(points.iter().map(|&Estimate { x, interval: (least, largest), .. }| {
+        PathElement::new([(x, least), (x, largest)], colour.stroke_width(2))
+    }))?;
+    chart.draw_series(points.iter().map(|point| Circle::new((point.x, point.y), 4, colour.filled())))?;
+    Ok(())
 }
 
 /// Seconds against each size.
@@ -93,19 +113,19 @@ impl Figure for Time<'_> {
                 continue;
             }
             let points = || lines.iter().flat_map(|(_, points)| points);
-            let x = (*axis, around(points().map(|point| point.0.log10())));
+            let x = (*axis, around(points().map(|point| point.0.log2())));
             let y = ("seconds", around(points().map(|point| point.1.log10())));
-            let mut chart = logarithmic(&panel, &format!("Time against {axis}"), x, y)?;
+            let mut chart = logarithmic(&panel, &format!("Time against {axis}"), doubling, x, y)?;
             for (place, (contestant, points)) in lines.iter().enumerate() {
-                let logs: Vec<(f64, f64)> = points.iter().map(|point| (point.0.log10(), point.1.log10())).collect();
+                let logs: Vec<(f64, f64)> = points.iter().map(|point| (point.0.log2(), point.1.log10())).collect();
                 let spread = |&(at, _): &(f64, f64)| {
                     let found = self.0.set(set)?.find(contestant, at)?;
                     let (least, largest) = found.range()?;
                     let y = found.median()?.log10();
-                    Some(Estimate { x: at.log10(), y, interval: (least.log10(), largest.log10()) })
+                    Some(Estimate { x: at.log2(), y, interval: (least.log10(), largest.log10()) })
                 };
                 line(&mut chart, logs, place, label(contestant))?;
-                estimates(&mut chart, &points.iter().filter_map(spread).collect::<Vec<_>>(), place, "")?;
+                marks(&mut chart, &points.iter().filter_map(spread).collect::<Vec<_>>(), place)?;
             }
             if *set == "samples" {
                 legend(&mut chart, SeriesLabelPosition::UpperLeft, 12)?;
@@ -139,13 +159,13 @@ impl Figure for Error<'_> {
             let at = |one: &Measurement| Some((one.median()?.log10(), of(&one.errors?)?.log10()));
             let points = || measurements.iter().filter_map(at);
             let (x, y) = (around(points().map(|point| point.0)), around(points().map(|point| point.1)));
-            let mut chart = logarithmic(&panel, title, ("seconds", x), (title, y))?;
+            let mut chart = logarithmic(&panel, title, tick, ("seconds", x), (title, y))?;
             for (place, (contestant, _)) in series(self.0, "samples").iter().enumerate() {
                 let own = measurements.iter().filter(|one| one.contestant == *contestant);
                 let points: Vec<(f64, f64)> = own.filter_map(at).collect();
-                let marks: Vec<Estimate> = points.iter().map(|&(x, y)| Estimate { x, y, interval: (y, y) }).collect();
+                let exact: Vec<Estimate> = points.iter().map(|&(x, y)| Estimate { x, y, interval: (y, y) }).collect();
                 line(&mut chart, points, place, label(contestant))?;
-                estimates(&mut chart, &marks, place, "")?;
+                marks(&mut chart, &exact, place)?;
             }
             legend(&mut chart, SeriesLabelPosition::LowerLeft, 12)?;
         }
@@ -205,7 +225,8 @@ impl Figure for Roofline<'_> {
         let heights = points.iter().map(|point| point.2).chain(roofs.iter().map(|roof| roof.1.flops / 1e9));
         let x = around(points.iter().map(|point| point.1.log10()).chain([-0.5, 2.6]));
         let y = around(heights.map(f64::log10).chain([0.0]));
-        let mut chart = logarithmic(area, "Useful arithmetic under the limits", ("FLOP per byte", x), ("GFLOP/s", y))?;
+        let mut chart =
+            logarithmic(area, "Useful arithmetic under the limits", tick, ("FLOP per byte", x), ("GFLOP/s", y))?;
         for (place, (count, limits)) in roofs.iter().enumerate() {
             let height = |log: f64| (10_f64.powf(log) * limits.bytes).min(limits.flops) / 1e9;
             let steps = (0..=200).map(|step| x.0 + (x.1 - x.0) * f64::from(step) / 200.0);
@@ -215,7 +236,11 @@ impl Figure for Roofline<'_> {
         }
         for (place, (name, intensity, rate)) in points.iter().enumerate() {
             let (x, y) = (intensity.log10(), rate.log10());
-            estimates(&mut chart, &[Estimate { x, y, interval: (y, y) }], place, name)?;
+            // Numbered: colours come back after eight.
+            let number = place + 1;
+            let style = ("sans-serif", 14).into_font();
+            chart.draw_series([EmptyElement::at((x, y)) + Text::new(number.to_string(), (7, -7), style)])?;
+            estimates(&mut chart, &[Estimate { x, y, interval: (y, y) }], place, &format!("{number}  {name}"))?;
         }
         legend(&mut chart, SeriesLabelPosition::LowerRight, 12)
     }
@@ -223,11 +248,12 @@ impl Figure for Roofline<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::tick;
+    use super::{doubling, tick};
 
     #[test]
     fn ticks_show_the_value() {
         let shown = [-2.0, 0.0, 0.5, 1.0, 2.0, 2.5].map(tick);
         assert_eq!(shown, ["0.01", "1", "3.2", "10", "100", "316"]);
+        assert_eq!([0.0, 1.5, 6.0].map(doubling), ["1", "", "64"]);
     }
 }

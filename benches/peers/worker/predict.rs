@@ -13,6 +13,7 @@ use ndarray::{Array2, Array3, Axis};
 use super::Task;
 use crate::inputs::Texts;
 use crate::protocol::{Job, Ran, Work};
+use crate::sets::BATCH;
 
 /// A backbone with an adapter, and how it is read.
 pub(super) struct Predict {
@@ -55,11 +56,11 @@ impl Predict {
     }
 
     /// Logits and mean probabilities of the texts, `batch` of them offered at a time.
-    fn predict(&self, samples: u32) -> Result<(Array3<f32>, Array2<f64>)> {
+    fn predict(&self, samples: u32, texts: &[Vec<u32>]) -> Result<(Array3<f32>, Array2<f64>)> {
         let predictor = Predictor { bert: &self.bert, from: self.from, samples, seed: self.seed, progress: &Silent };
         let reading = if samples == 0 { Reading::Mean } else { Reading::Sampled };
         let mut parts = Vec::new();
-        for tokens in self.texts.tokens.chunks(self.batch) {
+        for tokens in texts.chunks(self.batch) {
             let labels = vec![0; tokens.len()];
             let sentences = Sentences::of_tokens(&self.bert, tokens, labels, 0, self.from, &Silent)?;
             parts.push(predictor.logits(&self.fitted, reading, &sentences)?);
@@ -73,11 +74,14 @@ impl Predict {
 
 impl Task for Predict {
     fn warm(&mut self) -> Result<()> {
-        self.predict(self.samples.min(1)).map(|_| ())
+        self.predict(self.samples.min(1), &self.texts.tokens)?;
+        // All samples of some texts: memory is touched.
+        let few = &self.texts.tokens[..self.texts.tokens.len().min(BATCH)];
+        self.predict(self.samples.min(20), few).map(|_| ())
     }
 
     fn run(&mut self) -> Result<Ran> {
-        self.kept = Some(self.predict(self.samples)?);
+        self.kept = Some(self.predict(self.samples, &self.texts.tokens)?);
         let tokens = self.texts.count();
         Ok(Ran { tokens, padded: tokens, ..Ran::default() })
     }
