@@ -33,6 +33,7 @@ mod lora;
 mod noise;
 pub mod peft;
 mod posterior;
+mod product;
 mod set;
 mod site;
 
@@ -41,8 +42,9 @@ pub use error::{Error, Result};
 pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed, philox};
 pub use posterior::{
-    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter, PosteriorSettings,
-    ScaleActivation, StochasticAdapter,
+    Activations, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter, PosteriorSettings,
+    ScaleActivation, Scratch, StochasticAdapter,
 };
+pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;
 pub use site::{DropoutSite, KeepProbability, MaskScope, Slot, TargetMap};
