@@ -25,6 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod coupling;
 mod draw;
 mod error;
 pub mod files;
@@ -36,6 +37,7 @@ mod posterior;
 mod set;
 mod site;
 
+pub use coupling::{Coupling, GroupSize};
 pub use draw::{Draw, Rows, Sampling};
 pub use error::{Error, Result};
 pub use lora::{LoraShape, LowRank};

@@ -4,6 +4,7 @@
 //! 64-bit key to 128 random bits. The key is the seed; the counter spells (stream, sample, example, position, slot,
 //! element). So a draw does not depend on batch size, order of examples, number of threads, or on what was drawn before.
 
+use crate::coupling::{Coupling, Turn};
 use crate::site::{KeepProbability, Slot};
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -110,12 +111,29 @@ impl Address {
 pub struct Noise {
     key: [u32; 2],
     stream: Stream,
+    coupling: Coupling,
 }
 
 impl Noise {
-    /// The noise of `stream` under `seed`.
+    /// The noise of `stream` under `seed`; samples are independent.
     pub fn new(seed: u64, stream: Stream) -> Self {
-        Self { key: [low(seed), high(seed)], stream }
+        Self { key: [low(seed), high(seed)], stream, coupling: Coupling::Independent }
+    }
+
+    /// The same noise with its samples coupled. The first sample of a group has the numbers that it has without coupling.
+    #[must_use]
+    pub fn coupled(self, coupling: Coupling) -> Self {
+        Self { coupling, ..self }
+    }
+
+    /// How the samples are coupled.
+    pub fn coupling(&self) -> Coupling {
+        self.coupling
+    }
+
+    /// The address at which the words of the group of `at` are drawn, and what its sample makes of them.
+    pub(crate) fn lead(&self, at: Address) -> (Address, Turn) {
+        (Address { sample: self.coupling.first(at.sample), ..at }, self.coupling.turn(at.sample))
     }
 
     fn counter(&self, at: Address) -> [u32; 4] {
@@ -129,6 +147,13 @@ impl Noise {
 
     /// Random words of the row at `at`: `words[i]` depends on `at` and `i` only.
     pub fn fill_words(&self, at: Address, words: &mut [u32]) {
+        let (lead, turn) = self.lead(at);
+        self.fill_lead_words(lead, words);
+        turn.apply(words);
+    }
+
+    /// Random words of the row at `at`, not coupled.
+    pub(crate) fn fill_lead_words(&self, at: Address, words: &mut [u32]) {
         let counter = self.counter(at);
         let key = self.key;
         pulp::Arch::new().dispatch(|| {
@@ -164,15 +189,22 @@ impl Noise {
 
     /// Standard normal numbers of the row at `at`, by Box and Muller's transform of pairs of 32-bit uniforms.
     ///
-    /// The tails end at `sqrt(2 * 33 ln 2) = 6.76` standard deviations.
+    /// The tails end at `sqrt(2 * 33 ln 2) = 6.76` standard deviations. The second of an antithetic pair has the numbers of the
+    /// first with their signs changed; in a balanced group radius and angle are each spread evenly.
     pub fn fill_normal(&self, at: Address, scratch: &mut Vec<u32>, out: &mut [f32]) {
         scratch.resize(out.len().next_multiple_of(2), 0);
-        self.fill_words(at, scratch);
+        let (lead, turn) = self.lead(at);
+        if self.coupling == Coupling::Antithetic {
+            self.fill_lead_words(lead, scratch);
+        } else {
+            self.fill_words(at, scratch);
+        }
+        let sign = if self.coupling == Coupling::Antithetic && turn != Turn::NONE { -1.0 } else { 1.0 };
         for (pair, words) in out.chunks_mut(2).zip(scratch.chunks_exact(2)) {
             let radius = (-2.0 * open_unit(words[0]).ln()).sqrt();
             let (sine, cosine) = (std::f64::consts::TAU * open_unit(words[1])).sin_cos();
             for (out, value) in pair.iter_mut().zip([radius * cosine, radius * sine]) {
-                *out = narrow(value);
+                *out = narrow(sign * value);
             }
         }
     }
