@@ -148,8 +148,8 @@ impl From<Coupling> for String {
 /// A bijection `w -> factor w + shift` of the 32-bit words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Turn {
-    factor: u32,
-    shift: u32,
+    pub(crate) factor: u32,
+    pub(crate) shift: u32,
 }
 
 impl Turn {

@@ -36,6 +36,8 @@ pub mod peft;
 mod posterior;
 mod set;
 mod site;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use coupling::{Coupling, GroupSize};
 pub use draw::{Draw, Rows, Sampling};

@@ -1,10 +1,13 @@
 //! Inverted dropout whose multipliers are made where they are used, and made again in the backward pass: they are never stored.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::values;
 use crate::Result;
+use crate::coupling::Turn;
 use crate::draw::{Rows, Sampling};
 use crate::noise::{Address, Noise};
 use crate::site::{KeepProbability, MaskScope, Slot};
@@ -32,7 +35,7 @@ pub(crate) fn dropout(
 #[derive(Clone)]
 struct Dropout {
     noise: Noise,
-    samples: std::ops::Range<u32>,
+    samples: Range<u32>,
     rows: Rows,
     slot: Slot,
     scope: MaskScope,
@@ -42,10 +45,10 @@ struct Dropout {
 /// Rows that one task of the thread pool handles.
 const ROWS_PER_TASK: usize = 64;
 
-/// A task: the same rows in the samples of one group, whose words are drawn once.
+/// The same rows in the samples of one group, whose words are drawn once.
 struct Task<'a> {
-    /// Number of the first sample, from the first that is drawn.
-    sample: usize,
+    /// The samples' numbers.
+    samples: Range<u32>,
     /// The first row.
     row: usize,
     /// The rows' results, sample by sample.
@@ -55,25 +58,51 @@ struct Task<'a> {
 impl Dropout {
     /// Cuts `out [samples, rows, width]` into tasks.
     fn tasks<'a>(&self, out: &'a mut [f32], width: usize) -> Vec<Task<'a>> {
-        let mut samples = out.chunks_mut((self.rows.len() * width).max(1));
-        let mut tasks = Vec::new();
-        let mut sample = self.samples.start;
-        while sample < self.samples.end {
-            let coupling = self.noise.coupling();
-            let end = coupling.first(sample).saturating_add(coupling.group()).min(self.samples.end);
-            let first = tasks.len();
-            for out in samples.by_ref().take((sample..end).len()) {
+        let coupling = self.noise.coupling();
+        let mut outs = out.chunks_mut((self.rows.len() * width).max(1));
+        let mut tasks: Vec<Task<'a>> = Vec::new();
+        let mut start = self.samples.start;
+        while start < self.samples.end {
+            let end = coupling.first(start).saturating_add(coupling.group()).min(self.samples.end);
+            let known = tasks.len();
+            for out in outs.by_ref().take((start..end).len()) {
                 for (block, out) in out.chunks_mut((ROWS_PER_TASK * width).max(1)).enumerate() {
-                    if first + block == tasks.len() {
-                        let sample = (self.samples.start..sample).len();
-                        tasks.push(Task { sample, row: block * ROWS_PER_TASK, out: Vec::new() });
+                    if known + block == tasks.len() {
+                        tasks.push(Task { samples: start..end, row: block * ROWS_PER_TASK, out: Vec::new() });
                     }
-                    tasks[first + block].out.push(out);
+                    tasks[known + block].out.push(out);
                 }
             }
-            sample = end;
+            start = end;
         }
         tasks
+    }
+
+    /// Fills the rows of a task from `x [samples or 1, rows, width]`.
+    fn fill(&self, mut task: Task<'_>, x: &[f32], x_samples: usize, width: usize) {
+        let coupling = self.noise.coupling();
+        let first = coupling.first(task.samples.start);
+        // The part of x and the turn of each sample.
+        let samples: Vec<(&[f32], Turn)> = (task.samples.clone())
+            .map(|sample| {
+                let place = (self.samples.start..sample).len() % x_samples;
+                (&x[place * self.rows.len() * width..], coupling.turn(sample))
+            })
+            .collect();
+        let mut words = vec![0; width];
+        let mut previous: Option<Address> = None;
+        for offset in 0..task.out[0].len() / width {
+            let row = task.row + offset;
+            let at = self.rows.address(self.slot, self.scope, first, row);
+            // Neighbouring rows that share a draw share its words.
+            if previous != Some(at) {
+                self.noise.fill_lead_words(at, &mut words);
+                previous = Some(at);
+            }
+            for (out, &(x, turn)) in task.out.iter_mut().zip(&samples) {
+                self.keep.multiply(&words, turn, &x[row * width..][..width], &mut out[offset * width..][..width]);
+            }
+        }
     }
 }
 
@@ -89,28 +118,8 @@ impl CustomOp1 for Dropout {
         if rows != self.rows.len() || ![1, samples].contains(&x_samples) {
             candle_core::bail!("dropout: {:?} for {samples} samples of {} rows", layout.dims(), self.rows.len());
         }
-        let rows_of_noise =
-            Sampling { noise: self.noise, samples: self.samples.clone(), rows: &self.rows, with_divergence: false };
         let mut out = vec![0.0; samples * rows * width];
-        self.tasks(&mut out, width).into_par_iter().for_each(|mut task| {
-            let mut words = vec![0; width];
-            let mut previous: Option<Address> = None;
-            for offset in 0..task.out[0].len() / width {
-                let row = task.row + offset;
-                let address = |sample| rows_of_noise.address(self.slot, self.scope, sample * rows + row);
-                let (lead, _) = self.noise.lead(address(task.sample));
-                // Neighbouring rows that share a draw share its words.
-                if previous != Some(lead) {
-                    self.noise.fill_lead_words(lead, &mut words);
-                    previous = Some(lead);
-                }
-                for (sample, out) in (task.sample..).zip(&mut task.out) {
-                    let (_, turn) = self.noise.lead(address(sample));
-                    let x = &x[(sample % x_samples * rows + row) * width..][..width];
-                    self.keep.multiply(&words, turn, x, &mut out[offset * width..][..width]);
-                }
-            }
-        });
+        self.tasks(&mut out, width).into_par_iter().for_each(|task| self.fill(task, x, x_samples, width));
         Ok((CpuStorage::F32(out), Shape::from((samples, rows, width))))
     }
 
