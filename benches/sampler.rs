@@ -35,10 +35,11 @@ fn cores(criterion: &mut Criterion) {
     let rows = Rows::of_sentences(&examples, &lengths);
     for samples in [1_u32, 16] {
         group.throughput(Throughput::Elements(u64::from(samples) * ROWS as u64));
-        let mut bench = |name: String, adapter: &dyn bayeslora_adapters::StochasticAdapter| {
+        let mut bench = |name: String, coupling: &str, adapter: &dyn bayeslora_adapters::StochasticAdapter| {
+            let coupling = coupling.parse().expect("a coupling");
             group.bench_function(BenchmarkId::new(name, format!("T={samples}")), |b| {
                 b.iter(|| {
-                    let noise = Noise::new(1, Stream::Predictive);
+                    let noise = Noise::new(1, Stream::Predictive).coupled(coupling);
                     let sampling = Sampling { noise, samples: 0..samples, rows: &rows, with_divergence: false };
                     adapter.increment(SLOT, &x, &Draw::Sampled(sampling)).expect("shapes go together").core
                 });
@@ -46,10 +47,13 @@ fn cores(criterion: &mut Criterion) {
         };
         for site in DropoutSite::ALL {
             for scope in [MaskScope::Token, MaskScope::Sequence] {
-                bench(format!("{site}-site/{scope}"), &dropout(site, scope));
+                bench(format!("{site}-site/{scope}"), "independent", &dropout(site, scope));
             }
         }
-        bench("contextual/token".to_owned(), &contextual());
+        for coupling in ["antithetic", "balanced-16"] {
+            bench(format!("input-site/token/{coupling}"), coupling, &dropout(DropoutSite::Input, MaskScope::Token));
+        }
+        bench("contextual/token".to_owned(), "independent", &contextual());
     }
     group.finish();
     assert_eq!(x.dims(), [1, ROWS, D_IN]);

@@ -1,7 +1,7 @@
 //! Laws of the stochastic adapters: exact moments against enumeration and Monte Carlo, and invariance of the noise.
 
 use bayeslora_adapters::{
-    ContextualSettings, Draw, DropoutSite, LowRank, MaskScope, Noise, PosteriorSettings, Rows, Sampling,
+    ContextualSettings, Coupling, Draw, DropoutSite, LowRank, MaskScope, Noise, PosteriorSettings, Rows, Sampling,
     ScaleActivation, Slot, StochasticAdapter, Stream, TargetMap,
 };
 use candle_core::{Device, Tensor};
@@ -46,6 +46,11 @@ fn input() -> impl Strategy<Value = Vec<f32>> {
 
 fn scope() -> impl Strategy<Value = MaskScope> {
     proptest::sample::select(MaskScope::ALL.to_vec())
+}
+
+fn coupling() -> impl Strategy<Value = Coupling> {
+    let words = ["independent", "antithetic", "balanced-2", "balanced-4"];
+    proptest::sample::select(words.map(|word| word.parse().unwrap()).to_vec())
 }
 
 /// Every posterior that draws something.
@@ -117,14 +122,15 @@ proptest! {
         prop_assert!((trace - total).abs() <= 1e-10 * total.max(1.0));
     }
 
-    /// A sample of an example is the same alone, in a batch, in another order, and in a longer run of samples.
+    /// A sample of an example is the same alone, in a batch, in another order, and in a longer run of samples, also where a
+    /// group of coupled samples is cut.
     #[test]
     fn samples_do_not_depend_on_the_batch(
-        posterior in stochastic(), values in values(),
+        posterior in stochastic(), coupling in coupling(), values in values(),
         first in proptest::collection::vec(input(), 1..4), second in proptest::collection::vec(input(), 1..4), seed: u64,
     ) {
         let adapter = adapter(posterior, &values);
-        let noise = Noise::new(seed, Stream::Predictive);
+        let noise = Noise::new(seed, Stream::Predictive).coupled(coupling);
         let run = |sentences: &[(u32, &Vec<Vec<f32>>)], samples: std::ops::Range<u32>| {
             let ids: Vec<u32> = sentences.iter().map(|(id, _)| *id).collect();
             let lengths: Vec<usize> = sentences.iter().map(|(_, rows)| rows.len()).collect();

@@ -25,6 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod coupling;
 mod draw;
 mod error;
 pub mod files;
@@ -36,7 +37,10 @@ mod posterior;
 mod product;
 mod set;
 mod site;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
+pub use coupling::{Coupling, GroupSize};
 pub use draw::{Draw, Rows, Sampling};
 pub use error::{Error, Result};
 pub use lora::{LoraShape, LowRank};

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::coupling::Turn;
 use crate::{Error, Result};
 
 /// A linear map of a transformer block that an adapter may be added to.
@@ -226,19 +227,33 @@ impl KeepProbability {
         (self.0 * 4_294_967_296.0).round() as u64
     }
 
-    /// `out = x * z`, component by component, with the multipliers that `words` decide.
-    pub(crate) fn multiply(self, words: &[u32], x: &[f32], out: &mut [f32]) {
+    /// `out = x * z`, component by component, with the multipliers that `words` decide after their turn.
+    pub(crate) fn multiply(self, words: &[u32], turn: Turn, x: &[f32], out: &mut [f32]) {
         let value = self.multiplier();
         // The largest word that keeps: a comparison of 32-bit numbers fills vector registers, one with the threshold does not.
         let Some(largest) = self.threshold().checked_sub(1).and_then(|largest| u32::try_from(largest).ok()) else {
             return out.fill(0.0);
         };
-        pulp::Arch::new().dispatch(|| {
-            for ((out, &word), &x) in out.iter_mut().zip(words).zip(x) {
-                *out = if word <= largest { value * x } else { 0.0 };
-            }
-        });
+        #[cfg(target_arch = "x86_64")]
+        let done = crate::wide::Wide::detect().map_or(0, |wide| wide.multiply(words, turn, (largest, value), x, out));
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        let (words, x, out) = (&words[done..], &x[done..], &mut out[done..]);
+        if turn == Turn::NONE {
+            multiply_plain(words.iter().copied(), (largest, value), x, out);
+        } else {
+            multiply_plain(words.iter().map(|&word| turn.of(word)), (largest, value), x, out);
+        }
     }
+}
+
+/// `out = value * x` where the word is at most `largest`, else 0.
+fn multiply_plain(words: impl Iterator<Item = u32>, (largest, value): (u32, f32), x: &[f32], out: &mut [f32]) {
+    pulp::Arch::new().dispatch(|| {
+        for ((out, word), &x) in out.iter_mut().zip(words).zip(x) {
+            *out = if word <= largest { value * x } else { 0.0 };
+        }
+    });
 }
 
 #[cfg(test)]

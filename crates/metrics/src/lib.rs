@@ -11,6 +11,7 @@
 //! | is 80 % sure right in 80 %? | [`reliability`], [`expected_calibration_error`], [`adaptive_calibration_error`], [`classwise_calibration_error`] |
 //! | does uncertainty point at errors? | [`RiskCoverage`], [`error_by_quantile`], [`spearman`] |
 //! | does it point at foreign examples? | [`auroc`], [`aupr`], [`fpr_at_tpr`] |
+//! | are there samples enough? | [`Decider`] |
 //! | could it be chance? | [`Bootstrap`], [`PreparedAuroc`], [`PreparedAurc`], [`PreparedEce`], [`summarise`] |
 //!
 //! Definitions that differ between published codes, and which one is taken, are in the documentation of each function.
@@ -48,6 +49,7 @@ mod random;
 mod rank;
 mod registry;
 mod selective;
+mod sequential;
 mod summary;
 mod top;
 
@@ -66,4 +68,5 @@ pub use quantiles::{QuantileBin, error_by_quantile};
 pub use rank::{Correlation, partial_spearman, spearman};
 pub use registry::{Better, METRICS, MetricInfo, metric};
 pub use selective::RiskCoverage;
+pub use sequential::Decider;
 pub use summary::{Summary, summarise};
