@@ -37,6 +37,7 @@ mod posterior;
 mod product;
 mod set;
 mod site;
+mod vectorised;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
@@ -46,9 +47,10 @@ pub use error::{Error, Result};
 pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed, philox};
 pub use posterior::{
-    Activations, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter, PosteriorSettings,
-    ScaleActivation, Scratch, StochasticAdapter,
+    Activations, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter,
+    PosteriorSettings, ScaleActivation, Scratch, StochasticAdapter,
 };
 pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;
 pub use site::{DropoutSite, KeepProbability, MaskScope, Slot, TargetMap};
+pub use vectorised::vectorised;
