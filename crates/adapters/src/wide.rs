@@ -46,27 +46,30 @@ impl Wide {
         );
     }
 
+    // Loops, not `map`: a closure that the compiler leaves out of line loses the registers.
     #[inline(always)]
     fn block(self, first: u32, counter: [u32; 4], key: [u32; 2]) -> [u32; WORDS] {
         let simd = self.0.avx512f;
         let all = |word: u32| simd._mm512_set1_epi64(i64::from(word));
         let mut counters = [[all(0); 4]; REGISTERS];
         for (base, c) in (first..).step_by(8).zip(&mut counters) {
-            let lanes: [u64; 8] = [0, 1, 2, 3, 4, 5, 6, 7].map(|lane: u32| u64::from(base.wrapping_add(lane)));
+            let mut lanes = [0_u64; 8];
+            for (lane, counter) in (base..).zip(&mut lanes) {
+                *counter = u64::from(lane);
+            }
             *c = [pulp::cast(lanes), all(counter[1]), all(counter[2]), all(counter[3])];
         }
-        let multipliers = MULTIPLIERS.map(all);
+        let (m0, m1) = (all(MULTIPLIERS[0]), all(MULTIPLIERS[1]));
         let [mut k0, mut k1] = key;
         for _ in 0..ROUNDS {
-            let keys = [all(k0), all(k1)];
+            let (key0, key1) = (all(k0), all(k1));
             for [c0, c1, c2, c3] in &mut counters {
-                let product0 = simd._mm512_mul_epu32(multipliers[0], *c0);
-                let product1 = simd._mm512_mul_epu32(multipliers[1], *c2);
-                let mix = |product, c, key| {
-                    simd._mm512_xor_si512(simd._mm512_xor_si512(simd._mm512_srli_epi64::<32>(product), c), key)
-                };
-                (*c0, *c1) = (mix(product1, *c1, keys[0]), product1);
-                (*c2, *c3) = (mix(product0, *c3, keys[1]), product0);
+                let product0 = simd._mm512_mul_epu32(m0, *c0);
+                let product1 = simd._mm512_mul_epu32(m1, *c2);
+                *c0 = simd._mm512_xor_si512(simd._mm512_xor_si512(simd._mm512_srli_epi64::<32>(product1), *c1), key0);
+                *c1 = product1;
+                *c2 = simd._mm512_xor_si512(simd._mm512_xor_si512(simd._mm512_srli_epi64::<32>(product0), *c3), key1);
+                *c3 = product0;
             }
             k0 = k0.wrapping_add(WEYL[0]);
             k1 = k1.wrapping_add(WEYL[1]);
@@ -74,11 +77,14 @@ impl Wide {
         // Counter after counter, its four words together.
         let lower: __m512i = pulp::cast([0_u64, 8, 1, 9, 2, 10, 3, 11]);
         let upper: __m512i = pulp::cast([4_u64, 12, 5, 13, 6, 14, 7, 15]);
-        pulp::cast(counters.map(|[c0, c1, c2, c3]| {
-            let pair = |a, b| simd._mm512_mask_blend_epi32(0xAAAA, a, simd._mm512_slli_epi64::<32>(b));
-            let (front, back) = (pair(c0, c1), pair(c2, c3));
-            [lower, upper].map(|order| simd._mm512_permutex2var_epi64(front, order, back))
-        }))
+        let mut words = [[all(0); 2]; REGISTERS];
+        for (words, [c0, c1, c2, c3]) in words.iter_mut().zip(counters) {
+            let front = simd._mm512_mask_blend_epi32(0xAAAA, c0, simd._mm512_slli_epi64::<32>(c1));
+            let back = simd._mm512_mask_blend_epi32(0xAAAA, c2, simd._mm512_slli_epi64::<32>(c3));
+            words[0] = simd._mm512_permutex2var_epi64(front, lower, back);
+            words[1] = simd._mm512_permutex2var_epi64(front, upper, back);
+        }
+        pulp::cast(words)
     }
 
     /// `out = value * x` where the turned word is at most `largest`, else 0, for as many components as fill registers; returns
