@@ -34,6 +34,7 @@ mod lora;
 mod noise;
 pub mod peft;
 mod posterior;
+mod product;
 mod set;
 mod site;
 #[cfg(target_arch = "x86_64")]
@@ -45,8 +46,9 @@ pub use error::{Error, Result};
 pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed, philox};
 pub use posterior::{
-    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter, PosteriorSettings,
-    ScaleActivation, StochasticAdapter,
+    Activations, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter, PosteriorSettings,
+    ScaleActivation, Scratch, StochasticAdapter,
 };
+pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;
 pub use site::{DropoutSite, KeepProbability, MaskScope, Slot, TargetMap};

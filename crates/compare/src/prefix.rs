@@ -4,7 +4,7 @@
 //! them.
 
 use bayeslora_adapters::{AdapterSet, Draw};
-use bayeslora_models::{Bert, Packing, Pass, Tokenizer};
+use bayeslora_models::{Bert, Hidden, Packing, Pass, Tokenizer};
 use candle_core::{Device, Tensor};
 
 use crate::Result;
@@ -106,6 +106,16 @@ impl Sentences {
     /// Labels in order.
     pub fn labels(&self) -> &[u32] {
         &self.labels
+    }
+
+    /// Numbers of the sentences in noise addresses.
+    pub(crate) fn addresses(&self) -> Vec<u32> {
+        (0..self.len()).map(|place| self.address(place)).collect()
+    }
+
+    /// The sentences as a sampler reads them, with their `addresses`.
+    pub(crate) fn hidden<'a>(&'a self, addresses: &'a [u32]) -> Hidden<'a> {
+        Hidden { values: &self.hidden, lengths: &self.lengths, examples: addresses }
     }
 
     /// Gathers sentences by their places.

@@ -203,6 +203,10 @@ impl StochasticAdapter for Contextual {
         Ok(Increment { core, up: self.lora.b().as_tensor().clone(), scale: self.lora.scale(), divergence })
     }
 
+    fn low_rank(&self) -> &LowRank {
+        &self.lora
+    }
+
     fn parameters(&self) -> Vec<Parameter<'_>> {
         let network = [&self.weight_in, &self.bias_in, &self.weight_out, &self.bias_out];
         let lora = [("lora_A.weight", self.lora.a()), ("lora_B.weight", self.lora.b())];

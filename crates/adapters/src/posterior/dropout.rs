@@ -3,11 +3,13 @@
 
 use candle_core::Tensor;
 
-use super::{Increment, Moments, Parameter, StochasticAdapter, double_precision};
+use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
 use crate::Result;
 use crate::draw::{Draw, Sampling};
 use crate::kernels::{dropout, weight_dropout};
 use crate::lora::LowRank;
+use crate::noise::Address;
+use crate::product::{Onto, Threads, product};
 use crate::site::{DropoutSite, KeepProbability, MaskScope, Slot};
 
 /// Where dropout acts, how often, and how far one draw reaches.
@@ -49,6 +51,30 @@ impl DropoutLora {
     }
 }
 
+/// Rows that are masked before their product is taken.
+const ROWS_PER_TILE: usize = 128;
+
+/// Fills `scratch.masked` with rows `first..` of `x * z`; row `i` of all samples is row `i % shared` of `x`.
+fn drop_rows(
+    x: &[f32],
+    width: usize,
+    (first, shared): (usize, usize),
+    (slot, scope, keep): (Slot, MaskScope, KeepProbability),
+    sampling: &Sampling<'_>,
+    scratch: &mut Scratch,
+) {
+    scratch.words.resize(width, 0);
+    let mut previous: Option<Address> = None;
+    for (offset, out) in scratch.masked.chunks_exact_mut(width).enumerate() {
+        let at = sampling.address(slot, scope, first + offset);
+        if previous != Some(at) {
+            sampling.noise.fill_words(at, &mut scratch.words);
+            previous = Some(at);
+        }
+        keep.multiply(&scratch.words, &x[(first + offset) % shared * width..][..width], out);
+    }
+}
+
 impl StochasticAdapter for DropoutLora {
     fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> Result<Increment> {
         let core = match draw {
@@ -58,6 +84,64 @@ impl StochasticAdapter for DropoutLora {
             _ => self.lora.down(x)?,
         };
         Ok(Increment { core, up: self.lora.b().as_tensor().clone(), scale: self.lora.scale(), divergence: None })
+    }
+
+    fn core(
+        &self,
+        slot: Slot,
+        x: Activations<'_>,
+        draw: &Draw<'_>,
+        scratch: &mut Scratch,
+        core: &mut Vec<f32>,
+    ) -> Result<usize> {
+        let DropoutSettings { site, scope, keep } = self.settings;
+        let rank = self.lora.rank();
+        let down = |a: &[f32], x: &[f32], out: &mut [f32]| {
+            let rows = out.len() / rank;
+            product(out, Onto::Nothing, 1.0, x, a, (rows, a.len() / rank, rank), Threads::One);
+        };
+        let sampling = match draw {
+            Draw::Sampled(sampling) if keep < KeepProbability::ONE => sampling,
+            _ => {
+                core.resize(x.samples * x.rows * rank, 0.0);
+                self.lora.with_values(|a, _| down(a, x.values, core))?;
+                return Ok(x.samples);
+            }
+        };
+        let samples = sampling.count();
+        core.resize(samples * x.rows * rank, 0.0);
+        match site {
+            DropoutSite::Input => self.lora.with_values(|a, _| {
+                let width = a.len() / rank;
+                // A tile of masked rows stays in the cache between the mask and the product.
+                for (tile, out) in core.chunks_mut(ROWS_PER_TILE * rank).enumerate() {
+                    let first = tile * ROWS_PER_TILE;
+                    scratch.masked.resize(out.len() / rank * width, 0.0);
+                    drop_rows(x.values, width, (first, x.samples * x.rows), (slot, scope, keep), sampling, scratch);
+                    down(a, &scratch.masked, out);
+                }
+            })?,
+            DropoutSite::Rank => {
+                scratch.masked.resize(samples * x.rows * rank, 0.0);
+                let shared = x.samples * x.rows;
+                let mut undropped = vec![0.0; shared * rank];
+                self.lora.with_values(|a, _| down(a, x.values, &mut undropped))?;
+                drop_rows(&undropped, rank, (0, shared), (slot, scope, keep), sampling, scratch);
+                core.copy_from_slice(&scratch.masked);
+            }
+            DropoutSite::Weight => {
+                let tensor = |t: &candle_core::Var| t.as_detached_tensor();
+                let width = self.lora.a().dims()[1];
+                let x = Tensor::from_slice(x.values, (x.samples, x.rows, width), &candle_core::Device::Cpu)?;
+                let drawn = weight_dropout(&x, &tensor(self.lora.a()), slot, scope, keep, sampling)?;
+                *core = drawn.flatten_all()?.to_vec1()?;
+            }
+        }
+        Ok(samples)
+    }
+
+    fn low_rank(&self) -> &LowRank {
+        &self.lora
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {

@@ -7,7 +7,7 @@ mod contextual;
 mod dropout;
 mod settings;
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
 pub use contextual::{Contextual, ContextualSettings, ScaleActivation};
 pub use dropout::{DropoutLora, DropoutSettings};
@@ -41,6 +41,24 @@ pub struct Parameter<'a> {
     pub var: &'a Var,
 }
 
+/// Activations of a pass on a processor, outside any tensor.
+#[derive(Debug, Clone, Copy)]
+pub struct Activations<'a> {
+    /// `[samples, rows, width]`, row after row.
+    pub values: &'a [f32],
+    /// 1 where nothing random has happened yet, else the number of samples drawn.
+    pub samples: usize,
+    /// Rows of a sample.
+    pub rows: usize,
+}
+
+/// Buffers that calls of [`StochasticAdapter::core`] reuse.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(crate) masked: Vec<f32>,
+    pub(crate) words: Vec<u32>,
+}
+
 /// A LoRA adapter whose output is random given its input.
 pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
     /// The increment for activations `x [samples or 1, rows, d_in]`.
@@ -48,6 +66,29 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When shapes do not go together.
     fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> Result<Increment>;
+
+    /// The core `e [samples, rows, r]` alone, without gradients, on a processor: written into `core`; returns its samples, 1
+    /// where nothing was drawn. The values are those of [`increment`](Self::increment), to rounding.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    fn core(
+        &self,
+        slot: Slot,
+        x: Activations<'_>,
+        draw: &Draw<'_>,
+        _scratch: &mut Scratch,
+        core: &mut Vec<f32>,
+    ) -> Result<usize> {
+        let width = self.low_rank().a().dims()[1];
+        let x = Tensor::from_slice(x.values, (x.samples, x.rows, width), &Device::Cpu)?;
+        let drawn = self.increment(slot, &x, draw)?.core.detach();
+        *core = drawn.flatten_all()?.to_vec1()?;
+        Ok(drawn.dim(0)?)
+    }
+
+    /// The low-rank pair.
+    fn low_rank(&self) -> &LowRank;
 
     /// The trainable tensors, in a fixed order; the low-rank pair first.
     fn parameters(&self) -> Vec<Parameter<'_>>;

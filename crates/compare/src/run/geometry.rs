@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeslora_adapters::{
-    AdapterSet, Draw, DropoutSite, Increment, Moments, Parameter, PosteriorSettings, Slot, StochasticAdapter,
+    AdapterSet, Draw, DropoutSite, Increment, LowRank, Moments, Parameter, PosteriorSettings, Slot, StochasticAdapter,
     TargetMap, files::write_atomically,
 };
 use bayeslora_metrics::Bootstrap;
@@ -117,43 +117,36 @@ pub fn measure_geometry(
 /// Inputs `[rows, d_in]` by slot.
 type Seen = Arc<Mutex<BTreeMap<Slot, Tensor>>>;
 
-/// An adapter set that remembers what each of its maps was given.
+/// An adapter that remembers what its map was given.
 #[derive(Debug)]
 struct Recorder {
-    adapters: Arc<AdapterSet>,
-    slot: Slot,
+    adapter: Arc<dyn StochasticAdapter>,
     seen: Seen,
-}
-
-impl Recorder {
-    fn adapter(&self) -> bayeslora_adapters::Result<&dyn StochasticAdapter> {
-        self.adapters.get(self.slot).ok_or_else(|| bayeslora_adapters::Error::Shape {
-            what: format!("adapters of {}", self.slot),
-            got: vec![0],
-            expected: "one".to_owned(),
-        })
-    }
 }
 
 impl StochasticAdapter for Recorder {
     fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> bayeslora_adapters::Result<Increment> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, x.squeeze(0)?);
-        self.adapter()?.increment(slot, x, draw)
+        self.adapter.increment(slot, x, draw)
+    }
+
+    fn low_rank(&self) -> &LowRank {
+        self.adapter.low_rank()
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        self.adapters.get(self.slot).map(StochasticAdapter::parameters).unwrap_or_default()
+        self.adapter.parameters()
     }
 
     fn moments(&self, x: &Tensor) -> bayeslora_adapters::Result<Moments> {
-        self.adapter()?.moments(x)
+        self.adapter.moments(x)
     }
 }
 
 /// A trained adapter with the network around it.
 struct Probe<'a> {
     workshop: &'a Workshop<'a>,
-    adapters: Arc<AdapterSet>,
+    adapters: AdapterSet,
     head: bayeslora_models::Head,
 }
 
@@ -162,7 +155,7 @@ impl<'a> Probe<'a> {
         if adapter.adapters.iter().any(|(slot, _)| slot.map == TargetMap::Pooler) {
             return Err(Error::Report("geometry: adapters of the pooler are not measured".to_owned()));
         }
-        Ok(Self { workshop, adapters: Arc::new(adapter.adapters), head: adapter.head })
+        Ok(Self { workshop, adapters: adapter.adapters, head: adapter.head })
     }
 
     /// Runs the mean network over all sentences; `visit` maps a batch's places, lengths and inputs to something, in order.
@@ -178,9 +171,8 @@ impl<'a> Probe<'a> {
             let batch = sentences.batch(places, bert.device())?;
             let seen = Seen::default();
             let mut recorders = AdapterSet::new();
-            for (slot, _) in self.adapters.iter() {
-                let recorder = Recorder { adapters: Arc::clone(&self.adapters), slot, seen: Arc::clone(&seen) };
-                recorders.insert(slot, Box::new(recorder));
+            for (slot, adapter) in self.adapters.shared() {
+                recorders.insert(slot, Box::new(Recorder { adapter, seen: Arc::clone(&seen) }));
             }
             classify(bert, &self.head, &recorders, Draw::Mean, from, &batch.hidden, &batch.packing)?;
             let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));

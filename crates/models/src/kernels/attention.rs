@@ -7,7 +7,7 @@ use std::ops::Range;
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::math::{axpy, dot, exp, sum};
+use super::math::{axpy, dot, exp, largest, sum};
 use super::{borrow, is_fast, values};
 use crate::packing::Packing;
 
@@ -47,20 +47,108 @@ fn weights(q: &[f32], k: &[f32], head: &Range<usize>, width: usize, scale: f32, 
     for (p, k) in out.iter_mut().zip(k.chunks_exact(width)) {
         *p = scale * dot(q, &k[head.clone()]);
     }
-    let largest = out.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for p in out.iter_mut() {
+    softmax(out);
+}
+
+#[inline(always)]
+fn softmax(x: &mut [f32]) {
+    let largest = largest(x);
+    for p in x.iter_mut() {
         *p = exp(*p - largest);
     }
-    let total = 1.0 / sum(out, |p| p);
-    for p in out.iter_mut() {
+    let total = 1.0 / sum(x, |p| p);
+    for p in x.iter_mut() {
         *p *= total;
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
+fn scale(head_width: usize) -> f32 {
+    (1.0 / (head_width as f64).sqrt()) as f32
+}
+
+/// Buffers that calls of [`attend`] reuse.
+#[derive(Debug, Default)]
+pub(crate) struct AttentionScratch {
+    /// Keys of one head, `[head width, padded keys]`.
+    keys: Vec<f32>,
+    /// Scores of one query, padded with what becomes 0.
+    scores: Vec<f32>,
+}
+
+/// Keys that one step of the scores handles side by side.
+const LANES: usize = 32;
+
+/// Attention of the queries of one sentence over its keys, forward only.
+///
+/// # Shapes
+/// `q, out: [queries, width]`, `k, v: [keys, width]`.
+pub(crate) fn attend(
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    out: &mut [f32],
+    (width, heads): (usize, usize),
+    scratch: &mut AttentionScratch,
+) {
+    let (count, size) = (k.len() / width, width / heads);
+    let padded = count.next_multiple_of(LANES);
+    let AttentionScratch { keys, scores } = scratch;
+    keys.resize(size * padded, 0.0);
+    scores.resize(padded, 0.0);
+    let scale = scale(size);
+    pulp::Arch::new().dispatch(|| {
+        for head in (0..heads).map(|head| head * size..(head + 1) * size) {
+            // Transposed keys: a score is then a sum down a column, without sums across a register.
+            for (j, k) in k.chunks_exact(width).enumerate() {
+                for (d, &k) in k[head.clone()].iter().enumerate() {
+                    keys[d * padded + j] = k;
+                }
+            }
+            for (q, out) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+                let q = &q[head.clone()];
+                for (first, scores) in (0..padded).step_by(LANES).zip(scores.chunks_exact_mut(LANES)) {
+                    let mut sums = [0.0_f32; LANES];
+                    for (q, row) in q.iter().zip(keys.chunks_exact(padded)) {
+                        for (sum, k) in sums.iter_mut().zip(&row[first..first + LANES]) {
+                            *sum += q * k;
+                        }
+                    }
+                    for (score, sum) in scores.iter_mut().zip(sums) {
+                        *score = scale * sum;
+                    }
+                }
+                softmax(&mut scores[..count]);
+                blend(scores, v, width, &head, &mut out[head.clone()]);
+            }
+        }
+    });
+}
+
+/// `out = sum_j p_j v_j[head]`.
+#[inline(always)]
+fn blend(p: &[f32], v: &[f32], width: usize, head: &Range<usize>, out: &mut [f32]) {
+    for (first, out) in (head.start..).step_by(LANES).zip(out.chunks_mut(LANES)) {
+        if let Ok(out) = <&mut [f32; LANES]>::try_from(&mut *out) {
+            let mut sums = [0.0_f32; LANES];
+            for (&p, v) in p.iter().zip(v.chunks_exact(width)) {
+                for (sum, v) in sums.iter_mut().zip(&v[first..first + LANES]) {
+                    *sum += p * v;
+                }
+            }
+            *out = sums;
+        } else {
+            out.fill(0.0);
+            for (&p, v) in p.iter().zip(v.chunks_exact(width)) {
+                axpy(p, &v[first..first + out.len()], out);
+            }
+        }
+    }
+}
+
 impl Attention {
-    #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
     fn scale(&self, width: usize) -> f32 {
-        (1.0 / (width as f64 / self.heads as f64).sqrt()) as f32
+        scale(width / self.heads)
     }
 
     fn heads(&self, width: usize) -> impl Iterator<Item = Range<usize>> {
@@ -121,22 +209,11 @@ impl CustomOp3 for Attention {
             rest = tail;
             tasks.push((out, sample, query, key));
         }
-        let scale = self.scale(width);
-        tasks.into_par_iter().for_each(|(out, sample, query, key)| {
+        tasks.into_par_iter().for_each_init(AttentionScratch::default, |scratch, (out, sample, query, key)| {
             let q = &q[block(q, query_rows, width, sample, &query)];
             let k = &k[block(k, key_rows, width, sample, &key)];
             let v = &v[block(v, key_rows, width, sample, &key)];
-            let mut p = vec![0.0; key.len()];
-            pulp::Arch::new().dispatch(|| {
-                for (q, out) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-                    for head in self.heads(width) {
-                        weights(&q[head.clone()], k, &head, width, scale, &mut p);
-                        for (&p, v) in p.iter().zip(v.chunks_exact(width)) {
-                            axpy(p, &v[head.clone()], &mut out[head.clone()]);
-                        }
-                    }
-                }
-            });
+            attend(q, k, v, out, (width, self.heads), scratch);
         });
         Ok((CpuStorage::F32(out), Shape::from((samples, query_rows, width))))
     }

@@ -11,6 +11,15 @@ pub(crate) fn gelu(x: &Tensor) -> candle_core::Result<Tensor> {
     if is_fast(x) { x.contiguous()?.apply_op1(Gelu) } else { x.gelu_erf() }
 }
 
+/// `x Phi(x)` in place, forward only, on the caller's thread.
+pub(crate) fn gelu_in_place(x: &mut [f32]) {
+    pulp::Arch::new().dispatch(|| {
+        for x in x {
+            *x *= phi(*x);
+        }
+    });
+}
+
 struct Gelu;
 
 /// Elements that one task of the thread pool handles.
@@ -28,13 +37,7 @@ impl CustomOp1 for Gelu {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let mut out = values(storage, layout)?.to_vec();
-        out.par_chunks_mut(CHUNK).for_each(|chunk| {
-            pulp::Arch::new().dispatch(|| {
-                for x in chunk {
-                    *x *= phi(*x);
-                }
-            });
-        });
+        out.par_chunks_mut(CHUNK).for_each(gelu_in_place);
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 

@@ -10,9 +10,9 @@ mod layer_norm;
 mod linear;
 mod math;
 
-pub(crate) use attention::attention;
-pub(crate) use gelu::gelu;
-pub(crate) use layer_norm::add_layer_norm;
+pub(crate) use attention::{AttentionScratch, attend, attention};
+pub(crate) use gelu::{gelu, gelu_in_place};
+pub(crate) use layer_norm::{add_and_normalise, add_layer_norm};
 pub(crate) use linear::FrozenLinear;
 
 use candle_core::{CpuStorage, DType, Layout, Storage, StorageRef, Tensor};
@@ -31,7 +31,7 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&
 }
 
 /// The values of a tensor, borrowed while its storage is.
-fn borrow<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> candle_core::Result<&'a [f32]> {
+pub(crate) fn borrow<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> candle_core::Result<&'a [f32]> {
     match &**storage {
         Storage::Cpu(storage) => values(storage, layout),
         _ => candle_core::bail!("expected a tensor on the processor"),
