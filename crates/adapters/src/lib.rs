@@ -46,8 +46,8 @@ pub use error::{Error, Result};
 pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed, philox};
 pub use posterior::{
-    Activations, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter, PosteriorSettings,
-    ScaleActivation, Scratch, StochasticAdapter,
+    Activations, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter,
+    PosteriorSettings, ScaleActivation, Scratch, StochasticAdapter,
 };
 pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;

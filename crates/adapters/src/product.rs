@@ -99,9 +99,8 @@ mod tests {
                     product(&mut out, onto, 0.5, &left, &right, (m, k, n), threads);
                     for row in 0..m {
                         for column in 0..n {
-                            let dot: f64 = (0..k)
-                                .map(|i| f64::from(left[row * k + i]) * f64::from(right[column * k + i]))
-                                .sum();
+                            let dot: f64 =
+                                (0..k).map(|i| f64::from(left[row * k + i]) * f64::from(right[column * k + i])).sum();
                             let start = if onto == Onto::Values { 1.5 } else { 0.0 };
                             // At most 384 f32 products of size 1.
                             assert!((f64::from(out[row * n + column]) - start - 0.5 * dot).abs() < 1e-5);

@@ -4,6 +4,7 @@
 //! what is missing of it: every (method, task, seed) unit fits adapters on a frozen backbone and stores predictive
 //! samples; scores, tables and figures are pure functions of what was stored.
 
+mod adaptive;
 mod differences;
 mod error;
 mod experiment;
@@ -26,6 +27,7 @@ pub mod record;
 pub mod report;
 pub mod tasks;
 
+pub use adaptive::Decision;
 pub use error::{Error, Result};
 pub use experiment::{
     AdapterSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, TrainingSettings,

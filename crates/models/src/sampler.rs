@@ -182,7 +182,9 @@ impl Sampler<'_> {
             let width = x.width;
             let out = residual.reset(x.samples, own.packing.rows(), width);
             let first_rows = all.packing.first_rows();
-            for (sample, out) in x.values().chunks_exact(x.rows * width).zip(out.chunks_exact_mut(first_rows.len() * width)) {
+            for (sample, out) in
+                x.values().chunks_exact(x.rows * width).zip(out.chunks_exact_mut(first_rows.len() * width))
+            {
                 for (&row, out) in first_rows.iter().zip(out.chunks_exact_mut(width)) {
                     out.copy_from_slice(&sample[row as usize * width..][..width]);
                 }
