@@ -5,6 +5,7 @@
 //! samples; scores, tables and figures are pure functions of what was stored.
 
 mod adaptive;
+mod couplings;
 mod differences;
 mod error;
 mod experiment;
@@ -38,7 +39,7 @@ pub use predict::Predictor;
 pub use prefix::{Batch, Sentences};
 pub use progress::{Progress, Silent};
 pub use report_files::{check_report, write_report};
-pub use run::{GeometryOptions, RunSummary, measure_geometry, run};
+pub use run::{CouplingsOptions, GeometryOptions, RunSummary, measure_couplings, measure_geometry, run};
 pub use store::Store;
 pub use train::{Bench, Fitted, Member, Objective, Position, Recipe, train};
 
