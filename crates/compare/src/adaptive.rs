@@ -79,7 +79,7 @@ pub(crate) fn decide(
     while !places.is_empty() && !numbers.is_empty() {
         let logits = draw(&places, numbers.clone())?;
         for (column, &place) in places.iter().enumerate() {
-            observe(&mut states[place], logits.index_axis(Axis(1), column))?;
+            observe(&mut states[place], &logits.index_axis(Axis(1), column))?;
         }
         places.retain(|&place| states[place].0.decided().is_none());
         // Half as many again, in whole groups.
@@ -101,7 +101,7 @@ pub(crate) fn decide(
 }
 
 /// Feeds samples to an example until it is decided, and keeps their logits.
-fn observe((decider, kept): &mut (Decider, Vec<f32>), logits: ArrayView2<'_, f32>) -> Result<()> {
+fn observe((decider, kept): &mut (Decider, Vec<f32>), logits: &ArrayView2<'_, f32>) -> Result<()> {
     for sample in logits.outer_iter() {
         if decider.decided().is_some() {
             break;

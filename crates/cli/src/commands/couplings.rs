@@ -19,8 +19,8 @@ pub(crate) struct Arguments {
     /// Test texts at most.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..))]
     texts: u32,
-    /// Replicates of every number of samples.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(4..10_000))]
+    /// Replicates of every number of samples for every text.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(4..10_000))]
     replicates: u32,
     /// Samples at most of an adaptive decision, and of its reference.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(2..1_000_000))]
@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Resamples of each interval.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
     resamples: u32,
+    /// Folder to write into, instead of `couplings` within the results of the profile.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     assets: AssetArguments,
 }
@@ -46,8 +49,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         most: arguments.most,
         resamples: arguments.resamples,
     };
+    let out = arguments.out.unwrap_or_else(|| plan.folder.join("couplings"));
     let terminal = Terminal::new();
-    let written = measure_couplings(&plan, options, &assets, &terminal);
+    let written = measure_couplings(&plan, options, &out, &assets, &terminal);
     terminal.finish();
     for path in written? {
         println!("{}", path.display());

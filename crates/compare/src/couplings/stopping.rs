@@ -31,7 +31,9 @@ pub(crate) struct Stopped {
     /// Share of texts that as many fixed samples agree on, rounded up.
     pub fixed_agreement: f64,
     /// Smallest fixed number of samples with at least the same agreement; none up to half of the pool.
-    pub fixed_samples: Option<usize>,
+    pub fixed_samples: Option<u32>,
+    /// Smallest balanced group with at least the same agreement.
+    pub balanced_samples: Option<u32>,
 }
 
 /// The classes of reference decisions, and how many of them needed all samples.
@@ -40,13 +42,13 @@ pub(crate) fn reference(decisions: &[Decision]) -> (Vec<usize>, usize) {
     (decisions.iter().map(|decision| decision.class).collect(), capped)
 }
 
-/// The decisions at `alpha` along samples that were drawn for a smaller level, against the classes of reference.
+/// The decisions at `alpha` along samples that were drawn for a smaller level, against the classes of reference; `pools` hold fixed numbers.
 pub(crate) fn compare_stopping(
     coupling: Coupling,
     alpha: f64,
     drawn: &[Decision],
     classes: &[usize],
-    fixed: &Pool,
+    pools: &[Pool],
 ) -> Result<Stopped> {
     let mut samples = Vec::new();
     let (mut undecided, mut wrong, mut agreeing) = (0, 0, 0);
@@ -67,7 +69,16 @@ pub(crate) fn compare_stopping(
     let share = agreeing as f64 / drawn.len() as f64;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of numbers of samples")]
     let as_many = mean_samples.ceil() as usize;
+    let Some(fixed) = pools.iter().find(|pool| pool.coupling == Coupling::Independent) else {
+        return Err(crate::Error::Report("couplings: no samples of independent masks".to_owned()));
+    };
     let most = fixed.probabilities.dim().0 / 2;
+    let balanced = pools.iter().filter_map(|pool| match pool.coupling {
+        Coupling::Balanced(size) if agreement(&pool.probabilities, size.samples() as usize, classes) >= share => {
+            Some(size.samples())
+        }
+        _ => None,
+    });
     Ok(Stopped {
         coupling,
         alpha,
@@ -78,7 +89,10 @@ pub(crate) fn compare_stopping(
         agreeing,
         texts: drawn.len(),
         fixed_agreement: agreement(&fixed.probabilities, as_many.min(most), classes),
-        fixed_samples: (1..=most).find(|&samples| agreement(&fixed.probabilities, samples, classes) >= share),
+        fixed_samples: (1..)
+            .take(most)
+            .find(|&samples| agreement(&fixed.probabilities, samples as usize, classes) >= share),
+        balanced_samples: balanced.min(),
     })
 }
 
@@ -116,14 +130,14 @@ mod tests {
         };
         let probabilities =
             Array3::from_shape_fn((300, 2, 2), |(sample, text, class)| softmax(&logits(text, sample))[class]);
-        let pool = Pool { coupling: Coupling::Independent, probabilities };
+        let pools = [Pool { coupling: Coupling::Independent, probabilities }];
         let drawn = [decision(0), decision(1)];
-        let stopped = compare_stopping(Coupling::Independent, 0.05, &drawn, &[0, 1], &pool).unwrap();
+        let stopped = compare_stopping(Coupling::Independent, 0.05, &drawn, &[0, 1], &pools).unwrap();
         assert_eq!((stopped.undecided, stopped.wrong, stopped.agreeing, stopped.texts), (0, 0, 2, 2));
         // Single samples agree on 2/3 of text 1; two of three are a majority.
         assert_eq!(stopped.fixed_samples, Some(3));
-        assert!((agreement(&pool.probabilities, 1, &[0, 1]) - 5.0 / 6.0).abs() < 1e-12);
-        let stopped = compare_stopping(Coupling::Antithetic, 0.05, &drawn, &[1, 1], &pool).unwrap();
+        assert!((agreement(&pools[0].probabilities, 1, &[0, 1]) - 5.0 / 6.0).abs() < 1e-12);
+        let stopped = compare_stopping(Coupling::Antithetic, 0.05, &drawn, &[1, 1], &pools).unwrap();
         assert_eq!((stopped.wrong, stopped.agreeing), (1, 1));
         assert!(stopped.mean_samples >= 12.0);
         assert_eq!(reference(&drawn), (vec![0, 1], 0));

@@ -1,6 +1,6 @@
 //! Coupled masks and adaptive T on the dropout adapters of a finished run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{Coupling, GroupSize, PosteriorSettings, derive_seed, files::write_atomically};
 use bayeslora_metrics::Bootstrap;
@@ -48,17 +48,18 @@ pub(crate) struct MethodCouplings {
 }
 
 /// Measures what coupled masks and adaptive T buy on the dropout adapters of a finished run's first seed, and writes tables and
-/// figure into `couplings` within the results.
+/// figure into the folder `out`.
 ///
 /// # Errors
 /// When an adapter is missing (the run was not finished here), data or weights are damaged, or results cannot be written.
 pub fn measure_couplings(
     plan: &Plan,
     options: CouplingsOptions,
+    out: &Path,
     assets: &Assets,
     progress: &dyn Progress,
 ) -> Result<Vec<PathBuf>> {
-    let store = Store::new(plan.folder.join("couplings"));
+    let store = Store::new(out);
     store.check_writable()?;
     let workshop = Workshop::open(plan, Store::new(&plan.folder), assets, progress)?;
     let units: Vec<_> = workshop.units().into_iter().filter(|unit| plan.seeds.first() == Some(&unit.seed)).collect();
@@ -106,7 +107,7 @@ pub fn measure_couplings(
         for coupling in [independent, Coupling::Antithetic] {
             let decisions = predictor(2).decisions(&member, coupling, LEVELS[0], &sentences)?;
             for alpha in LEVELS {
-                stopped.push(couplings::compare_stopping(coupling, alpha, &decisions, &classes, &pools[0])?);
+                stopped.push(couplings::compare_stopping(coupling, alpha, &decisions, &classes, &pools)?);
             }
         }
         methods.push(MethodCouplings {
