@@ -15,6 +15,7 @@
 //!   neighbours of those that drop another or far from them, and products of two multipliers keep a variance that does not
 //!   fall with `G` at all.
 
+use crate::vectorised::vectorised;
 use std::fmt;
 use std::str::FromStr;
 
@@ -164,11 +165,14 @@ impl Turn {
     /// Turns all of `words`.
     pub(crate) fn apply(self, words: &mut [u32]) {
         if self != Self::NONE {
-            pulp::Arch::new().dispatch(|| {
-                for word in words {
-                    *word = self.of(*word);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for word in words.iter_mut() {
+                        *word = self.of(*word);
+                    }
+                },
+            );
         }
     }
 }

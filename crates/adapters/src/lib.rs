@@ -37,6 +37,7 @@ mod posterior;
 mod product;
 mod set;
 mod site;
+mod vectorised;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
@@ -52,3 +53,4 @@ pub use posterior::{
 pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;
 pub use site::{DropoutSite, KeepProbability, MaskScope, Slot, TargetMap};
+pub use vectorised::vectorised;

@@ -6,6 +6,7 @@
 
 use crate::coupling::{Coupling, Turn};
 use crate::site::{KeepProbability, Slot};
+use crate::vectorised::vectorised;
 
 pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -75,23 +76,26 @@ fn philox_lanes(first: u32, counter: [u32; 4], key: [u32; 2]) -> [[u64; LANES]; 
 
 /// The words of Philox at `counter`, whose first word counts blocks of four.
 pub(crate) fn fill_plain(counter: [u32; 4], key: [u32; 2], words: &mut [u32]) {
-    pulp::Arch::new().dispatch(|| {
-        for (first, chunk) in (0u32..).step_by(LANES).zip(words.chunks_mut(4 * LANES)) {
-            let block = philox_lanes(first, counter, key);
-            // Element 4 i + j of a row is word j of counter i.
-            if let Ok(chunk) = <&mut [u32; 4 * LANES]>::try_from(&mut *chunk) {
-                for lane in 0..LANES {
-                    for word in 0..4 {
-                        chunk[4 * lane + word] = low(block[word][lane]);
+    vectorised(
+        #[inline(always)]
+        || {
+            for (first, chunk) in (0u32..).step_by(LANES).zip(words.chunks_mut(4 * LANES)) {
+                let block = philox_lanes(first, counter, key);
+                // Element 4 i + j of a row is word j of counter i.
+                if let Ok(chunk) = <&mut [u32; 4 * LANES]>::try_from(&mut *chunk) {
+                    for lane in 0..LANES {
+                        for word in 0..4 {
+                            chunk[4 * lane + word] = low(block[word][lane]);
+                        }
+                    }
+                } else {
+                    for (index, out) in chunk.iter_mut().enumerate() {
+                        *out = low(block[index % 4][index / 4]);
                     }
                 }
-            } else {
-                for (index, out) in chunk.iter_mut().enumerate() {
-                    *out = low(block[index % 4][index / 4]);
-                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// What a stream of noise is for; streams never share a number.
@@ -189,11 +193,14 @@ impl Noise {
         scratch.resize(out.len(), 0);
         self.fill_words(at, scratch);
         let (threshold, value) = (keep.threshold(), keep.multiplier());
-        pulp::Arch::new().dispatch(|| {
-            for (z, &word) in out.iter_mut().zip(scratch.iter()) {
-                *z = if u64::from(word) < threshold { value } else { 0.0 };
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (z, &word) in out.iter_mut().zip(scratch.iter()) {
+                    *z = if u64::from(word) < threshold { value } else { 0.0 };
+                }
+            },
+        );
     }
 
     /// Standard normal numbers of the row at `at`, by Box and Muller's transform of pairs of 32-bit uniforms.

@@ -1,5 +1,6 @@
 //! Where an adapter sits, where its dropout acts, and how far one draw reaches.
 
+use crate::vectorised::vectorised;
 use std::fmt;
 use std::str::FromStr;
 
@@ -242,21 +243,15 @@ impl KeepProbability {
         #[cfg(not(target_arch = "x86_64"))]
         let done = 0;
         let (words, x, out) = (&words[done..], &x[done..], &mut out[done..]);
-        if turn == Turn::NONE {
-            multiply_plain(words.iter().copied(), (largest, value), x, out);
-        } else {
-            multiply_plain(words.iter().map(|&word| turn.of(word)), (largest, value), x, out);
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((out, &word), &x) in out.iter_mut().zip(words).zip(x) {
+                    *out = if turn.of(word) <= largest { value * x } else { 0.0 };
+                }
+            },
+        );
     }
-}
-
-/// `out = value * x` where the word is at most `largest`, else 0.
-fn multiply_plain(words: impl Iterator<Item = u32>, (largest, value): (u32, f32), x: &[f32], out: &mut [f32]) {
-    pulp::Arch::new().dispatch(|| {
-        for ((out, word), &x) in out.iter_mut().zip(words).zip(x) {
-            *out = if word <= largest { value * x } else { 0.0 };
-        }
-    });
 }
 
 #[cfg(test)]

@@ -46,30 +46,30 @@ impl Wide {
         );
     }
 
-    // Loops, not `map`: a closure that the compiler leaves out of line loses the registers.
     #[inline(always)]
     fn block(self, first: u32, counter: [u32; 4], key: [u32; 2]) -> [u32; WORDS] {
         let simd = self.0.avx512f;
         let all = |word: u32| simd._mm512_set1_epi64(i64::from(word));
         let mut counters = [[all(0); 4]; REGISTERS];
         for (base, c) in (first..).step_by(8).zip(&mut counters) {
-            let mut lanes = [0_u64; 8];
-            for (lane, counter) in (base..).zip(&mut lanes) {
-                *counter = u64::from(lane);
+            let mut lanes = [0; 8];
+            for (lane, out) in (0..).zip(&mut lanes) {
+                *out = u64::from(base.wrapping_add(lane));
             }
             *c = [pulp::cast(lanes), all(counter[1]), all(counter[2]), all(counter[3])];
         }
-        let (m0, m1) = (all(MULTIPLIERS[0]), all(MULTIPLIERS[1]));
+        let multipliers = [all(MULTIPLIERS[0]), all(MULTIPLIERS[1])];
         let [mut k0, mut k1] = key;
         for _ in 0..ROUNDS {
-            let (key0, key1) = (all(k0), all(k1));
+            let keys = [all(k0), all(k1)];
             for [c0, c1, c2, c3] in &mut counters {
-                let product0 = simd._mm512_mul_epu32(m0, *c0);
-                let product1 = simd._mm512_mul_epu32(m1, *c2);
-                *c0 = simd._mm512_xor_si512(simd._mm512_xor_si512(simd._mm512_srli_epi64::<32>(product1), *c1), key0);
-                *c1 = product1;
-                *c2 = simd._mm512_xor_si512(simd._mm512_xor_si512(simd._mm512_srli_epi64::<32>(product0), *c3), key1);
-                *c3 = product0;
+                let product0 = simd._mm512_mul_epu32(multipliers[0], *c0);
+                let product1 = simd._mm512_mul_epu32(multipliers[1], *c2);
+                let high0 = simd._mm512_srli_epi64::<32>(product0);
+                let high1 = simd._mm512_srli_epi64::<32>(product1);
+                *c0 = simd._mm512_xor_si512(simd._mm512_xor_si512(high1, *c1), keys[0]);
+                *c2 = simd._mm512_xor_si512(simd._mm512_xor_si512(high0, *c3), keys[1]);
+                (*c1, *c3) = (product1, product0);
             }
             k0 = k0.wrapping_add(WEYL[0]);
             k1 = k1.wrapping_add(WEYL[1]);
@@ -77,8 +77,9 @@ impl Wide {
         // Counter after counter, its four words together.
         let lower: __m512i = pulp::cast([0_u64, 8, 1, 9, 2, 10, 3, 11]);
         let upper: __m512i = pulp::cast([4_u64, 12, 5, 13, 6, 14, 7, 15]);
-        let mut words = [[all(0); 2]; REGISTERS];
-        for (words, [c0, c1, c2, c3]) in words.iter_mut().zip(counters) {
+        // Loops, not `map`: what is called from here has to be part of this function to have its registers.
+        let mut words = [all(0); 2 * REGISTERS];
+        for (words, [c0, c1, c2, c3]) in words.chunks_exact_mut(2).zip(counters) {
             let front = simd._mm512_mask_blend_epi32(0xAAAA, c0, simd._mm512_slli_epi64::<32>(c1));
             let back = simd._mm512_mask_blend_epi32(0xAAAA, c2, simd._mm512_slli_epi64::<32>(c3));
             words[0] = simd._mm512_permutex2var_epi64(front, lower, back);

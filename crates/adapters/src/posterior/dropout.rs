@@ -63,15 +63,24 @@ fn drop_rows(
     sampling: &Sampling<'_>,
     scratch: &mut Scratch,
 ) {
-    scratch.words.resize(width, 0);
-    let mut previous: Option<Address> = None;
+    let rows = sampling.rows.len();
+    let coupling = sampling.noise.coupling();
+    // A coupled group draws its words once, at the first of its samples that comes by, for all of its rows.
+    let kept = if coupling.group() > 1 { rows } else { 1 };
+    scratch.words.resize(kept * width, 0);
+    scratch.leads.resize(kept, None);
     for (offset, out) in scratch.masked.chunks_exact_mut(width).enumerate() {
-        let at = sampling.address(slot, scope, first + offset);
-        if previous != Some(at) {
-            sampling.noise.fill_words(at, &mut scratch.words);
-            previous = Some(at);
+        let index = first + offset;
+        let at = sampling.address(slot, scope, index);
+        let turn = coupling.turn(at.sample);
+        let lead = Address { sample: coupling.first(at.sample), ..at };
+        let place = index % rows % kept;
+        let words = &mut scratch.words[place * width..][..width];
+        if scratch.leads[place] != Some(lead) {
+            sampling.noise.fill_lead_words(lead, words);
+            scratch.leads[place] = Some(lead);
         }
-        keep.multiply(&scratch.words, &x[(first + offset) % shared * width..][..width], out);
+        keep.multiply(words, turn, &x[index % shared * width..][..width], out);
     }
 }
 
@@ -109,6 +118,7 @@ impl StochasticAdapter for DropoutLora {
             }
         };
         let samples = sampling.count();
+        scratch.leads.clear();
         core.resize(samples * x.rows * rank, 0.0);
         match site {
             DropoutSite::Input => self.lora.with_values(|a, _| {

@@ -15,6 +15,7 @@ pub use settings::PosteriorSettings;
 
 use crate::draw::Draw;
 use crate::lora::LowRank;
+use crate::noise::Address;
 use crate::site::Slot;
 use crate::{Error, Result};
 
@@ -57,6 +58,8 @@ pub struct Activations<'a> {
 pub struct Scratch {
     pub(crate) masked: Vec<f32>,
     pub(crate) words: Vec<u32>,
+    /// What `words` were drawn at, row by row.
+    pub(crate) leads: Vec<Option<Address>>,
 }
 
 /// A LoRA adapter whose output is random given its input.

@@ -2,6 +2,7 @@
 //!
 //! `O_i = sum_j softmax_j(q_i k_j / sqrt(d_head)) v_j` (Vaswani et al., arXiv 1706.03762), `j` over the sentence of `i`.
 
+use bayeslora_adapters::vectorised;
 use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor};
@@ -67,19 +68,20 @@ fn scale(head_width: usize) -> f32 {
     (1.0 / (head_width as f64).sqrt()) as f32
 }
 
+/// Keys that one step of the scores handles side by side, and queries that share them: eight vector registers of sums.
+const LANES: usize = 32;
+const QUERIES: usize = 4;
+
 /// Buffers that calls of [`attend`] reuse.
 #[derive(Debug, Default)]
 pub(crate) struct AttentionScratch {
-    /// Keys of one head, `[head width, padded keys]`.
-    keys: Vec<f32>,
-    /// Scores of one query, padded with what becomes 0.
-    scores: Vec<f32>,
+    /// Keys of one head by blocks of `LANES`, within a block by component.
+    keys: Vec<[f32; LANES]>,
+    /// Scores of `QUERIES` queries by blocks of keys.
+    scores: Vec<[f32; LANES]>,
 }
 
-/// Keys that one step of the scores handles side by side.
-const LANES: usize = 32;
-
-/// Attention of the queries of one sentence over its keys, forward only.
+/// Attention of the queries of one sentence over its keys, forward only, on the caller's thread.
 ///
 /// # Shapes
 /// `q, out: [queries, width]`, `k, v: [keys, width]`.
@@ -91,56 +93,84 @@ pub(crate) fn attend(
     (width, heads): (usize, usize),
     scratch: &mut AttentionScratch,
 ) {
-    let (count, size) = (k.len() / width, width / heads);
-    let padded = count.next_multiple_of(LANES);
-    let AttentionScratch { keys, scores } = scratch;
-    keys.resize(size * padded, 0.0);
-    scores.resize(padded, 0.0);
-    let scale = scale(size);
-    pulp::Arch::new().dispatch(|| {
-        for head in (0..heads).map(|head| head * size..(head + 1) * size) {
-            // Transposed keys: a score is then a sum down a column, without sums across a register.
-            for (j, k) in k.chunks_exact(width).enumerate() {
-                for (d, &k) in k[head.clone()].iter().enumerate() {
-                    keys[d * padded + j] = k;
-                }
+    let size = width / heads;
+    let blocks = (k.len() / width).div_ceil(LANES);
+    scratch.keys.resize(size * blocks, [0.0; LANES]);
+    scratch.scores.resize(QUERIES * blocks, [0.0; LANES]);
+    vectorised(
+        #[inline(always)]
+        || {
+            for head in 0..heads {
+                attend_head(q, k, v, out, (width, head * size, size), scratch);
             }
-            for (q, out) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-                let q = &q[head.clone()];
-                for (first, scores) in (0..padded).step_by(LANES).zip(scores.chunks_exact_mut(LANES)) {
-                    let mut sums = [0.0_f32; LANES];
-                    for (q, row) in q.iter().zip(keys.chunks_exact(padded)) {
-                        for (sum, k) in sums.iter_mut().zip(&row[first..first + LANES]) {
-                            *sum += q * k;
-                        }
-                    }
-                    for (score, sum) in scores.iter_mut().zip(sums) {
-                        *score = scale * sum;
-                    }
-                }
-                softmax(&mut scores[..count]);
-                blend(scores, v, width, &head, &mut out[head.clone()]);
-            }
-        }
-    });
+        },
+    );
 }
 
-/// `out = sum_j p_j v_j[head]`.
 #[inline(always)]
-fn blend(p: &[f32], v: &[f32], width: usize, head: &Range<usize>, out: &mut [f32]) {
-    for (first, out) in (head.start..).step_by(LANES).zip(out.chunks_mut(LANES)) {
-        if let Ok(out) = <&mut [f32; LANES]>::try_from(&mut *out) {
-            let mut sums = [0.0_f32; LANES];
-            for (&p, v) in p.iter().zip(v.chunks_exact(width)) {
-                for (sum, v) in sums.iter_mut().zip(&v[first..first + LANES]) {
-                    *sum += p * v;
+fn attend_head(
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    out: &mut [f32],
+    (width, at, size): (usize, usize, usize),
+    AttentionScratch { keys, scores }: &mut AttentionScratch,
+) {
+    let (queries, count) = (q.len() / width, k.len() / width);
+    let scale = scale(size);
+    // Components first: a score is then a sum down the lanes' own columns, not across a register.
+    for j in 0..count {
+        let k = &k[j * width + at..][..size];
+        let block = &mut keys[j / LANES * size..][..size];
+        for d in 0..size {
+            block[d][j % LANES] = k[d];
+        }
+    }
+    let blocks = count.div_ceil(LANES);
+    for first in (0..queries).step_by(QUERIES) {
+        // The last query stands in for those beyond it.
+        let rows: [usize; QUERIES] = std::array::from_fn(|i| (first + i).min(queries - 1) * width + at);
+        for block in 0..blocks {
+            let keys = &keys[block * size..][..size];
+            let mut sums = [[0.0_f32; LANES]; QUERIES];
+            for d in 0..size {
+                for i in 0..QUERIES {
+                    let q = q[rows[i] + d];
+                    for lane in 0..LANES {
+                        sums[i][lane] = q.mul_add(keys[d][lane], sums[i][lane]);
+                    }
                 }
             }
-            *out = sums;
-        } else {
-            out.fill(0.0);
-            for (&p, v) in p.iter().zip(v.chunks_exact(width)) {
-                axpy(p, &v[first..first + out.len()], out);
+            for i in 0..QUERIES {
+                for lane in 0..LANES {
+                    let present = block * LANES + lane < count;
+                    scores[i * blocks + block][lane] = if present { scale * sums[i][lane] } else { f32::NEG_INFINITY };
+                }
+            }
+        }
+        for i in 0..QUERIES {
+            softmax(scores[i * blocks..][..blocks].as_flattened_mut());
+        }
+        for part in (0..size).step_by(LANES) {
+            let mut sums = [[0.0_f32; LANES]; QUERIES];
+            let present = LANES.min(size - part);
+            for j in 0..count {
+                let v = &v[j * width + at + part..][..present];
+                let p: [f32; QUERIES] = std::array::from_fn(|i| scores[i * blocks + j / LANES][j % LANES]);
+                if let Ok(v) = <&[f32; LANES]>::try_from(v) {
+                    for i in 0..QUERIES {
+                        for lane in 0..LANES {
+                            sums[i][lane] = p[i].mul_add(v[lane], sums[i][lane]);
+                        }
+                    }
+                } else {
+                    for i in 0..QUERIES {
+                        axpy(p[i], v, &mut sums[i][..present]);
+                    }
+                }
+            }
+            for i in 0..QUERIES {
+                out[rows[i] + part..][..present].copy_from_slice(&sums[i][..present]);
             }
         }
     }
@@ -246,30 +276,33 @@ impl CustomOp3 for Attention {
                     (&q_values[at_q.clone()], &k_values[at_k.clone()], &v_values[at_v.clone()], &gradient[at_g]);
                 let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
                 let (mut p, mut ds) = (vec![0.0; key.len()], vec![0.0; key.len()]);
-                pulp::Arch::new().dispatch(|| {
-                    let queries = q.chunks_exact(width).zip(g.chunks_exact(width)).zip(dq.chunks_exact_mut(width));
-                    for ((q, g), dq) in queries {
-                        for head in self.heads(width) {
-                            let (q, g, dq) = (&q[head.clone()], &g[head.clone()], &mut dq[head.clone()]);
-                            weights(q, k, &head, width, scale, &mut p);
-                            for (ds, v) in ds.iter_mut().zip(v.chunks_exact(width)) {
-                                *ds = dot(g, &v[head.clone()]);
-                            }
-                            let mean = dot(&p, &ds);
-                            for (ds, &p) in ds.iter_mut().zip(&p) {
-                                *ds = scale * p * (*ds - mean);
-                            }
-                            let rows = k.chunks_exact(width).zip(dk.chunks_exact_mut(width));
-                            for ((k, dk), &ds) in rows.zip(&ds) {
-                                axpy(ds, &k[head.clone()], dq);
-                                axpy(ds, q, &mut dk[head.clone()]);
-                            }
-                            for (dv, &p) in dv.chunks_exact_mut(width).zip(&p) {
-                                axpy(p, g, &mut dv[head.clone()]);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let queries = q.chunks_exact(width).zip(g.chunks_exact(width)).zip(dq.chunks_exact_mut(width));
+                        for ((q, g), dq) in queries {
+                            for head in self.heads(width) {
+                                let (q, g, dq) = (&q[head.clone()], &g[head.clone()], &mut dq[head.clone()]);
+                                weights(q, k, &head, width, scale, &mut p);
+                                for (ds, v) in ds.iter_mut().zip(v.chunks_exact(width)) {
+                                    *ds = dot(g, &v[head.clone()]);
+                                }
+                                let mean = dot(&p, &ds);
+                                for (ds, &p) in ds.iter_mut().zip(&p) {
+                                    *ds = scale * p * (*ds - mean);
+                                }
+                                let rows = k.chunks_exact(width).zip(dk.chunks_exact_mut(width));
+                                for ((k, dk), &ds) in rows.zip(&ds) {
+                                    axpy(ds, &k[head.clone()], dq);
+                                    axpy(ds, q, &mut dk[head.clone()]);
+                                }
+                                for (dv, &p) in dv.chunks_exact_mut(width).zip(&p) {
+                                    axpy(p, g, &mut dv[head.clone()]);
+                                }
                             }
                         }
-                    }
-                });
+                    },
+                );
                 [(at_q, dq), (at_k, dk), (at_v, dv)]
             })
             .collect();

@@ -1,5 +1,6 @@
 //! The exact Gaussian error linear unit, `x Phi(x)` (Hendrycks and Gimpel, arXiv 1606.08415).
 
+use bayeslora_adapters::vectorised;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -13,11 +14,14 @@ pub(crate) fn gelu(x: &Tensor) -> candle_core::Result<Tensor> {
 
 /// `x Phi(x)` in place, forward only, on the caller's thread.
 pub(crate) fn gelu_in_place(x: &mut [f32]) {
-    pulp::Arch::new().dispatch(|| {
-        for x in x {
-            *x *= phi(*x);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for x in x.iter_mut() {
+                *x *= phi(*x);
+            }
+        },
+    );
 }
 
 struct Gelu;
@@ -50,11 +54,14 @@ impl CustomOp1 for Gelu {
         let gradient_guard = gradient.storage_and_layout();
         let mut out = borrow(&gradient_guard)?.to_vec();
         out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
-            pulp::Arch::new().dispatch(|| {
-                for (g, &x) in out.iter_mut().zip(x) {
-                    *g *= phi(x) + x * DENSITY_AT_ZERO * exp(-0.5 * x * x);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (g, &x) in out.iter_mut().zip(x) {
+                        *g *= phi(x) + x * DENSITY_AT_ZERO * exp(-0.5 * x * x);
+                    }
+                },
+            );
         });
         Ok(Some(Tensor::from_vec(out, gradient.shape(), gradient.device())?))
     }

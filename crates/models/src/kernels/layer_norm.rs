@@ -1,5 +1,6 @@
 //! Residual sum and layer normalisation in one pass.
 
+use bayeslora_adapters::vectorised;
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -53,18 +54,21 @@ pub(crate) fn add_and_normalise(
     epsilon: f64,
 ) {
     let width = weight.len();
-    pulp::Arch::new().dispatch(|| {
-        for (row, out) in rows.chunks_exact_mut(width).enumerate() {
-            let at = (first + row) * width % other.len();
-            for (out, x) in out.iter_mut().zip(&other[at..at + width]) {
-                *out += x;
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, out) in rows.chunks_exact_mut(width).enumerate() {
+                let at = (first + row) * width % other.len();
+                for (out, x) in out.iter_mut().zip(&other[at..at + width]) {
+                    *out += x;
+                }
+                let scale = centre(out, epsilon);
+                for ((out, weight), bias) in out.iter_mut().zip(weight).zip(bias) {
+                    *out = *out * scale * weight + bias;
+                }
             }
-            let scale = centre(out, epsilon);
-            for ((out, weight), bias) in out.iter_mut().zip(weight).zip(bias) {
-                *out = *out * scale * weight + bias;
-            }
-        }
-    });
+        },
+    );
 }
 
 /// Centres `row` and returns the reciprocal of its standard deviation.
@@ -116,26 +120,29 @@ impl CustomOp2 for AddLayerNorm {
         let mut out = borrow(&guards.2)?.to_vec();
         out.par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, rows)| {
             let mut normalised = vec![0.0; width];
-            pulp::Arch::new().dispatch(|| {
-                for (row, out) in rows.chunks_exact_mut(width).enumerate() {
-                    let at = (task * ROWS_PER_TASK + row) * width;
-                    let (at_a, at_b) = (at % a_values.len(), at % b_values.len());
-                    let sums = a_values[at_a..at_a + width].iter().zip(&b_values[at_b..at_b + width]);
-                    for (x, (a, b)) in normalised.iter_mut().zip(sums) {
-                        *x = a + b;
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (row, out) in rows.chunks_exact_mut(width).enumerate() {
+                        let at = (task * ROWS_PER_TASK + row) * width;
+                        let (at_a, at_b) = (at % a_values.len(), at % b_values.len());
+                        let sums = a_values[at_a..at_a + width].iter().zip(&b_values[at_b..at_b + width]);
+                        for (x, (a, b)) in normalised.iter_mut().zip(sums) {
+                            *x = a + b;
+                        }
+                        let scale = centre(&mut normalised, self.epsilon);
+                        for ((x, g), weight) in normalised.iter_mut().zip(out.iter_mut()).zip(&self.weight) {
+                            *x *= scale;
+                            *g *= weight;
+                        }
+                        let mean = sum(out, |g| g) / width as f32;
+                        let slope = dot(out, &normalised) / width as f32;
+                        for (g, n) in out.iter_mut().zip(&normalised) {
+                            *g = scale * (*g - mean - n * slope);
+                        }
                     }
-                    let scale = centre(&mut normalised, self.epsilon);
-                    for ((x, g), weight) in normalised.iter_mut().zip(out.iter_mut()).zip(&self.weight) {
-                        *x *= scale;
-                        *g *= weight;
-                    }
-                    let mean = sum(out, |g| g) / width as f32;
-                    let slope = dot(out, &normalised) / width as f32;
-                    for (g, n) in out.iter_mut().zip(&normalised) {
-                        *g = scale * (*g - mean - n * slope);
-                    }
-                }
-            });
+                },
+            );
         });
         let total = Tensor::from_vec(out, result.shape(), result.device())?;
         let part = |x: &Tensor| if x.shape() == total.shape() { Ok(total.clone()) } else { total.sum_keepdim(0) };
