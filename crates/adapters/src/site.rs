@@ -236,7 +236,10 @@ impl KeepProbability {
             return out.fill(0.0);
         };
         #[cfg(target_arch = "x86_64")]
-        let done = crate::wide::Wide::detect().map_or(0, |wide| wide.multiply(words, turn, (largest, value), x, out));
+        let done = match crate::wide::Wide::detect() {
+            Some(wide) if out.len() >= 16 => wide.multiply(words, turn, (largest, value), x, out),
+            _ => 0,
+        };
         #[cfg(not(target_arch = "x86_64"))]
         let done = 0;
         let (words, x, out) = (&words[done..], &x[done..], &mut out[done..]);

@@ -118,22 +118,28 @@ impl Sentences {
         Hidden { values: &self.hidden, lengths: &self.lengths, examples: addresses }
     }
 
+    /// Activations `[rows, width]`, lengths and noise addresses of the sentences at `places`.
+    pub(crate) fn gather(&self, places: &[usize]) -> (Vec<f32>, Vec<usize>, Vec<u32>) {
+        let starts: Vec<usize> = self.packing.sentences().map(|rows| rows.start).collect();
+        let lengths: Vec<usize> = places.iter().map(|&place| self.lengths[place]).collect();
+        let mut hidden = Vec::with_capacity(lengths.iter().sum::<usize>() * self.width);
+        for &place in places {
+            let rows = starts[place]..starts[place] + self.lengths[place];
+            hidden.extend_from_slice(&self.hidden[rows.start * self.width..rows.end * self.width]);
+        }
+        (hidden, lengths, places.iter().map(|&place| self.address(place)).collect())
+    }
+
     /// Gathers sentences by their places.
     ///
     /// # Errors
     /// When the tensor cannot be made on `device`.
     pub fn batch(&self, places: &[usize], device: &Device) -> Result<Batch> {
-        let starts: Vec<usize> = self.packing.sentences().map(|rows| rows.start).collect();
-        let lengths: Vec<usize> = places.iter().map(|&place| self.lengths[place]).collect();
+        let (hidden, lengths, examples) = self.gather(places);
         let packing = Packing::from_lengths(&lengths);
-        let mut hidden = Vec::with_capacity(packing.rows() * self.width);
-        for &place in places {
-            let rows = starts[place]..starts[place] + self.lengths[place];
-            hidden.extend_from_slice(&self.hidden[rows.start * self.width..rows.end * self.width]);
-        }
         let hidden = Tensor::from_vec(hidden, (1, packing.rows(), self.width), device)?;
         Ok(Batch {
-            examples: places.iter().map(|&place| self.address(place)).collect(),
+            examples,
             labels: places.iter().map(|&place| self.labels[place]).collect(),
             lengths,
             hidden,

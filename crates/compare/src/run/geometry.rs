@@ -51,34 +51,7 @@ pub fn measure_geometry(
     store.check_writable()?;
     let workshop = Workshop::open(plan, Store::new(&plan.folder), assets, progress)?;
     let units = workshop.units();
-    // Everything is there before anything is computed.
-    let mut saved = Vec::new();
-    for unit in &units {
-        let folder = workshop.store.run_folder(&unit.key).join("adapter");
-        if unit.method.method.members() > 1 {
-            continue;
-        }
-        if !folder.is_dir() {
-            let problem = format!(
-                "{} is not there: adapters are not kept with the records; compute them with `bayeslora run` on this experiment, \
-                 profile \"{}\" (a record that is there without its adapter is computed again once its file in units/ is removed)",
-                unit.name(),
-                plan.profile
-            );
-            return Err(Error::Store { path: folder, problem });
-        }
-        let adapter = SavedAdapter::load(&folder, &workshop.bert, workshop.model.path(), Ok)?;
-        if let PosteriorSettings::Dropout { site, dropout, .. } = adapter.posterior
-            && dropout > 0.0
-        {
-            saved.push((unit, adapter, site, dropout));
-        }
-    }
-    if saved.is_empty() {
-        return Err(Error::Report(
-            "no method of this experiment trains with dropout: there is no V to measure".to_owned(),
-        ));
-    }
+    let saved = dropout_adapters(&workshop, &units)?;
     let tokenizer = workshop.tokenizer()?;
     let compute = |examples: &[crate::tasks::Example], split| {
         Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.from(), progress)
@@ -112,6 +85,42 @@ pub fn measure_geometry(
         paths.push(path);
     }
     Ok(paths)
+}
+
+/// The saved adapters of `units` that were trained with dropout, with site and probability; all are there before anything is
+/// computed.
+pub(super) fn dropout_adapters<'u, 'p>(
+    workshop: &Workshop<'p>,
+    units: &'u [Unit<'p>],
+) -> Result<Vec<(&'u Unit<'p>, SavedAdapter, DropoutSite, f64)>> {
+    let mut saved = Vec::new();
+    for unit in units {
+        let folder = workshop.store.run_folder(&unit.key).join("adapter");
+        if unit.method.method.members() > 1 {
+            continue;
+        }
+        if !folder.is_dir() {
+            let problem = format!(
+                "{} is not there: adapters are not kept with the records; compute them with `bayeslora run` on this experiment, \
+                 profile \"{}\" (a record that is there without its adapter is computed again once its file in units/ is removed)",
+                unit.name(),
+                workshop.plan.profile
+            );
+            return Err(Error::Store { path: folder, problem });
+        }
+        let adapter = SavedAdapter::load(&folder, &workshop.bert, workshop.model.path(), Ok)?;
+        if let PosteriorSettings::Dropout { site, dropout, .. } = adapter.posterior
+            && dropout > 0.0
+        {
+            saved.push((unit, adapter, site, dropout));
+        }
+    }
+    if saved.is_empty() {
+        return Err(Error::Report(
+            "no method of this experiment trains with dropout: there is nothing to measure".to_owned(),
+        ));
+    }
+    Ok(saved)
 }
 
 /// Inputs `[rows, d_in]` by slot.
