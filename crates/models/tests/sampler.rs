@@ -80,8 +80,7 @@ fn assert_close(left: &[f32], right: &[f32], what: &str) {
 }
 
 fn posteriors() -> Vec<PosteriorSettings> {
-    let mut all =
-        vec![PosteriorSettings::Deterministic, PosteriorSettings::Contextual(ContextualSettings::default())];
+    let mut all = vec![PosteriorSettings::Deterministic, PosteriorSettings::Contextual(ContextualSettings::default())];
     for scope in MaskScope::ALL {
         for site in DropoutSite::ALL {
             all.push(PosteriorSettings::Dropout { site, scope, dropout: 0.3 });
@@ -116,8 +115,7 @@ fn agrees_with_classify_at_the_mean_and_sampled() {
 
 #[test]
 fn cuts_of_the_work_do_not_show() {
-    let posterior =
-        PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout: 0.3 };
+    let posterior = PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout: 0.3 };
     let network = network(&posterior, &[0, 1, 2]);
     for coupling in ["independent", "antithetic", "balanced-8"] {
         // 45 rows of 60 samples: many passes; then the same samples a few at a time, and each sentence alone.
