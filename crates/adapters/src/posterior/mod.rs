@@ -91,6 +91,15 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
         Ok(drawn.dim(0)?)
     }
 
+    /// The core `e [samples or 1, rows, r]` at the mean, for derivatives by `x`: those by the adapter's own parameters may be
+    /// missing.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    fn mean_core(&self, slot: Slot, x: &Tensor) -> Result<Tensor> {
+        Ok(self.increment(slot, x, &Draw::Mean)?.core)
+    }
+
     /// The low-rank pair.
     fn low_rank(&self) -> &LowRank;
 
