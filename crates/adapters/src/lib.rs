@@ -30,6 +30,7 @@ mod draw;
 mod error;
 pub mod files;
 mod kernels;
+mod linear;
 mod lora;
 mod noise;
 pub mod peft;
@@ -44,6 +45,7 @@ mod wide;
 pub use coupling::{Coupling, GroupSize};
 pub use draw::{Draw, Rows, Sampling};
 pub use error::{Error, Result};
+pub use linear::Dependence;
 pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed, philox};
 pub use posterior::{

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bayeslora_adapters::{Coupling, Noise, Stream};
 use bayeslora_metrics::Decider;
-use bayeslora_models::{Hidden, Sampler, Samples};
+use bayeslora_models::{Hidden, Samples};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
 use crate::predict::Predictor;
@@ -137,13 +137,12 @@ impl Predictor<'_> {
         sentences: &Sentences,
         places: &[usize],
     ) -> Result<Array3<f32>> {
-        let sampler = Sampler { bert: self.bert, head: &member.head, adapters: &member.adapters, from: self.from };
         let noise = Noise::new(self.seed, Stream::Predictive).coupled(coupling);
         let shape = (numbers.len(), places.len(), member.head.classes());
         let (values, lengths, addresses) = sentences.gather(places);
         let hidden = Hidden { values: &values, lengths: &lengths, examples: &addresses };
         let samples = Samples::Drawn { noise, numbers };
-        let logits = sampler.logits(hidden, &samples, &|rows| self.progress.advance(rows))?;
+        let logits = self.sampler(member).logits(hidden, &samples, &|rows| self.progress.advance(rows))?;
         Ok(Array3::from_shape_vec(shape, logits).unwrap_or_default())
     }
 

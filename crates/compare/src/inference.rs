@@ -3,18 +3,15 @@
 use std::ops::Range;
 use std::path::Path;
 
-use bayeslora_adapters::{Coupling, Draw, DropoutSite, MaskScope, Noise, PosteriorSettings, Rows, Sampling, Stream};
+use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream};
 use bayeslora_metrics::{Averaging, Predictive};
-use bayeslora_models::{Bert, Packing, SavedAdapter, Tokenizer, classify};
+use bayeslora_models::{Bert, Hidden, Sampler, Samples, SavedAdapter, Tokenizer};
 use candle_core::Device;
 use ndarray::{Array3, Axis};
 use serde::Serialize;
 
 use crate::Result;
 use crate::adaptive::{self, Stopping};
-
-/// Rows (tokens times samples) of one forward pass.
-const ROWS_PER_PASS: usize = 8192;
 
 /// How to predict.
 #[derive(Debug, Clone)]
@@ -144,33 +141,33 @@ impl Classifier {
         adaptive.filter(|_| self.is_stochastic()).map(|alpha| Stopping { alpha, most: samples, coupling })
     }
 
-    /// Logits of numbered samples; one at the mean where the range is empty, one where all samples agree.
-    fn logits(&self, tokens: &[Vec<u32>], numbers: &[u32], range: Range<u32>) -> Result<Array3<f32>> {
+    /// Logits of numbered samples; one at the mean where the range is empty or all samples agree.
+    fn logits(&self, tokens: &[Vec<u32>], examples: &[u32], numbers: Range<u32>) -> Result<Array3<f32>> {
+        let samples = if numbers.is_empty() || !self.is_stochastic() {
+            Samples::Mean
+        } else {
+            let noise = Noise::new(self.options.seed, Stream::Predictive).coupled(self.options.coupling);
+            Samples::Drawn { noise, numbers }
+        };
+        let shape = (samples.count(), tokens.len(), self.saved.head.classes());
+        let logits = self.embedded(tokens, examples, |sampler, hidden| sampler.logits(hidden, &samples, &|_| ()))?;
+        Ok(Array3::from_shape_vec(shape, logits).unwrap_or_default())
+    }
+
+    /// Calls `f` with the network and the texts' activations below its first block.
+    fn embedded<T>(
+        &self,
+        tokens: &[Vec<u32>],
+        examples: &[u32],
+        f: impl FnOnce(Sampler<'_>, Hidden<'_>) -> bayeslora_models::Result<T>,
+    ) -> Result<T> {
         let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
-        let packing = Packing::from_lengths(&lengths);
         let sentences: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
         let x = self.bert.embed(&sentences)?;
-        let rows = Rows::of_sentences(numbers, &lengths);
-        let noise = Noise::new(self.options.seed, Stream::Predictive).coupled(self.options.coupling);
-        let per_pass = (ROWS_PER_PASS / packing.rows().max(1)).max(1);
-        let mut parts = Vec::new();
-        // Samples are drawn a few at a time: memory does not grow with their number.
-        for first in (range.start..range.end.max(range.start + 1)).step_by(per_pass) {
-            let end = first.saturating_add(u32::try_from(per_pass).unwrap_or(u32::MAX)).min(range.end);
-            let sampling = Sampling { noise, samples: first..end, rows: &rows, with_divergence: false };
-            let draw = if range.is_empty() { Draw::Mean } else { Draw::Sampled(sampling) };
-            let SavedAdapter { adapters, head, .. } = &self.saved;
-            let logits = classify(&self.bert, head, adapters, draw, 0, &x, &packing)?.logits;
-            let shape = logits.dims3().map_err(bayeslora_models::Error::from)?;
-            let values = logits.flatten_all().and_then(|t| t.to_vec1()).map_err(bayeslora_models::Error::from)?;
-            // dims3 gave the shape, so the values fill it.
-            parts.push(Array3::<f32>::from_shape_vec(shape, values).unwrap_or_default());
-            if !self.is_stochastic() {
-                break;
-            }
-        }
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        Ok(ndarray::concatenate(Axis(0), &views).unwrap_or_default())
+        let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
+        let SavedAdapter { adapters, head, .. } = &self.saved;
+        let sampler = Sampler { bert: &self.bert, head, adapters, from: 0 };
+        Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
     }
 
     fn describe(

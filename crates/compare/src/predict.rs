@@ -1,8 +1,9 @@
 //! Predictive samples of a fit: logits `[samples, examples, classes]` for every example of a split.
 
 use bayeslora_adapters::{Noise, Stream};
-use bayeslora_models::{Bert, Sampler, Samples};
-use ndarray::Array3;
+use bayeslora_metrics::GaussianLogits;
+use bayeslora_models::{Bert, Linearised, Sampler, Samples};
+use ndarray::{Array2, Array3};
 
 use crate::Result;
 use crate::methods::Reading;
@@ -59,7 +60,7 @@ impl Predictor<'_> {
 
     /// Logits of one member: its mean when `samples` is 0.
     fn member_logits(&self, member: &Member, samples: u32, sentences: &Sentences) -> Result<Array3<f32>> {
-        let sampler = Sampler { bert: self.bert, head: &member.head, adapters: &member.adapters, from: self.from };
+        let sampler = self.sampler(member);
         let draw = match samples {
             0 => Samples::Mean,
             _ => Samples::Drawn { noise: Noise::new(self.seed, Stream::Predictive), numbers: 0..samples },
@@ -69,4 +70,28 @@ impl Predictor<'_> {
         let logits = sampler.logits(sentences.hidden(&examples), &draw, &|rows| self.progress.advance(rows))?;
         Ok(Array3::from_shape_vec(shape, logits).unwrap_or_default())
     }
+
+    /// The linearised predictive of the first member: Gaussians over the logits of `sentences`, without sampling.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn linearised(&self, fitted: &Fitted, sentences: &Sentences) -> Result<GaussianLogits> {
+        let examples = sentences.addresses();
+        let hidden = sentences.hidden(&examples);
+        let advance = |rows| self.progress.advance(rows);
+        let Linearised { mean, covariance } = self.sampler(&fitted.members[0]).linearised(hidden, &advance)?;
+        gaussian(mean, covariance, sentences.len())
+    }
+
+    pub(crate) fn sampler<'a>(&'a self, member: &'a Member) -> Sampler<'a> {
+        Sampler { bert: self.bert, head: &member.head, adapters: &member.adapters, from: self.from }
+    }
+}
+
+/// Gaussians from their numbers, row after row.
+pub(crate) fn gaussian(mean: Vec<f64>, covariance: Vec<f64>, examples: usize) -> Result<GaussianLogits> {
+    let classes = mean.len() / examples.max(1);
+    let mean = Array2::from_shape_vec((examples, classes), mean).unwrap_or_default();
+    let covariance = Array3::from_shape_vec((examples, classes, classes), covariance).unwrap_or_default();
+    Ok(GaussianLogits::new(mean, covariance)?)
 }

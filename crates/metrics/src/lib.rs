@@ -7,6 +7,7 @@
 //! | question | functions |
 //! |---|---|
 //! | how uncertain, and why? | [`Predictive`] |
+//! | how uncertain, without samples? | [`GaussianLogits`] |
 //! | how right? | [`accuracy`], [`negative_log_likelihood`], [`soft_negative_log_likelihood`], [`brier`] |
 //! | is 80 % sure right in 80 %? | [`reliability`], [`expected_calibration_error`], [`adaptive_calibration_error`], [`classwise_calibration_error`] |
 //! | does uncertainty point at errors? | [`RiskCoverage`], [`error_by_quantile`], [`spearman`] |
@@ -40,6 +41,7 @@ mod bootstrap;
 mod calibration;
 mod detection;
 mod error;
+mod gaussian;
 mod inputs;
 mod predictive;
 mod prepared;
@@ -61,6 +63,7 @@ pub use calibration::{
 };
 pub use detection::{aupr, auroc, fpr_at_tpr};
 pub use error::{Error, Result};
+pub use gaussian::GaussianLogits;
 pub use predictive::Predictive;
 pub use prepared::{PreparedAurc, PreparedAuroc, PreparedEce};
 pub use proper::{brier, negative_log_likelihood, soft_negative_log_likelihood};

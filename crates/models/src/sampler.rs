@@ -36,6 +36,46 @@ pub struct Hidden<'a> {
     pub examples: &'a [u32],
 }
 
+impl Hidden<'_> {
+    /// Whether the parts go together.
+    pub(crate) fn check(&self, width: usize) -> Result<()> {
+        let (sentences, rows) = (self.lengths.len(), self.lengths.iter().sum::<usize>());
+        if self.examples.len() != sentences || self.values.len() != rows * width || self.lengths.contains(&0) {
+            return Err(Error::Slot {
+                what: format!("{} activations for {sentences} sentences", self.values.len()),
+                expected: format!("expected {rows} rows of {width} values and a number for every sentence, none empty"),
+            });
+        }
+        Ok(())
+    }
+
+    /// Activations of the sentences at `places`, packed.
+    pub(crate) fn gather(&self, places: &[usize], width: usize) -> Vec<f32> {
+        let packing = Packing::from_lengths(self.lengths);
+        let starts = packing.first_rows();
+        let mut values = Vec::new();
+        for &place in places {
+            let start = starts[place] as usize;
+            values.extend_from_slice(&self.values[start * width..][..self.lengths[place] * width]);
+        }
+        values
+    }
+
+    /// Places in batches of at most `rows` rows (or one sentence), similar lengths together, the longest first.
+    pub(crate) fn batches(&self, rows: usize) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..self.lengths.len()).collect();
+        order.sort_by_key(|&place| std::cmp::Reverse(self.lengths[place]));
+        let mut batches = Vec::new();
+        let mut rest = order.as_slice();
+        while let Some(&longest) = rest.first() {
+            let (batch, others) = rest.split_at((rows / self.lengths[longest].max(1)).clamp(1, rest.len()));
+            batches.push(batch.to_vec());
+            rest = others;
+        }
+        batches
+    }
+}
+
 /// What to draw.
 #[derive(Debug, Clone)]
 pub enum Samples {
@@ -81,28 +121,17 @@ impl Sampler<'_> {
     /// # Errors
     /// [`Error::Slot`] when lengths and values do not go together; else what an adapter or a tensor says.
     pub fn logits(&self, hidden: Hidden<'_>, samples: &Samples, advance: &(dyn Fn(u64) + Sync)) -> Result<Vec<f32>> {
-        let (width, classes, count) = (self.bert.config().hidden_size, self.head.classes(), samples.count());
+        let (classes, count) = (self.head.classes(), samples.count());
         let sentences = hidden.lengths.len();
-        let rows: usize = hidden.lengths.iter().sum();
-        if hidden.examples.len() != sentences || hidden.values.len() != rows * width || hidden.lengths.contains(&0) {
-            return Err(Error::Slot {
-                what: format!("{} activations for {sentences} sentences", hidden.values.len()),
-                expected: format!("expected {rows} rows of {width} values and a number for every sentence, none empty"),
-            });
-        }
-        let mut starts = vec![0];
-        starts.extend(hidden.lengths.iter().scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        }));
+        hidden.check(self.bert.config().hidden_size)?;
         let pool = Mutex::new(Vec::new());
-        let passes = plan(hidden.lengths, count, rayon::current_num_threads());
+        let passes = plan(hidden, count, rayon::current_num_threads());
         let parts = passes
             .par_iter()
             .map(|pass| {
                 let idle = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 let mut work: Work = idle.unwrap_or_default();
-                let logits = self.pass(hidden, &starts, samples, pass, &mut work);
+                let logits = self.pass(hidden, samples, pass, &mut work);
                 pool.lock().unwrap_or_else(PoisonError::into_inner).push(work);
                 advance(pass.places.iter().map(|&place| (hidden.lengths[place] * pass.samples.len()) as u64).sum());
                 logits
@@ -123,14 +152,7 @@ impl Sampler<'_> {
     }
 
     /// Logits `[samples or 1, sentences of the pass, classes]`.
-    fn pass(
-        &self,
-        hidden: Hidden<'_>,
-        starts: &[usize],
-        samples: &Samples,
-        pass: &Pass,
-        work: &mut Work,
-    ) -> Result<Vec<f32>> {
+    fn pass(&self, hidden: Hidden<'_>, samples: &Samples, pass: &Pass, work: &mut Work) -> Result<Vec<f32>> {
         let width = self.bert.config().hidden_size;
         let lengths: Vec<usize> = pass.places.iter().map(|&place| hidden.lengths[place]).collect();
         let examples: Vec<u32> = pass.places.iter().map(|&place| hidden.examples[place]).collect();
@@ -147,13 +169,9 @@ impl Sampler<'_> {
         };
         let all = View { packing: packing.clone(), draw: draw(&rows) };
         let first = View { packing: Packing::single_rows(packing.len()), draw: draw(&first_rows) };
-        let x = work.x.reset(1, packing.rows(), width);
-        for (out, &place) in packing.sentences().zip(&pass.places) {
-            let from = starts[place] * width..starts[place + 1] * width;
-            x[out.start * width..out.end * width].copy_from_slice(&hidden.values[from]);
-        }
+        work.x.reset(1, packing.rows(), width).copy_from_slice(&hidden.gather(&pass.places, width));
         let last = self.bert.blocks() - 1;
-        for block in self.from..last {
+        for block in self.from.min(last)..last {
             self.block(block, &all, &all, work)?;
         }
         self.block(last, &first, &all, work)?;
@@ -337,25 +355,21 @@ struct Pass {
     samples: Range<usize>,
 }
 
-/// Cuts `count` samples of sentences of these lengths into passes of about [`ROWS_PER_PASS`] rows, or fewer, so that every
-/// thread has one. Sentences of similar length share a pass; the largest passes come first.
-fn plan(lengths: &[usize], count: usize, threads: usize) -> Vec<Pass> {
-    let total: usize = lengths.iter().sum::<usize>() * count;
+/// Cuts `count` samples of the sentences into passes of about [`ROWS_PER_PASS`] rows, or fewer, so that every thread has one.
+fn plan(hidden: Hidden<'_>, count: usize, threads: usize) -> Vec<Pass> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let rows = |places: &[usize]| places.iter().map(|&place| hidden.lengths[place]).sum::<usize>();
+    let total = hidden.lengths.iter().sum::<usize>() * count;
     let budget = total.div_ceil(threads).clamp(1, ROWS_PER_PASS);
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&place| std::cmp::Reverse(lengths[place]));
     let mut passes = Vec::new();
-    let mut rest = order.as_slice();
-    while let Some(&longest) = rest.first() {
-        let together = (budget / (lengths[longest] * count).max(1)).clamp(1, rest.len());
-        let (places, others) = rest.split_at(together);
-        rest = others;
-        let rows: usize = places.iter().map(|&place| lengths[place]).sum();
+    for places in hidden.batches(budget / count) {
         // Parts of nearly equal size: a small remainder would waste its products.
-        let parts = (rows * count).div_ceil(budget).clamp(1, count.max(1));
+        let parts = (rows(&places) * count).div_ceil(budget).clamp(1, count);
         for part in 0..parts {
             let samples = part * count / parts..(part + 1) * count / parts;
-            passes.push(Pass { places: places.to_vec(), samples });
+            passes.push(Pass { places: places.clone(), samples });
         }
     }
     passes

@@ -1,12 +1,13 @@
 //! MC-dropout LoRA: Bernoulli multipliers inside the low-rank path stay on at prediction (BayesLoRA v1; theory.md,
 //! section 2; methods.md, section 4).
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
 use crate::Result;
 use crate::draw::{Draw, Sampling};
 use crate::kernels::{dropout, weight_dropout};
+use crate::linear::Dependence;
 use crate::lora::LowRank;
 use crate::noise::Address;
 use crate::product::{Onto, Threads, product};
@@ -159,6 +160,37 @@ impl StochasticAdapter for DropoutLora {
             Parameter { name: "lora_A.weight", var: self.lora.a() },
             Parameter { name: "lora_B.weight", var: self.lora.b() },
         ]
+    }
+
+    /// Derivatives by the multipliers, `g` the gradient by the core: input `(g A) * x`, rank `g * (A x)`, weight
+    /// `g_i A_ij x_j`.
+    fn first_order_covariance(&self, dependence: Dependence<'_>) -> Result<Vec<f64>> {
+        let DropoutSettings { site, scope, keep } = self.settings;
+        let Dependence { x, gradients, .. } = dependence;
+        let (outputs, rows, rank) = gradients.dims3()?;
+        let (a, _, x, u) = double_precision(&self.lora, x)?;
+        let mut covariance = match (site, scope) {
+            (DropoutSite::Input, _) => {
+                let by_input = gradients.to_dtype(DType::F64)?.reshape((outputs * rows, rank))?.matmul(&a)?;
+                let by_input = by_input.reshape((outputs, rows, a.dim(1)?))?;
+                dependence.covariance(&by_input.broadcast_mul(&x)?, scope)?
+            }
+            (DropoutSite::Rank, _) => {
+                dependence.covariance(&gradients.to_dtype(DType::F64)?.broadcast_mul(&u)?, scope)?
+            }
+            (DropoutSite::Weight, MaskScope::Token) => {
+                dependence.component_covariance(&x.sqr()?.matmul(&a.sqr()?.t()?)?)?
+            }
+            (DropoutSite::Weight, MaskScope::Sequence | MaskScope::Sample) => {
+                let (a, x) = (a.to_vec2::<f64>()?, x.to_vec2::<f64>()?);
+                dependence.entry_covariance(|row| {
+                    a.iter().flat_map(|a| a.iter().zip(&x[row]).map(|(a, x)| a * x)).collect()
+                })?
+            }
+        };
+        let kappa = keep.multiplier_variance();
+        covariance.iter_mut().for_each(|value| *value *= kappa);
+        Ok(covariance)
     }
 
     /// Mean `s B A x`; covariance `s^2 kappa` times

@@ -14,6 +14,7 @@ pub use dropout::{DropoutLora, DropoutSettings};
 pub use settings::PosteriorSettings;
 
 use crate::draw::Draw;
+use crate::linear::Dependence;
 use crate::lora::LowRank;
 use crate::noise::Address;
 use crate::site::Slot;
@@ -95,6 +96,13 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
 
     /// The trainable tensors, in a fixed order; the low-rank pair first.
     fn parameters(&self) -> Vec<Parameter<'_>>;
+
+    /// Covariance that this adapter's noise gives to outputs that depend on its core, to first order, `[sentences, outputs,
+    /// outputs]` row after row, in f64.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    fn first_order_covariance(&self, dependence: Dependence<'_>) -> Result<Vec<f64>>;
 
     /// Exact conditional moments of the increment for single inputs `x [n, d_in]`.
     ///

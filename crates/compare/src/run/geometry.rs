@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeslora_adapters::{
-    AdapterSet, Draw, DropoutSite, Increment, LowRank, Moments, Parameter, PosteriorSettings, Slot, StochasticAdapter,
-    TargetMap, files::write_atomically,
+    AdapterSet, Dependence, Draw, DropoutSite, Increment, LowRank, Moments, Parameter, PosteriorSettings, Slot,
+    StochasticAdapter, TargetMap, files::write_atomically,
 };
 use bayeslora_metrics::Bootstrap;
 use bayeslora_models::{SavedAdapter, classify};
@@ -145,6 +145,10 @@ impl StochasticAdapter for Recorder {
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
         self.adapter.parameters()
+    }
+
+    fn first_order_covariance(&self, dependence: Dependence<'_>) -> bayeslora_adapters::Result<Vec<f64>> {
+        self.adapter.first_order_covariance(dependence)
     }
 
     fn moments(&self, x: &Tensor) -> bayeslora_adapters::Result<Moments> {
