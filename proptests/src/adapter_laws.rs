@@ -50,7 +50,7 @@ fn scope() -> impl Strategy<Value = MaskScope> {
 
 fn coupling() -> impl Strategy<Value = Coupling> {
     let words = ["independent", "antithetic", "balanced-2", "balanced-4"];
-    proptest::sample::select(words.map(|word| word.parse().unwrap()).to_vec())
+    proptest::sample::select(words.iter().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
 }
 
 /// Every posterior that draws something.

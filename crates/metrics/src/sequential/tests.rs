@@ -106,7 +106,7 @@ fn stopping_times_are_those_of_the_capital() {
     let time = |lead: f64, alpha: f64, group: u32| {
         let mut decider = Decider::new(2, alpha, group).unwrap();
         let sample = [f64::midpoint(1.0, lead), f64::midpoint(1.0, -lead)];
-        (1..).find(|_| decider.observe(&sample).unwrap().is_some()).unwrap()
+        (1..=10_000).find(|_| decider.observe(&sample).unwrap().is_some()).unwrap()
     };
     // Sure samples: 2^T / 2 + 1.5^T / 4 + .. >= 1 / alpha.
     assert_eq!((time(1.0, 0.05, 1), time(1.0, 0.01, 1)), (6, 8));
@@ -147,8 +147,10 @@ fn the_order_of_classes_and_of_samples_does_not_matter() {
     }
     let mut forwards = Capital::default();
     let mut backwards = Capital::default();
-    samples.iter().for_each(|sample| forwards.pay(sample[1] - sample[0]));
-    samples.iter().rev().for_each(|sample| backwards.pay(sample[1] - sample[0]));
+    for (one, other) in samples.iter().zip(samples.iter().rev()) {
+        forwards.pay(one[1] - one[0]);
+        backwards.pay(other[1] - other[0]);
+    }
     assert!((forwards.log() - backwards.log()).abs() < 1e-9);
 }
 
