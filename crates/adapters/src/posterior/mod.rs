@@ -144,6 +144,14 @@ impl Moments {
         Ok(weighted.broadcast_matmul(&self.factor.t()?)?)
     }
 
+    /// The diagonal of the covariance, `sum_k w_k F_jk^2`, `[n, d_out]`, without the rest of it.
+    ///
+    /// # Errors
+    /// When factor and weights do not go together.
+    pub fn variance(&self) -> Result<Tensor> {
+        Ok(self.weights.matmul(&self.factor.sqr()?.t()?)?)
+    }
+
     /// `V(x) = tr Cov = sum_k w_k |F_k|^2`, `[n]` (theory.md, section 1).
     ///
     /// # Errors
