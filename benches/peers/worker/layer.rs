@@ -23,7 +23,7 @@ pub(super) struct Layer {
     rows: Rows,
     samples: u32,
     seed: u64,
-    kept: Option<Tensor>,
+    kept: Vec<f32>,
 }
 
 impl Layer {
@@ -44,34 +44,33 @@ impl Layer {
             rows: rows_alone(rows),
             samples: *samples,
             seed: job.seed,
-            kept: None,
+            kept: Vec::new(),
         })
     }
 
-    /// Everything that is timed.
-    fn sample(&self) -> Result<Tensor> {
+    /// Everything that is timed; from the second run on into memory that is there.
+    fn sample(&mut self) -> Result<()> {
         let noise = Noise::new(self.seed, Stream::Predictive);
         let sampling = Sampling { noise, samples: 0..self.samples, rows: &self.rows, with_divergence: false };
         let (weight, bias) = &self.frozen;
-        Ok(sample_layer((weight, bias), &self.adapter, SLOT, &self.x, &sampling)?)
+        Ok(sample_layer((weight, bias), &self.adapter, SLOT, &self.x, &sampling, &mut self.kept)?)
     }
 }
 
 impl Task for Layer {
     fn warm(&mut self) -> Result<()> {
-        self.run().map(|_| ())
+        self.sample()
     }
 
     fn run(&mut self) -> Result<Ran> {
-        self.kept = None;
-        self.kept = Some(self.sample()?);
+        self.sample()?;
         Ok(Ran::default())
     }
 
     /// Mean and variance over samples, `[2, rows, d_out]`.
     fn outputs(&self) -> Result<Vec<f32>> {
-        let Some(kept) = &self.kept else { bail!("nothing has run yet") };
-        let kept = kept.to_dtype(candle_core::DType::F64)?;
+        let shape = (self.samples as usize, self.rows.len(), self.frozen.0.dim(0)?);
+        let kept = Tensor::from_slice(&self.kept, shape, &Device::Cpu)?.to_dtype(candle_core::DType::F64)?;
         let mean = kept.mean(0)?;
         let squares = kept.broadcast_sub(&mean.unsqueeze(0)?)?.sqr()?.sum(0)?;
         let variance = (squares / f64::from(self.samples - 1))?;

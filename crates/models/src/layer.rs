@@ -7,12 +7,14 @@ use rayon::prelude::*;
 use crate::kernels::borrow;
 use crate::{Error, Result};
 
-/// `W0 x + bias + s B e` for every sample of a draw, on a processor, all threads.
+/// `W0 x + bias + s B e` for every sample of a draw, on a processor, all threads, written over `out`: memory that was there
+/// already takes no time to be handed out by the system.
 ///
 /// The frozen product is computed once; each sample is then a copy of it to which its own low-rank product is added.
 ///
 /// # Shapes
-/// `weight: [d_out, d_in]`, `bias: [d_out]`, `x: [rows, d_in]` to `[samples, rows, d_out]`; as many rows as the draw numbers.
+/// `weight: [d_out, d_in]`, `bias: [d_out]`, `x: [rows, d_in]` to `out: [samples, rows, d_out]`; as many rows as the draw
+/// numbers.
 ///
 /// # Errors
 /// [`Error::Slot`] when shapes do not go together; else what the adapter says.
@@ -22,7 +24,8 @@ pub fn sample_layer(
     slot: Slot,
     x: &Tensor,
     sampling: &Sampling<'_>,
-) -> Result<Tensor> {
+    out: &mut Vec<f32>,
+) -> Result<()> {
     let ((d_out, d_in), (rows, width)) = (weight.dims2()?, x.dims2()?);
     let lora = adapter.low_rank();
     let fits = lora.a().dims()[1] == d_in && lora.b().dims()[0] == d_out && bias.dims() == [d_out];
@@ -37,7 +40,7 @@ pub fn sample_layer(
     let (weight, bias, x_values) = (borrow(&guards.0)?, borrow(&guards.1)?, borrow(&guards.2)?);
     let mut frozen = bias.repeat(rows);
     product(&mut frozen, Onto::Values, 1.0, x_values, weight, (rows, d_in, d_out), Threads::All);
-    let mut out = vec![0.0; count * frozen.len()];
+    out.resize(count * frozen.len(), 0.0);
     let samples = (sampling.samples.clone()).zip(out.chunks_exact_mut(frozen.len().max(1))).collect::<Vec<_>>();
     samples.into_par_iter().try_for_each_init(
         || (Scratch::default(), Vec::new()),
@@ -51,8 +54,7 @@ pub fn sample_layer(
             lora.with_values(|_, b| product(out, Onto::Values, scale, core, b, shape, Threads::One))?;
             Ok(())
         },
-    )?;
-    Ok(Tensor::from_vec(out, (count, rows, d_out), x.device())?)
+    )
 }
 
 /// Rows of one sentence, for a layer whose inputs stand alone.
@@ -84,7 +86,9 @@ mod tests {
                 let keep = KeepProbability::from_dropout(0.3).unwrap();
                 let lora = LowRank::from_tensors(slot, (d_out, d_in), &a, &b, 0.5).unwrap();
                 let adapter = DropoutLora::new(lora, DropoutSettings { site, scope: MaskScope::Token, keep });
-                let fast = sample_layer((&weight, &bias), &adapter, slot, &x, &sampling).unwrap();
+                let mut fast = vec![f32::NAN; 3];
+                sample_layer((&weight, &bias), &adapter, slot, &x, &sampling, &mut fast).unwrap();
+                let fast = Tensor::from_vec(fast, (6, rows, d_out), x.device()).unwrap();
                 let draw = Draw::Sampled(sampling.clone());
                 let increment = adapter.increment(slot, &x.unsqueeze(0).unwrap(), &draw).unwrap();
                 let low = increment.core.broadcast_matmul(&b.t().unwrap()).unwrap().affine(0.5, 0.0).unwrap();
@@ -98,7 +102,8 @@ mod tests {
             Sampling { noise: Noise::new(1, Stream::Predictive), samples: 0..1, rows: &short, with_divergence: false };
         let lora = LowRank::from_tensors(slot, (d_out, d_in), &a, &b, 0.5).unwrap();
         let adapter = DropoutLora::new(lora, DropoutSettings::NONE);
-        let message = sample_layer((&weight, &bias), &adapter, slot, &x, &sampling).unwrap_err().to_string();
+        let refused = sample_layer((&weight, &bias), &adapter, slot, &x, &sampling, &mut Vec::new());
+        let message = refused.unwrap_err().to_string();
         assert!(message.contains("[7, 40]; expected [23, d_in] for rows [6, d_in]"), "{message}");
     }
 }
