@@ -2,7 +2,7 @@
 PROFILE ?= quick
 EXPERIMENT = results/movies-minilm/experiment.toml
 
-.PHONY: results test report lapack
+.PHONY: results test report bench-peers lapack
 
 results: lapack
 	cargo run --release -p bayeslora -- theory --grid full
@@ -15,6 +15,23 @@ test: lapack
 # The committed tables, figures and README block, from the committed records: seconds, no model.
 report:
 	cargo run --release -p bayeslora -- report $(EXPERIMENT) --profile full --readme README.md
+
+# This program beside PyTorch + PEFT on this machine: about 25 minutes, or ARGS=--quick; see benches/peers/README.md.
+# PYTHON=/path/to/python takes an interpreter that has the requirements.
+VENV = target/peers/venv
+ifdef PYTHON
+PEER = $(PYTHON)
+bench-peers: lapack
+else
+PEER = $(VENV)/bin/python
+bench-peers: lapack $(VENV)/installed
+endif
+	cargo run --release -p bayeslora-benches --bin peers -- --python $(PEER) $(ARGS)
+
+$(VENV)/installed: benches/peers/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -r $<
+	touch $@
 
 # ndarray-linalg links the system's OpenBLAS.
 lapack:

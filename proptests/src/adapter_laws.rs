@@ -110,6 +110,10 @@ proptest! {
         let moments = adapter.moments(&x).unwrap();
         let covariance = moments.covariance().unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
         let covariance = Array2::from_shape_vec((D_OUT, D_OUT), covariance).unwrap();
+        let diagonal = moments.variance().unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        for (got, entry) in diagonal.iter().zip(covariance.diag()) {
+            prop_assert!((got - entry).abs() <= 1e-12 * entry.abs().max(1.0));
+        }
         let (eigenvalues, _) = covariance.eigh(UPLO::Lower).unwrap();
         let largest = eigenvalues.iter().copied().fold(0.0, f64::max);
         prop_assert!(eigenvalues.iter().all(|&value| value > -1e-12 * largest.max(1.0)));

@@ -9,7 +9,9 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
+use crate::kernels::borrowed;
 use crate::site::MaskScope;
+use crate::vectorised::vectorised;
 
 /// What depends on the core of one map: outputs of some sentences, each with the rows it has at that map.
 #[derive(Debug, Clone, Copy)]
@@ -24,29 +26,34 @@ pub struct Dependence<'a> {
 }
 
 impl Dependence<'_> {
-    /// `sum_k J_k J_k'` of each sentence, `[sentences, outputs, outputs]`, for derivatives `[outputs, rows, k]` by
-    /// multipliers that reach as far as `scope` says.
-    pub(crate) fn covariance(&self, derivatives: &Tensor, scope: MaskScope) -> Result<Vec<f64>> {
-        let (outputs, rows, width) = derivatives.dims3()?;
-        let values = derivatives.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        let of = |output: usize, row: usize| &values[(output * rows + row) * width..][..width];
+    /// `sum_k J_k J_k'` of each sentence, `[sentences, outputs, outputs]`, for derivatives by `width` multipliers a row that
+    /// reach as far as `scope` says. `derive` turns the gradients `[rows, r]` of one output at some rows into its derivatives
+    /// `[rows, width]`.
+    pub(crate) fn covariance(
+        &self,
+        scope: MaskScope,
+        width: usize,
+        mut derive: impl FnMut(&[f32], Range<usize>, &mut [f32]),
+    ) -> Result<Vec<f64>> {
+        let (outputs, rows, rank) = self.gradients.dims3()?;
+        let guard = self.gradients.storage_and_layout();
+        let gradients = borrowed(&guard, "gradients by a core")?;
         let mut covariance = Vec::with_capacity(self.sentences.len() * outputs * outputs);
+        let mut own: Vec<Vec<f32>> = vec![Vec::new(); outputs];
         for sentence in self.sentences {
-            let own: Vec<Vec<f64>> = (0..outputs)
-                .map(|output| match scope {
-                    MaskScope::Token => {
-                        values[(output * rows + sentence.start) * width..][..sentence.len() * width].to_vec()
-                    }
+            for (output, own) in own.iter_mut().enumerate() {
+                own.resize(sentence.len() * width, 0.0);
+                let start = (output * rows + sentence.start) * rank;
+                derive(&gradients[start..][..sentence.len() * rank], sentence.clone(), own);
+                if scope != MaskScope::Token {
                     // One multiplier for all of the sentence's rows: its derivatives add up before they are squared.
-                    MaskScope::Sequence | MaskScope::Sample => {
-                        let mut sum = vec![0.0; width];
-                        for row in sentence.clone() {
-                            sum.iter_mut().zip(of(output, row)).for_each(|(sum, value)| *sum += value);
-                        }
-                        sum
+                    let (sum, others) = own.split_at_mut(width);
+                    for other in others.chunks_exact(width.max(1)) {
+                        sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
                     }
-                })
-                .collect();
+                    own.truncate(width);
+                }
+            }
             covariance.extend(inner_products(&own));
         }
         Ok(covariance)
@@ -55,19 +62,21 @@ impl Dependence<'_> {
     /// `sum_i g_ci g_c'i v_i` over the sentence's rows and the core's components, for component variances `v [rows, r]`
     /// that are independent from row to row.
     pub(crate) fn component_covariance(&self, variances: &Tensor) -> Result<Vec<f64>> {
-        let deviations = variances.to_dtype(DType::F64)?.sqrt()?;
-        let scaled = self.gradients.to_dtype(DType::F64)?.broadcast_mul(&deviations)?;
-        self.covariance(&scaled, MaskScope::Token)
+        let rank = variances.dim(1)?;
+        let deviations = variances.sqrt()?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        self.covariance(MaskScope::Token, rank, |gradients, rows, out| {
+            multiply(gradients, &deviations[rows.start * rank..rows.end * rank], out);
+        })
     }
 
     /// `sum_ij J_ij J_ij'` for derivatives `J_ij = sum_rows g_i w_ij y_j` by the entries of a matrix that a sentence's rows
     /// share: `weigh(row)` gives `w y`, `[r, width]`, of a row.
-    pub(crate) fn entry_covariance(&self, weigh: impl Fn(usize) -> Vec<f64>) -> Result<Vec<f64>> {
+    pub(crate) fn entry_covariance(&self, weigh: impl Fn(usize) -> Vec<f32>) -> Result<Vec<f64>> {
         let (outputs, rows, rank) = self.gradients.dims3()?;
-        let gradients = self.gradients.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let gradients = self.gradients.flatten_all()?.to_vec1::<f32>()?;
         let mut covariance = Vec::with_capacity(self.sentences.len() * outputs * outputs);
         for sentence in self.sentences {
-            let mut own: Vec<Vec<f64>> = vec![Vec::new(); outputs];
+            let mut own: Vec<Vec<f32>> = vec![Vec::new(); outputs];
             for row in sentence.clone() {
                 let entries = weigh(row);
                 let width = entries.len() / rank;
@@ -85,8 +94,40 @@ impl Dependence<'_> {
     }
 }
 
-/// Inner products of all pairs.
-fn inner_products(vectors: &[Vec<f64>]) -> Vec<f64> {
-    let dot = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(left, right)| left * right).sum();
-    vectors.iter().flat_map(|left| vectors.iter().map(move |right| dot(left, right))).collect()
+/// `out = left * right`.
+pub(crate) fn multiply(left: &[f32], right: &[f32], out: &mut [f32]) {
+    for ((out, left), right) in out.iter_mut().zip(left).zip(right) {
+        *out = left * right;
+    }
+}
+
+/// Inner products of all pairs: in f32 over a few numbers, in f64 over those sums.
+fn inner_products(vectors: &[Vec<f32>]) -> Vec<f64> {
+    const LANES: usize = 16;
+    let dot = |left: &[f32], right: &[f32]| {
+        let mut total = 0.0;
+        vectorised(
+            #[inline(always)]
+            || {
+                for (left, right) in left.chunks(8 * LANES).zip(right.chunks(8 * LANES)) {
+                    let mut sums = [0.0_f32; LANES];
+                    for (left, right) in left.chunks(LANES).zip(right.chunks(LANES)) {
+                        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
+                            *sum += left * right;
+                        }
+                    }
+                    total += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
+                }
+            },
+        );
+        total
+    };
+    let mut products = vec![0.0; vectors.len() * vectors.len()];
+    for (row, left) in vectors.iter().enumerate() {
+        for (column, right) in vectors.iter().enumerate().skip(row) {
+            products[row * vectors.len() + column] = dot(left, right);
+            products[column * vectors.len() + row] = products[row * vectors.len() + column];
+        }
+    }
+    products
 }

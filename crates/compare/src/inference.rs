@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream};
+use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
 use bayeslora_metrics::{Averaging, Predictive};
 use bayeslora_models::{Bert, Hidden, Sampler, Samples, SavedAdapter, Tokenizer};
 use candle_core::Device;
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::adaptive::{self, Stopping};
+use crate::predict::gaussian;
 
 /// How to predict.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct InferenceOptions {
     pub coupling: Coupling,
     /// Stops sampling a text once its class is known at this error level; `samples` is then the cap.
     pub adaptive: Option<f64>,
+    /// Takes the samples from the linearised predictive instead of the network.
+    pub linearised: bool,
     /// Seed of the samples.
     pub seed: u64,
     /// Texts are cut to this many tokens; the model's positions by default.
@@ -112,6 +115,9 @@ impl Classifier {
         let tokens = texts.iter().map(|(_, text)| self.tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
         let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
         let numbers: Vec<u32> = texts.iter().map(|(line, _)| u32::try_from(line % (1 << 31)).unwrap_or(0)).collect();
+        if self.options.linearised {
+            return self.linearised(texts, &tokens, &numbers);
+        }
         let Some(stopping) = self.stopping() else {
             let logits = self.logits(&tokens, &numbers, 0..self.options.samples)?;
             // Samples that agree decide at once.
@@ -131,6 +137,21 @@ impl Classifier {
             for prediction in self.describe(&texts[own.clone()], &lengths[own], &logits)? {
                 predictions.push(TextPrediction { decided: Some(decision.decided), ..prediction });
             }
+        }
+        Ok(predictions)
+    }
+
+    /// Predictions from Gaussian logits; a text's draws depend on its number and the seed only.
+    fn linearised(&self, texts: &[(u64, String)], tokens: &[Vec<u32>], numbers: &[u32]) -> Result<Vec<TextPrediction>> {
+        let network = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
+        let classes = self.saved.head.classes();
+        let mut predictions = Vec::new();
+        let gaussians = network.mean.chunks(classes).zip(network.covariance.chunks(classes * classes));
+        for (place, (mean, covariance)) in gaussians.enumerate() {
+            let one = gaussian(mean.to_vec(), covariance.to_vec(), 1)?;
+            let seed = derive_seed(self.options.seed, u64::from(numbers[place]));
+            let logits = one.samples(self.options.samples as usize, seed);
+            predictions.extend(self.describe(&texts[place..=place], &[tokens[place].len()], &logits)?);
         }
         Ok(predictions)
     }

@@ -38,6 +38,7 @@ pub use optimise::{Optimiser, Rule, linear_schedule};
 pub use predict::Predictor;
 pub use prefix::{Batch, Sentences};
 pub use progress::{Progress, Silent};
+pub use provenance::{COMMIT, cpu_model};
 pub use report_files::{check_report, write_report};
 pub use run::{CouplingsOptions, GeometryOptions, RunSummary, measure_couplings, measure_geometry, run};
 pub use store::Store;

@@ -2,11 +2,14 @@
 
 use crate::record::Provenance;
 
+/// The commit this library was built from, `+dirty` when its sources had changed.
+pub const COMMIT: &str = env!("BAYESLORA_COMMIT");
+
 /// The provenance of a record written now on the processor.
 pub(crate) fn current(model_digest: &str, data_digest: &str) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: env!("BAYESLORA_COMMIT").to_owned(),
+        commit: COMMIT.to_owned(),
         date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         cpu: cpu_model(),
         threads: u32::try_from(rayon::current_num_threads()).unwrap_or(u32::MAX),
@@ -17,7 +20,7 @@ pub(crate) fn current(model_digest: &str, data_digest: &str) -> Provenance {
 }
 
 /// What the system calls its processor, or the architecture where it does not say.
-fn cpu_model() -> String {
+pub fn cpu_model() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())

@@ -22,6 +22,7 @@ fn predictions_of_a_peft_adapter_are_those_of_pytorch() {
         samples: 0,
         coupling: Coupling::Independent,
         adaptive: None,
+        linearised: false,
         seed: 0,
         max_tokens: Some(128),
         site: None,

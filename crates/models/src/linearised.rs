@@ -125,13 +125,14 @@ struct Tapped {
 }
 
 impl StochasticAdapter for Tapped {
-    fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> bayeslora_adapters::Result<Increment> {
-        let increment = self.adapter.increment(slot, x, draw)?;
-        let offset = Var::zeros(increment.core.shape(), increment.core.dtype(), increment.core.device())?;
-        let core = (&increment.core + offset.as_tensor())?;
+    fn increment(&self, slot: Slot, x: &Tensor, _: &Draw<'_>) -> bayeslora_adapters::Result<Increment> {
+        let core = self.adapter.mean_core(slot, x)?;
+        let offset = Var::zeros(core.shape(), core.dtype(), core.device())?;
+        let core = (&core + offset.as_tensor())?;
         let tap = Tap { x: x.squeeze(0)?.detach(), offset };
         self.taps.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, tap);
-        Ok(Increment { core, ..increment })
+        let lora = self.adapter.low_rank();
+        Ok(Increment { core, up: lora.b().as_detached_tensor(), scale: lora.scale(), divergence: None })
     }
 
     fn low_rank(&self) -> &LowRank {

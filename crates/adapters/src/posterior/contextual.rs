@@ -7,7 +7,7 @@
 //! `r` normals per row have the law of the reference code's `r^2` (its random signs change nothing either). Rows that share
 //! `N` are correlated through their `u`, so the wider scopes draw all of `N`.
 
-use candle_core::{D, Device, Tensor, Var};
+use candle_core::{D, DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::{Increment, Moments, Parameter, StochasticAdapter, double_precision};
@@ -222,7 +222,8 @@ impl StochasticAdapter for Contextual {
             let (_, variance) = core_moments(&mean, &sigma, &u)?;
             return dependence.component_covariance(&variance.detach());
         }
-        let entries = sigma.detach().broadcast_mul(&u.unsqueeze(1)?)?.flatten_from(1)?.to_vec2::<f64>()?;
+        let entries =
+            sigma.detach().broadcast_mul(&u.unsqueeze(1)?)?.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         dependence.entry_covariance(|row| entries[row].clone())
     }
 

@@ -1,13 +1,13 @@
 //! MC-dropout LoRA: Bernoulli multipliers inside the low-rank path stay on at prediction (BayesLoRA v1; theory.md,
 //! section 2; methods.md, section 4).
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
 use crate::Result;
 use crate::draw::{Draw, Sampling};
-use crate::kernels::{dropout, weight_dropout};
-use crate::linear::Dependence;
+use crate::kernels::{borrowed, dropout, weight_dropout};
+use crate::linear::{Dependence, multiply};
 use crate::lora::LowRank;
 use crate::noise::Address;
 use crate::product::{Onto, Threads, product};
@@ -151,6 +151,12 @@ impl StochasticAdapter for DropoutLora {
         Ok(samples)
     }
 
+    fn mean_core(&self, _: Slot, x: &Tensor) -> Result<Tensor> {
+        let (samples, rows, width) = x.dims3()?;
+        let core = x.reshape((samples * rows, width))?.matmul(&self.lora.a().as_detached_tensor().t()?)?;
+        Ok(core.reshape((samples, rows, self.lora.rank()))?)
+    }
+
     fn low_rank(&self) -> &LowRank {
         &self.lora
     }
@@ -166,27 +172,36 @@ impl StochasticAdapter for DropoutLora {
     /// `g_i A_ij x_j`.
     fn first_order_covariance(&self, dependence: Dependence<'_>) -> Result<Vec<f64>> {
         let DropoutSettings { site, scope, keep } = self.settings;
-        let Dependence { x, gradients, .. } = dependence;
-        let (outputs, rows, rank) = gradients.dims3()?;
-        let (a, _, x, u) = double_precision(&self.lora, x)?;
+        let (rank, width) = self.lora.a().dims2()?;
+        let rows = dependence.x.dim(0)?;
+        let guard = dependence.x.storage_and_layout();
+        let x = borrowed(&guard, "input of a map")?;
+        let guard = self.lora.a().storage_and_layout();
+        let a = borrowed(&guard, "lora_A")?;
         let mut covariance = match (site, scope) {
             (DropoutSite::Input, _) => {
-                let by_input = gradients.to_dtype(DType::F64)?.reshape((outputs * rows, rank))?.matmul(&a)?;
-                let by_input = by_input.reshape((outputs, rows, a.dim(1)?))?;
-                dependence.covariance(&by_input.broadcast_mul(&x)?, scope)?
-            }
-            (DropoutSite::Rank, _) => {
-                dependence.covariance(&gradients.to_dtype(DType::F64)?.broadcast_mul(&u)?, scope)?
-            }
-            (DropoutSite::Weight, MaskScope::Token) => {
-                dependence.component_covariance(&x.sqr()?.matmul(&a.sqr()?.t()?)?)?
-            }
-            (DropoutSite::Weight, MaskScope::Sequence | MaskScope::Sample) => {
-                let (a, x) = (a.to_vec2::<f64>()?, x.to_vec2::<f64>()?);
-                dependence.entry_covariance(|row| {
-                    a.iter().flat_map(|a| a.iter().zip(&x[row]).map(|(a, x)| a * x)).collect()
+                let transposed: Vec<f32> = (0..width).flat_map(|j| (0..rank).map(move |i| a[i * width + j])).collect();
+                dependence.covariance(scope, width, |gradients, rows, out| {
+                    let shape = (rows.len(), rank, width);
+                    product(out, Onto::Nothing, 1.0, gradients, &transposed, shape, Threads::One);
+                    out.iter_mut().zip(&x[rows.start * width..rows.end * width]).for_each(|(out, x)| *out *= x);
                 })?
             }
+            (DropoutSite::Rank, _) => {
+                let mut u = vec![0.0; rows * rank];
+                product(&mut u, Onto::Nothing, 1.0, x, a, (rows, width, rank), Threads::One);
+                dependence.covariance(scope, rank, |gradients, rows, out| {
+                    multiply(gradients, &u[rows.start * rank..rows.end * rank], out);
+                })?
+            }
+            (DropoutSite::Weight, MaskScope::Token) => {
+                let squares = |t: &Tensor| t.detach().sqr();
+                dependence.component_covariance(&squares(dependence.x)?.matmul(&squares(self.lora.a())?.t()?)?)?
+            }
+            (DropoutSite::Weight, MaskScope::Sequence | MaskScope::Sample) => dependence.entry_covariance(|row| {
+                let x = &x[row * width..][..width];
+                a.chunks_exact(width).flat_map(|a| a.iter().zip(x).map(|(a, x)| a * x)).collect()
+            })?,
         };
         let kappa = keep.multiplier_variance();
         covariance.iter_mut().for_each(|value| *value *= kappa);

@@ -91,6 +91,15 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
         Ok(drawn.dim(0)?)
     }
 
+    /// The core `e [samples or 1, rows, r]` at the mean, for derivatives by `x`: those by the adapter's own parameters may be
+    /// missing.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    fn mean_core(&self, slot: Slot, x: &Tensor) -> Result<Tensor> {
+        Ok(self.increment(slot, x, &Draw::Mean)?.core)
+    }
+
     /// The low-rank pair.
     fn low_rank(&self) -> &LowRank;
 
@@ -133,6 +142,14 @@ impl Moments {
         let (n, k) = self.weights.dims2()?;
         let weighted = self.factor.unsqueeze(0)?.broadcast_mul(&self.weights.reshape((n, 1, k))?)?;
         Ok(weighted.broadcast_matmul(&self.factor.t()?)?)
+    }
+
+    /// The diagonal of the covariance, `sum_k w_k F_jk^2`, `[n, d_out]`, without the rest of it.
+    ///
+    /// # Errors
+    /// When factor and weights do not go together.
+    pub fn variance(&self) -> Result<Tensor> {
+        Ok(self.weights.matmul(&self.factor.sqr()?.t()?)?)
     }
 
     /// `V(x) = tr Cov = sum_k w_k |F_k|^2`, `[n]` (theory.md, section 1).

@@ -20,7 +20,12 @@ pub(crate) struct Arguments {
     #[arg(long)]
     adapter: PathBuf,
     /// Monte-Carlo samples per text; with --adaptive, at most.
-    #[arg(long, default_value_t = 20, conflicts_with = "deterministic")]
+    #[arg(
+        long,
+        default_value_t = 20,
+        default_value_if("linearised", "true", "1000"),
+        conflicts_with = "deterministic"
+    )]
     samples: u32,
     /// Stop sampling a text once its class is known at this error level, such as 0.05 (6 samples at least).
     #[arg(long, value_name = "ALPHA", conflicts_with = "deterministic")]
@@ -31,6 +36,10 @@ pub(crate) struct Arguments {
     /// One pass at the mean of the posterior, without sampling.
     #[arg(long)]
     deterministic: bool,
+    /// No sampling of the network: logits are Gaussian to first order in the noise, at the price of one pass forward and one
+    /// back for each class; --samples are then drawn from that Gaussian (1000 unless given).
+    #[arg(long, conflicts_with_all = ["deterministic", "adaptive", "coupling"])]
+    linearised: bool,
     /// Seed of the samples; a text's samples depend on it and the line's number only.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -84,6 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         samples: if arguments.deterministic { 0 } else { arguments.samples },
         coupling: arguments.coupling,
         adaptive: arguments.adaptive,
+        linearised: arguments.linearised,
         seed: arguments.seed,
         max_tokens: arguments.max_tokens,
         site: arguments.site,

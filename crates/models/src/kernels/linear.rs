@@ -211,8 +211,12 @@ impl CustomOp3 for Adapted {
         let (samples, rows, rank) = core.dims3()?;
         let flat = summed.reshape((samples * rows, d_out))?;
         let d_core = (flat.matmul(up)? * self.scale)?.reshape(core.shape())?;
-        let d_up = (flat.t()?.matmul(&core.reshape((samples * rows, rank))?)? * self.scale)?;
-        Ok((dx, Some(d_core), Some(d_up)))
+        let d_up = if up.track_op() {
+            Some((flat.t()?.matmul(&core.reshape((samples * rows, rank))?)? * self.scale)?)
+        } else {
+            None
+        };
+        Ok((dx, Some(d_core), d_up))
     }
 }
 

@@ -39,13 +39,13 @@ pub(crate) fn borrow<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> ca
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     //! Shared by the kernels' tests: reproducible tensors, and comparison of a kernel with its twin.
 
     use bayeslora_adapters::{Address, Noise, Slot, Stream, TargetMap};
     use candle_core::{Device, Shape, Tensor, Var};
 
-    pub(super) fn normal(seed: u64, shape: impl Into<Shape>) -> Var {
+    pub(crate) fn normal(seed: u64, shape: impl Into<Shape>) -> Var {
         let shape = shape.into();
         let mut values = vec![0.0; shape.elem_count()];
         let at = Address { slot: Slot::new(0, TargetMap::Query), sample: 0, example: 0, position: 0 };
@@ -54,7 +54,7 @@ mod testing {
     }
 
     /// Largest difference relative to the largest value.
-    pub(super) fn relative_difference(left: &Tensor, right: &Tensor) -> f64 {
+    pub(crate) fn relative_difference(left: &Tensor, right: &Tensor) -> f64 {
         assert_eq!(left.dims(), right.dims());
         let max =
             |t: Tensor| f64::from(t.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap());

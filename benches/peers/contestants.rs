@@ -1,0 +1,120 @@
+//! Who is measured. Adding a contestant is a line here and, on our side, the word it is known by in worker/.
+
+/// Whose program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// worker.py: PyTorch and PEFT.
+    Peer,
+    /// This program.
+    Ours,
+}
+
+/// A way to do a kind of work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Contestant {
+    pub(crate) id: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) side: Side,
+    /// The word its worker knows it by.
+    pub(crate) variant: &'static str,
+    /// Whether it samples the exact predictive in f32 throughout, so that its answers must agree with ours.
+    pub(crate) must_agree: bool,
+}
+
+const fn peer(id: &'static str, label: &'static str, variant: &'static str) -> Contestant {
+    Contestant { id, label, side: Side::Peer, variant, must_agree: true }
+}
+
+const fn ours(id: &'static str, label: &'static str, variant: &'static str) -> Contestant {
+    Contestant { id, label, side: Side::Ours, variant, must_agree: true }
+}
+
+/// Less precision, or an approximation: its distance is reported and stops nothing.
+const fn reduced(contestant: Contestant) -> Contestant {
+    Contestant { must_agree: false, ..contestant }
+}
+
+/// What everybody runs: BayesLoRA v1's notebook.
+pub(crate) static V1: Contestant = peer("v1-loop", "PyTorch, v1 loop", "loop");
+/// The variant that stands for PyTorch in sweeps: fast without compiling anew for each point.
+pub(crate) static SORTED_CHEAP: Contestant =
+    peer("torch-sorted-cheap", "PyTorch, sorted, cheap dropout", "sorted+cheap");
+/// Exact sampling.
+pub(crate) static EXACT: Contestant = ours("exact", "bayeslora, exact sampling", "exact");
+
+/// Every way to a predictive, PyTorch's first; ours take part in all sets of predictives.
+pub(crate) static SAMPLERS: &[&Contestant] = &[
+    &V1,
+    &peer("torch-sorted", "PyTorch, sorted", "sorted"),
+    &peer("torch-batched", "PyTorch, T copies in a batch", "batched"),
+    &peer("torch-cheap", "PyTorch, cheap dropout", "cheap"),
+    &SORTED_CHEAP,
+    &peer("torch-sorted-compiled", "PyTorch, sorted, compiled", "sorted+compiled"),
+    &peer("torch-sorted-compiled-cheap", "PyTorch, sorted, compiled, cheap dropout", "sorted+compiled+cheap"),
+    &reduced(peer("torch-bf16", "PyTorch, sorted, cheap dropout, bf16", "sorted+cheap+bf16")),
+    &reduced(peer(
+        "torch-bf16-compiled",
+        "PyTorch, sorted, compiled, cheap dropout, bf16",
+        "sorted+compiled+cheap+bf16",
+    )),
+    &EXACT,
+    &reduced(ours("balanced", "bayeslora, balanced masks", "balanced")),
+    &reduced(ours("linearised", "bayeslora, linearised (no sampling)", "linearised")),
+];
+
+/// Every deterministic pass.
+pub(crate) static FORWARDS: &[&Contestant] = &[
+    &peer("torch-forward", "PyTorch, forward", "loop"),
+    &peer("torch-forward-sorted", "PyTorch, forward, sorted", "sorted"),
+    &reduced(peer("torch-forward-bf16", "PyTorch, forward, sorted, bf16", "sorted+bf16")),
+    &ours("forward", "bayeslora, forward", "exact"),
+];
+
+/// Every way to sample a single map.
+pub(crate) static LAYERS: &[&Contestant] = &[
+    &peer("torch-layer", "PEFT's layer in a loop", "loop"),
+    &peer("torch-layer-hoisted", "PyTorch, W0 x once", "hoisted"),
+    &peer("torch-layer-hoisted-cheap", "PyTorch, W0 x once, cheap dropout", "hoisted+cheap"),
+    &ours("layer-input", "bayeslora, input site", "input"),
+    &ours("layer-rank", "bayeslora, rank site", "rank"),
+    &ours("layer-weight", "bayeslora, weight site", "weight"),
+];
+
+/// Every training step.
+pub(crate) static TRAINERS: &[&Contestant] = &[
+    &peer("torch-training", "PyTorch, training step", "peft"),
+    &ours("training", "bayeslora, training step", "exact"),
+];
+
+/// The measurements of the machine itself.
+pub(crate) static LIMITS: Contestant = ours("limits", "limits and kernels", "limits");
+
+/// Everybody, in the order of tables.
+pub(crate) fn all() -> impl Iterator<Item = &'static Contestant> {
+    [SAMPLERS, FORWARDS, LAYERS, TRAINERS].into_iter().flatten().copied().chain([&LIMITS])
+}
+
+/// The contestant of a record; one that is no longer in the table has its identifier for a label.
+pub(crate) fn label(id: &str) -> &str {
+    all().find(|contestant| contestant.id == id).map_or(id, |contestant| contestant.label)
+}
+
+/// Whether a record's contestant is a PyTorch one in full precision.
+pub(crate) fn is_peer(id: &str) -> bool {
+    all().any(|contestant| contestant.id == id && contestant.side == Side::Peer && contestant.must_agree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_unique() {
+        let mut ids: Vec<&str> = all().map(|contestant| contestant.id).collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+        assert!(is_peer("v1-loop") && !is_peer("exact") && !is_peer("torch-bf16"));
+    }
+}

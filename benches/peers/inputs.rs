@@ -1,0 +1,201 @@
+//! What is measured on: the model, the adapter that our own program trains, and texts as token numbers, the same for both sides.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use bayeslora_adapters::files::{write_atomically, write_tensors};
+use bayeslora_adapters::{
+    Address, DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Slot, Stream, TargetMap, derive_seed,
+};
+use bayeslora_compare::assets::{AssetId, AssetOptions, Assets};
+use bayeslora_compare::tasks::vader;
+use bayeslora_compare::{Experiment, Plan, Progress, Sentences, Silent};
+use bayeslora_models::{Bert, Head, Tokenizer, initial_adapters, save_adapter, target_slots};
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// Dropout probability, everywhere.
+pub(crate) const DROPOUT: f64 = 0.15;
+/// `alpha`, everywhere; the scale is `alpha / rank`.
+pub(crate) const ALPHA: f64 = 8.0;
+/// Rank where it is not varied.
+pub(crate) const RANK: usize = 64;
+
+/// Texts as token numbers, with their labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Texts {
+    pub(crate) tokens: Vec<Vec<u32>>,
+    pub(crate) labels: Vec<u32>,
+}
+
+impl Texts {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} does not hold texts", path.display()))
+    }
+
+    /// Tokens altogether.
+    pub(crate) fn count(&self) -> u64 {
+        self.lengths().iter().sum::<usize>() as u64
+    }
+
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        self.tokens.iter().map(Vec::len).collect()
+    }
+
+    /// The first `count` texts.
+    pub(crate) fn first(&self, count: usize) -> Self {
+        let count = count.min(self.labels.len());
+        Self { tokens: self.tokens[..count].to_vec(), labels: self.labels[..count].to_vec() }
+    }
+
+    /// The texts at these places.
+    pub(crate) fn at(&self, places: &[usize]) -> Self {
+        Self {
+            tokens: places.iter().map(|&place| self.tokens[place].clone()).collect(),
+            labels: places.iter().map(|&place| self.labels[place]).collect(),
+        }
+    }
+
+    pub(crate) fn sentences(&self, bert: &Bert, from: usize) -> Result<Sentences> {
+        Ok(Sentences::of_tokens(bert, &self.tokens, self.labels.clone(), 0, from, &Silent)?)
+    }
+}
+
+/// The six maps of a block.
+pub(crate) fn six_maps() -> Vec<TargetMap> {
+    TargetMap::ALL.into_iter().filter(|&map| map != TargetMap::Pooler).collect()
+}
+
+/// All six maps of all blocks.
+pub(crate) fn every_slot(bert: &Bert) -> Result<Vec<Slot>> {
+    Ok(target_slots(bert, &(0..bert.blocks()).collect::<Vec<_>>(), &six_maps())?)
+}
+
+/// Everything measured on, made once in the working folder.
+pub(crate) struct Inputs {
+    folder: PathBuf,
+    pub(crate) model: PathBuf,
+    pub(crate) bert: Bert,
+    /// The trained adapter.
+    pub(crate) adapter: PathBuf,
+    /// The first 256 test texts, in their order.
+    pub(crate) texts: Texts,
+    train: Texts,
+}
+
+impl Inputs {
+    /// Opens the assets and trains the adapter of `experiment` if that is not done yet.
+    pub(crate) fn prepare(experiment: &Path, folder: &Path, progress: &dyn Progress) -> Result<Self> {
+        let mut plan = Experiment::load(experiment)?.plan(experiment, "peers")?;
+        plan.folder = folder.join("adapter");
+        let assets = Assets::new(&AssetOptions::from_env())?;
+        bayeslora_compare::run(&plan, &assets, progress)?;
+        let mut tell = |event: bayeslora_compare::assets::Event| progress.note(&event.to_string());
+        let model = assets.open(plan.model, &mut tell)?.path().to_owned();
+        let data = assets.open(AssetId::VaderIcwsm2014, &mut tell)?;
+        let data = vader::load(data.path(), &plan.data.clone().check()?)?;
+        let bert = Bert::load(&model, &Device::Cpu)?;
+        let tokenizer = Tokenizer::load(&model, plan.experiment.max_tokens)?;
+        let encode = |examples: &[bayeslora_compare::tasks::Example]| -> Result<Texts> {
+            let tokens = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<_, _>>()?;
+            Ok(Texts { tokens, labels: examples.iter().map(|example| example.label).collect() })
+        };
+        let (texts, train) = (encode(&data.domains[0].examples)?, encode(&data.train)?);
+        Ok(Self { folder: folder.to_owned(), adapter: find_adapter(&plan)?, model, bert, texts, train })
+    }
+
+    /// Writes texts for the workers.
+    pub(crate) fn write(&self, name: &str, texts: &Texts) -> Result<PathBuf> {
+        let path = self.folder.join("inputs").join(format!("{name}.json"));
+        write_atomically(&path, serde_json::to_string(texts)?.as_bytes())?;
+        Ok(path)
+    }
+
+    /// The first `count` test texts.
+    pub(crate) fn test(&self, count: usize) -> Result<(PathBuf, Texts)> {
+        let texts = self.texts.first(count);
+        Ok((self.write(&format!("test-{count}"), &texts)?, texts))
+    }
+
+    /// The first `count` training texts.
+    pub(crate) fn train(&self, count: usize) -> Texts {
+        self.train.first(count)
+    }
+
+    /// `count` texts of exactly `length` tokens: test texts one after another, cut, between the special tokens.
+    pub(crate) fn of_length(&self, count: usize, length: usize) -> Result<(PathBuf, Texts)> {
+        let (start, end) = (self.texts.tokens[0][0], self.texts.tokens[0][self.texts.tokens[0].len() - 1]);
+        let mut words = self.texts.tokens.iter().flat_map(|text| text[1..text.len() - 1].iter().copied()).cycle();
+        let mut text = || {
+            let inside = words.by_ref().take(length - 2);
+            std::iter::once(start).chain(inside).chain([end]).collect::<Vec<u32>>()
+        };
+        let texts = Texts { tokens: (0..count).map(|_| text()).collect(), labels: vec![0; count] };
+        Ok((self.write(&format!("length-{length}-{count}"), &texts)?, texts))
+    }
+
+    /// An adapter with random `B` on all six maps of the last `blocks` blocks: times do not depend on values.
+    pub(crate) fn random_adapter(&self, rank: usize, blocks: usize) -> Result<PathBuf> {
+        let path = self.folder.join("inputs").join(format!("random-rank{rank}-blocks{blocks}"));
+        let range: Vec<usize> = (self.bert.blocks() - blocks..self.bert.blocks()).collect();
+        self.untrained(&path, &target_slots(&self.bert, &range, &six_maps())?, rank, DROPOUT, 5, 0.02)?;
+        Ok(path)
+    }
+
+    /// The adapter from which the training of `seed` starts.
+    pub(crate) fn initial_adapter(&self, rank: usize, dropout: f64, seed: u64) -> Result<PathBuf> {
+        let path = self.folder.join("inputs").join(format!("initial-rank{rank}-dropout{dropout}"));
+        self.untrained(&path, &every_slot(&self.bert)?, rank, dropout, derive_seed(seed, 0), 0.0)?;
+        Ok(path)
+    }
+
+    fn untrained(&self, path: &Path, slots: &[Slot], rank: usize, dropout: f64, seed: u64, b: f64) -> Result<()> {
+        let noise = Noise::new(seed, Stream::Initial);
+        let posterior = PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout };
+        let shape = LoraShape::new(rank, ALPHA)?;
+        let adapters = initial_adapters(&self.bert, slots, shape, &posterior, &noise)?;
+        for (slot, parameter) in adapters.parameters().filter(|(_, p)| b > 0.0 && p.name == "lora_B.weight") {
+            parameter.var.set(&(normal(slot, 1, parameter.var.dims())? * b)?)?;
+        }
+        let head = Head::initial(2, self.bert.config().hidden_size, &noise, &Device::Cpu)?;
+        Ok(save_adapter(path, &adapters, &head, &posterior, rank, ALPHA, "all-minilm-l6-v2")?)
+    }
+
+    /// A map `d -> d` with its adapter and `rows` inputs, random, of the sizes that training leaves.
+    pub(crate) fn layer(&self, d: usize, rank: usize, rows: usize) -> Result<PathBuf> {
+        let path = self.folder.join("inputs").join(format!("layer-{d}-rank{rank}.safetensors"));
+        let slot = Slot::NONE;
+        let spread = 1.0 / (d as f64).sqrt();
+        let tensors = [
+            ("x", normal(slot, 2, &[rows, d])?),
+            ("w", (normal(slot, 3, &[d, d])? * spread)?),
+            ("bias", (normal(slot, 4, &[d])? * 0.1)?),
+            ("a", (normal(slot, 5, &[rank, d])? * spread)?),
+            ("b", (normal(slot, 6, &[d, rank])? * 0.1)?),
+        ];
+        write_tensors(&path, &tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into())?;
+        Ok(path)
+    }
+}
+
+/// Standard normal values; another `number` gives others.
+fn normal(slot: Slot, number: u32, shape: &[usize]) -> Result<Tensor> {
+    let mut values = vec![0.0; shape.iter().product()];
+    let at = Address { slot, sample: number, example: 0, position: 0 };
+    Noise::new(4, Stream::Initial).fill_normal(at, &mut Vec::new(), &mut values);
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+/// The adapter that the plan trained.
+fn find_adapter(plan: &Plan) -> Result<PathBuf> {
+    let runs = plan.folder.join("runs");
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(&runs).into_iter().flatten().flatten().map(|entry| entry.path().join("adapter")).collect();
+    found.retain(|path| path.join("adapter_config.json").is_file());
+    // An adapter of earlier settings may lie beside it.
+    found.sort_by_key(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok());
+    found
+        .pop()
+        .with_context(|| format!("no adapter in {}; delete {} and run again", runs.display(), plan.folder.display()))
+}
