@@ -165,10 +165,11 @@ impl Plan<'_> {
         vec![Point { check, ..point }]
     }
 
-    /// The contestants of the sweeps: two of PyTorch, all of ours.
-    fn swept() -> Vec<&'static Contestant> {
-        let own = SAMPLERS.iter().copied().filter(|contestant| contestant.side == Side::Ours);
-        [&V1, &SORTED_CHEAP].into_iter().chain(own).collect()
+    /// The contestants of the sweeps: two of PyTorch, in a smoke test one, and all of ours.
+    fn swept(&self) -> Vec<&'static Contestant> {
+        let is_swept = |id: &str| id == V1.id || id == SORTED_CHEAP.id && !self.is_quick;
+        let all = SAMPLERS.iter().copied();
+        all.filter(|contestant| contestant.side == Side::Ours || is_swept(contestant.id)).collect()
     }
 }
 
@@ -299,14 +300,14 @@ fn samples(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let counts = plan.size(&[1_u32, 5, 10, 20, 50, 100][..], &[1, 5, 10]);
     let texts = swept_texts(plan)?;
     let point =
-        |&samples: &u32| plan.predictions(f64::from(samples), &Plan::swept(), texts.clone(), (samples, BATCH), None);
+        |&samples: &u32| plan.predictions(f64::from(samples), &plan.swept(), texts.clone(), (samples, BATCH), None);
     Ok(counts.iter().map(point).collect())
 }
 
 fn batch(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let texts = plan.inputs.test(plan.size(64, 16))?;
     let point = |&batch: &usize| {
-        let mut point = plan.predictions(batch as f64, &Plan::swept(), texts.clone(), (plan.size(5, 2), batch), None);
+        let mut point = plan.predictions(batch as f64, &plan.swept(), texts.clone(), (plan.size(5, 2), batch), None);
         for entry in &mut point.entries {
             if let Work::Predict { batch: own, .. } = &mut entry.work {
                 *own = batch;
@@ -320,7 +321,7 @@ fn batch(plan: &Plan<'_>) -> Result<Vec<Point>> {
 fn texts(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let point = |&count: &usize| {
         let texts = plan.inputs.test(count)?;
-        Ok(plan.predictions(count as f64, &Plan::swept(), texts, (plan.size(5, 2), BATCH), None))
+        Ok(plan.predictions(count as f64, &plan.swept(), texts, (plan.size(5, 2), BATCH), None))
     };
     plan.size(&[16_usize, 32, 64, 128, 256][..], &[8, 16]).iter().map(point).collect()
 }
@@ -329,7 +330,7 @@ fn rank(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let texts = plan.inputs.test(plan.size(32, 8))?;
     let point = |&rank: &usize| {
         let adapter = (plan.inputs.random_adapter(rank, plan.inputs.bert.blocks())?, plan.sizes(rank, 0));
-        Ok(plan.predictions(rank as f64, &Plan::swept(), texts.clone(), (plan.size(5, 2), BATCH), Some(adapter)))
+        Ok(plan.predictions(rank as f64, &plan.swept(), texts.clone(), (plan.size(5, 2), BATCH), Some(adapter)))
     };
     plan.size(&[4_usize, 16, 64, 128][..], &[4, 64]).iter().map(point).collect()
 }
@@ -337,7 +338,7 @@ fn rank(plan: &Plan<'_>) -> Result<Vec<Point>> {
 fn length(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let point = |&length: &usize| {
         let texts = plan.inputs.of_length(plan.size(16, 4), length)?;
-        Ok(plan.predictions(length as f64, &Plan::swept(), texts, (plan.size(5, 2), BATCH), None))
+        Ok(plan.predictions(length as f64, &plan.swept(), texts, (plan.size(5, 2), BATCH), None))
     };
     plan.size(&[16_usize, 32, 64, 128, 256][..], &[16, 64]).iter().map(point).collect()
 }
@@ -347,7 +348,7 @@ fn blocks(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let all = plan.inputs.bert.blocks();
     let point = |&blocks: &usize| {
         let adapter = (plan.inputs.random_adapter(RANK, blocks)?, plan.sizes(RANK, all - blocks));
-        Ok(plan.predictions(blocks as f64, &Plan::swept(), texts.clone(), (plan.size(5, 2), BATCH), Some(adapter)))
+        Ok(plan.predictions(blocks as f64, &plan.swept(), texts.clone(), (plan.size(5, 2), BATCH), Some(adapter)))
     };
     plan.size(&[1_usize, 2, 4, 6][..], &[2, 6]).iter().map(point).collect()
 }
