@@ -17,21 +17,26 @@ pub const D_IN: usize = 384;
 /// The slot adapted.
 pub const SLOT: Slot = Slot::new(4, TargetMap::Query);
 
-fn lora() -> LowRank {
-    let shape = LoraShape::new(8, 16.0).expect("rank and alpha are in range");
-    LowRank::initial(SLOT, (D_IN, D_IN), shape, &Noise::new(3, Stream::Initial), &Device::Cpu).expect("the rank fits")
+fn lora(width: usize, rank: usize) -> LowRank {
+    let shape = LoraShape::new(rank, 16.0).expect("rank and alpha are in range");
+    LowRank::initial(SLOT, (width, width), shape, &Noise::new(3, Stream::Initial), &Device::Cpu).expect("the rank fits")
 }
 
 /// A rank-8 adapter with dropout 0.1.
 pub fn dropout(site: DropoutSite, scope: MaskScope) -> DropoutLora {
+    dropout_of(D_IN, 8, site, scope)
+}
+
+/// An adapter of a square map with dropout 0.1.
+pub fn dropout_of(width: usize, rank: usize, site: DropoutSite, scope: MaskScope) -> DropoutLora {
     let keep = KeepProbability::from_dropout(0.1).expect("0.1 is a probability");
-    DropoutLora::new(lora(), DropoutSettings { site, scope, keep })
+    DropoutLora::new(lora(width, rank), DropoutSettings { site, scope, keep })
 }
 
 /// A rank-8 C-LoRA adapter.
 pub fn contextual() -> Contextual {
     let noise = Noise::new(3, Stream::Initial);
-    Contextual::initial(SLOT, lora(), ContextualSettings::default(), &noise, &Device::Cpu)
+    Contextual::initial(SLOT, lora(D_IN, 8), ContextualSettings::default(), &noise, &Device::Cpu)
         .expect("defaults are in range")
 }
 
@@ -41,7 +46,7 @@ pub fn input(rows: usize) -> Tensor {
 }
 
 /// Standard normal values; another `number` gives others.
-fn normal(number: u32, shape: &[usize]) -> Tensor {
+pub fn normal(number: u32, shape: &[usize]) -> Tensor {
     let mut values = vec![0.0; shape.iter().product()];
     let at = Address { slot: SLOT, sample: number, example: 0, position: 0 };
     Noise::new(4, Stream::Initial).fill_normal(at, &mut Vec::new(), &mut values);

@@ -58,6 +58,8 @@ pub(crate) static SAMPLERS: &[&Contestant] = &[
         "sorted+compiled+cheap+bf16",
     )),
     &EXACT,
+    &reduced(ours("balanced", "bayeslora, balanced masks", "balanced")),
+    &reduced(ours("linearised", "bayeslora, linearised (no sampling)", "linearised")),
 ];
 
 /// Every deterministic pass.

@@ -1,7 +1,7 @@
 //! Laws of the stochastic adapters: exact moments against enumeration and Monte Carlo, and invariance of the noise.
 
 use bayeslora_adapters::{
-    ContextualSettings, Draw, DropoutSite, LowRank, MaskScope, Noise, PosteriorSettings, Rows, Sampling,
+    ContextualSettings, Coupling, Draw, DropoutSite, LowRank, MaskScope, Noise, PosteriorSettings, Rows, Sampling,
     ScaleActivation, Slot, StochasticAdapter, Stream, TargetMap,
 };
 use candle_core::{Device, Tensor};
@@ -46,6 +46,11 @@ fn input() -> impl Strategy<Value = Vec<f32>> {
 
 fn scope() -> impl Strategy<Value = MaskScope> {
     proptest::sample::select(MaskScope::ALL.to_vec())
+}
+
+fn coupling() -> impl Strategy<Value = Coupling> {
+    let words = ["independent", "antithetic", "balanced-2", "balanced-4"];
+    proptest::sample::select(words.iter().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
 }
 
 /// Every posterior that draws something.
@@ -105,6 +110,10 @@ proptest! {
         let moments = adapter.moments(&x).unwrap();
         let covariance = moments.covariance().unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
         let covariance = Array2::from_shape_vec((D_OUT, D_OUT), covariance).unwrap();
+        let diagonal = moments.variance().unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        for (got, entry) in diagonal.iter().zip(covariance.diag()) {
+            prop_assert!((got - entry).abs() <= 1e-12 * entry.abs().max(1.0));
+        }
         let (eigenvalues, _) = covariance.eigh(UPLO::Lower).unwrap();
         let largest = eigenvalues.iter().copied().fold(0.0, f64::max);
         prop_assert!(eigenvalues.iter().all(|&value| value > -1e-12 * largest.max(1.0)));
@@ -117,14 +126,15 @@ proptest! {
         prop_assert!((trace - total).abs() <= 1e-10 * total.max(1.0));
     }
 
-    /// A sample of an example is the same alone, in a batch, in another order, and in a longer run of samples.
+    /// A sample of an example is the same alone, in a batch, in another order, and in a longer run of samples, also where a
+    /// group of coupled samples is cut.
     #[test]
     fn samples_do_not_depend_on_the_batch(
-        posterior in stochastic(), values in values(),
+        posterior in stochastic(), coupling in coupling(), values in values(),
         first in proptest::collection::vec(input(), 1..4), second in proptest::collection::vec(input(), 1..4), seed: u64,
     ) {
         let adapter = adapter(posterior, &values);
-        let noise = Noise::new(seed, Stream::Predictive);
+        let noise = Noise::new(seed, Stream::Predictive).coupled(coupling);
         let run = |sentences: &[(u32, &Vec<Vec<f32>>)], samples: std::ops::Range<u32>| {
             let ids: Vec<u32> = sentences.iter().map(|(id, _)| *id).collect();
             let lengths: Vec<usize> = sentences.iter().map(|(_, rows)| rows.len()).collect();

@@ -4,6 +4,7 @@
 mod adapter_laws;
 #[cfg(test)]
 mod metrics_laws;
+#[cfg(test)]
 mod noise_laws;
 #[cfg(test)]
 mod theory_laws;

@@ -1,6 +1,7 @@
-//! Laws of the counter-based noise: moments of what it yields, and independence of what different addresses yield.
+//! Laws of the counter-based noise: moments of what it yields, independence of what different addresses yield, and the
+//! dependence of coupled samples.
 
-use bayeslora_adapters::{Address, KeepProbability, Noise, Slot, Stream, TargetMap};
+use bayeslora_adapters::{Address, Coupling, GroupSize, KeepProbability, Noise, Slot, Stream, TargetMap};
 use proptest::prelude::*;
 
 const N: usize = 20_000;
@@ -25,6 +26,21 @@ fn neighbour(at: Address, part: u8) -> Address {
         4 => Address { example: Address::SHARED, ..at },
         _ => Address { slot: Slot::new(at.slot.block + 1, at.slot.map), ..at },
     }
+}
+
+fn balanced() -> impl Strategy<Value = Coupling> {
+    (1..7_u32).prop_filter_map("a group", |log2| GroupSize::new(1 << log2).ok()).prop_map(Coupling::Balanced)
+}
+
+/// Multipliers `[samples][N]` of samples from the start of the group of `at` on.
+fn group(noise: Noise, at: Address, keep: KeepProbability, samples: u32) -> Vec<Vec<f64>> {
+    let first = at.sample - at.sample % noise.coupling().group();
+    let of = |sample| {
+        let mut z = vec![0.0; N];
+        noise.fill_multipliers(Address { sample, ..at }, keep, &mut Vec::new(), &mut z);
+        z.into_iter().map(f64::from).collect()
+    };
+    (first..first + samples).map(of).collect()
 }
 
 /// Standardised mean of independent numbers of mean 0 and variance `variance`.
@@ -85,5 +101,83 @@ proptest! {
         let pairs = || one.iter().zip(&other).map(|(&a, &b)| (f64::from(a), f64::from(b)));
         prop_assert!(deviation(pairs().map(|(a, b)| a * b), 1.0).abs() < BOUND);
         prop_assert!(deviation(pairs().map(|(a, b)| (a * a - 1.0) * (b * b - 1.0)), 4.0).abs() < BOUND);
+    }
+
+    /// The first of an antithetic pair has the numbers it has without coupling; multipliers of the pair have covariance
+    /// `-(min(p, q) / q)^2`; normal numbers are opposite.
+    #[test]
+    fn antithetic_pairs_have_their_covariance(seed: u64, at in address(), p in 0.02_f64..0.95) {
+        let keep = KeepProbability::from_dropout(p).unwrap();
+        let plain = Noise::new(seed, Stream::Predictive);
+        let noise = plain.coupled(Coupling::Antithetic);
+        let pair = group(noise, at, keep, 2);
+        let alone = group(plain, Address { sample: at.sample / 2 * 2, ..at }, keep, 1);
+        prop_assert_eq!(&pair[0], &alone[0]);
+        let (q, kappa) = (1.0 - p, p / (1.0 - p));
+        prop_assert!(deviation(pair[1].iter().map(|z| z - 1.0), kappa).abs() < BOUND);
+        let covariance = -(p.min(q) / q).powi(2);
+        // (z - 1)(z' - 1) is 1 where both are dropped, -kappa where one is, kappa^2 where both are kept.
+        let (both, one) = ((2.0 * p - 1.0).max(0.0), 2.0 * p.min(q));
+        let second = both + one * kappa * kappa + (1.0 - both - one) * kappa.powi(4);
+        let products = pair[0].iter().zip(&pair[1]).map(|(a, b)| (a - 1.0) * (b - 1.0) - covariance);
+        prop_assert!(deviation(products, (second - covariance * covariance).max(1e-6)).abs() < BOUND);
+        let mut normals = [vec![0.0; 7], vec![0.0; 7]];
+        for (sample, normals) in (at.sample / 2 * 2..).zip(&mut normals) {
+            noise.fill_normal(Address { sample, ..at }, &mut Vec::new(), normals);
+        }
+        prop_assert!(normals[0].iter().zip(&normals[1]).all(|(a, b)| a.to_bits() == (-b).to_bits()));
+    }
+
+    /// Every component is kept in `floor(q G)` or `ceil(q G)` samples of a group, in each sample with probability q, and the
+    /// components of a sample are uncorrelated.
+    #[test]
+    fn balanced_groups_share_out_every_multiplier(seed: u64, at in address(), p in 0.1_f64..0.9, coupling in balanced()) {
+        let keep = KeepProbability::from_dropout(p).unwrap();
+        let samples = group(Noise::new(seed, Stream::Predictive).coupled(coupling), at, keep, coupling.group());
+        let (kappa, expected) = (p / (1.0 - p), (1.0 - p) * f64::from(coupling.group()));
+        for component in 0..N {
+            let kept = samples.iter().filter(|sample| sample[component] > 0.0).count() as f64;
+            // The threshold is q rounded to 32 bits.
+            prop_assert!(kept >= (expected - 1e-6).floor() && kept <= (expected + 1e-6).ceil(), "{kept} of {expected}");
+        }
+        for sample in &samples {
+            prop_assert!(deviation(sample.iter().map(|z| z - 1.0), kappa).abs() < BOUND);
+            let neighbours = sample.windows(2).map(|pair| (pair[0] - 1.0) * (pair[1] - 1.0));
+            prop_assert!(deviation(neighbours, kappa * kappa).abs() < BOUND);
+        }
+    }
+
+    /// Averages of products of two multipliers over a group of 32 vary about as much as over independent samples: each component
+    /// has an order of its own. (In one order for all, their variance would be three times as large at p = 0.15.)
+    #[test]
+    fn balanced_groups_do_not_line_up(seed: u64, at in address()) {
+        const G: u32 = 32;
+        let keep = KeepProbability::from_dropout(0.15).unwrap();
+        let noise = Noise::new(seed, Stream::Predictive).coupled(Coupling::Balanced(GroupSize::new(G).unwrap()));
+        let samples = group(noise, at, keep, G);
+        let average = |first: usize| {
+            samples.iter().map(|z| (z[first] - 1.0) * (z[first + 1] - 1.0)).sum::<f64>() / f64::from(G)
+        };
+        let variance = (0..N - 1).step_by(2).map(|first| average(first).powi(2)).sum::<f64>() / (N / 2) as f64;
+        let independent = (0.15_f64 / 0.85).powi(2) / f64::from(G);
+        prop_assert!(variance < 1.5 * independent, "{} of that of independent samples", variance / independent);
+    }
+
+    /// Different groups, and coupled samples of other examples, are uncorrelated.
+    #[test]
+    fn groups_are_independent(seed in 0..u64::MAX, at in address(), part in 1..8_u8, coupling in balanced()) {
+        let coupling = if part == 7 { Coupling::Antithetic } else { coupling };
+        let keep = KeepProbability::from_dropout(0.3).unwrap();
+        let noise = Noise::new(seed, Stream::Predictive).coupled(coupling);
+        let one = group(noise, at, keep, 2);
+        let other = match part {
+            6 | 7 => group(noise, Address { sample: at.sample + coupling.group(), ..at }, keep, 2),
+            part => group(noise, neighbour(at, part), keep, 2),
+        };
+        let kappa = 0.3 / 0.7;
+        for (one, other) in one.iter().flat_map(|one| other.iter().map(move |other| (one, other))) {
+            let products = one.iter().zip(other).map(|(a, b)| (a - 1.0) * (b - 1.0));
+            prop_assert!(deviation(products, kappa * kappa).abs() < BOUND);
+        }
     }
 }

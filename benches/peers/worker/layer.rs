@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result, bail};
 use bayeslora_adapters::files::read_tensors;
 use bayeslora_adapters::{
-    Draw, DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LowRank, MaskScope, Noise, Rows, Sampling, Slot,
-    StochasticAdapter as _, Stream, TargetMap,
+    DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LowRank, MaskScope, Noise, Rows, Sampling, Slot,
+    Stream, TargetMap,
 };
+use bayeslora_models::{rows_alone, sample_layer};
 use candle_core::{Device, Tensor};
 
 use super::Task;
@@ -16,13 +17,13 @@ const SLOT: Slot = Slot::new(0, TargetMap::Query);
 /// A frozen map with its adapter.
 pub(super) struct Layer {
     x: Tensor,
-    /// `W0^T` and the bias.
+    /// `W0` and the bias.
     frozen: (Tensor, Tensor),
     adapter: DropoutLora,
     rows: Rows,
     samples: u32,
     seed: u64,
-    kept: Option<Tensor>,
+    kept: Vec<f32>,
 }
 
 impl Layer {
@@ -36,46 +37,40 @@ impl Layer {
         let keep = KeepProbability::from_dropout(*dropout)?;
         let adapter = DropoutLora::new(lora, DropoutSettings { site, scope: MaskScope::Token, keep });
         let rows = x.dim(0)?;
-        let examples: Vec<u32> = (0..).take(rows).collect();
         Ok(Self {
-            x: x.unsqueeze(0)?,
-            frozen: (w.t()?, tensor("bias")?.clone()),
+            x: x.clone(),
+            frozen: (w.clone(), tensor("bias")?.clone()),
             adapter,
-            rows: Rows::of_sentences(&examples, &vec![1; rows]),
+            rows: rows_alone(rows),
             samples: *samples,
             seed: job.seed,
-            kept: None,
+            kept: Vec::new(),
         })
     }
 
-    /// The place for a faster single-layer call: everything that is timed.
-    fn sample(&self) -> Result<Tensor> {
+    /// Everything that is timed; from the second run on into memory that is there.
+    fn sample(&mut self) -> Result<()> {
         let noise = Noise::new(self.seed, Stream::Predictive);
         let sampling = Sampling { noise, samples: 0..self.samples, rows: &self.rows, with_divergence: false };
-        let increment = self.adapter.increment(SLOT, &self.x, &Draw::Sampled(sampling))?;
-        let frozen = self.x.squeeze(0)?.matmul(&self.frozen.0)?.broadcast_add(&self.frozen.1)?;
-        let (samples, rows, rank) = increment.core.dims3()?;
-        let up = (increment.up.detach().t()? * increment.scale)?;
-        let added = increment.core.reshape((samples * rows, rank))?.matmul(&up)?;
-        Ok(added.reshape((samples, rows, frozen.dim(1)?))?.broadcast_add(&frozen.unsqueeze(0)?)?.detach())
+        let (weight, bias) = &self.frozen;
+        Ok(sample_layer((weight, bias), &self.adapter, SLOT, &self.x, &sampling, &mut self.kept)?)
     }
 }
 
 impl Task for Layer {
     fn warm(&mut self) -> Result<()> {
-        self.run().map(|_| ())
+        self.sample()
     }
 
     fn run(&mut self) -> Result<Ran> {
-        self.kept = None;
-        self.kept = Some(self.sample()?);
+        self.sample()?;
         Ok(Ran::default())
     }
 
     /// Mean and variance over samples, `[2, rows, d_out]`.
     fn outputs(&self) -> Result<Vec<f32>> {
-        let Some(kept) = &self.kept else { bail!("nothing has run yet") };
-        let kept = kept.to_dtype(candle_core::DType::F64)?;
+        let shape = (self.samples as usize, self.rows.len(), self.frozen.0.dim(0)?);
+        let kept = Tensor::from_slice(&self.kept, shape, &Device::Cpu)?.to_dtype(candle_core::DType::F64)?;
         let mean = kept.mean(0)?;
         let squares = kept.broadcast_sub(&mean.unsqueeze(0)?)?.sqr()?.sum(0)?;
         let variance = (squares / f64::from(self.samples - 1))?;

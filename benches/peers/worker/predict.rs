@@ -8,12 +8,26 @@ use bayeslora_compare::record::FitRecord;
 use bayeslora_compare::{Fitted, Member, Predictor, Sentences, Silent};
 use bayeslora_models::{Bert, SavedAdapter};
 use candle_core::Device;
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array3, Axis};
 
 use super::Task;
 use crate::inputs::Texts;
 use crate::protocol::{Job, Ran, Work};
 use crate::sets::BATCH;
+
+/// Our ways to a predictive: the words of contestants.rs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    /// Independent samples.
+    Exact,
+    /// Samples that share out the masks: one balanced group, as large as the next power of two.
+    Balanced,
+    /// No samples of the network: Gaussian logits, and probabilities by draws from them.
+    Linearised,
+}
+
+/// Draws from Gaussian logits, in as many dimensions as classes.
+const DRAWS: usize = 1000;
 
 /// A backbone with an adapter, and how it is read.
 pub(super) struct Predict {
@@ -21,11 +35,15 @@ pub(super) struct Predict {
     fitted: Fitted,
     texts: Texts,
     from: usize,
+    way: Way,
     samples: u32,
     batch: usize,
     seed: u64,
-    kept: Option<(Array3<f32>, Array2<f64>)>,
+    kept: Option<Vec<Moments>>,
 }
+
+/// Mean and variance of probabilities and logits of some texts, `[4, texts, classes]`.
+type Moments = Array3<f64>;
 
 /// A saved adapter as a fit, and the first block it adapts.
 pub(super) fn load_fit(bert: &Bert, model: &Path, adapter: &Path) -> Result<(Fitted, usize)> {
@@ -45,31 +63,64 @@ pub(super) fn load_fit(bert: &Bert, model: &Path, adapter: &Path) -> Result<(Fit
 impl Predict {
     pub(super) fn load(job: &Job) -> Result<Self> {
         let Work::Predict { model, adapter, input, samples, batch } = &job.work else { bail!("not a prediction") };
-        // The words of contestants.rs; each is a way through `predict` below.
-        if job.variant != "exact" {
-            bail!("unknown variant {}; expected exact", job.variant);
-        }
+        let way = match job.variant.as_str() {
+            "exact" => Way::Exact,
+            "balanced" => Way::Balanced,
+            "linearised" => Way::Linearised,
+            other => bail!("unknown variant {other}; expected exact, balanced or linearised"),
+        };
         let bert = Bert::load(model, &Device::Cpu)?;
         let (fitted, from) = load_fit(&bert, model, adapter)?;
         let texts = Texts::read(input)?;
-        Ok(Self { bert, fitted, texts, from, samples: *samples, batch: *batch, seed: job.seed, kept: None })
+        Ok(Self { bert, fitted, texts, from, way, samples: *samples, batch: *batch, seed: job.seed, kept: None })
     }
 
-    /// Logits and mean probabilities of the texts, `batch` of them offered at a time.
-    fn predict(&self, samples: u32, texts: &[Vec<u32>]) -> Result<(Array3<f32>, Array2<f64>)> {
+    /// What is known of the texts, `batch` of them offered at a time.
+    fn predict(&self, samples: u32, texts: &[Vec<u32>]) -> Result<Vec<Moments>> {
         let predictor = Predictor { bert: &self.bert, from: self.from, samples, seed: self.seed, progress: &Silent };
-        let reading = if samples == 0 { Reading::Mean } else { Reading::Sampled };
-        let mut parts = Vec::new();
-        for tokens in texts.chunks(self.batch) {
+        let member = &self.fitted.members[0];
+        let of_texts = |tokens: &[Vec<u32>]| {
             let labels = vec![0; tokens.len()];
             let sentences = Sentences::of_tokens(&self.bert, tokens, labels, 0, self.from, &Silent)?;
-            parts.push(predictor.logits(&self.fitted, reading, &sentences)?);
-        }
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        let logits = ndarray::concatenate(Axis(1), &views)?;
-        let probabilities = softmax(&logits).mean_axis(Axis(0)).unwrap_or_default();
-        Ok((logits, probabilities))
+            let logits = match self.way {
+                Way::Linearised => {
+                    let gaussian = predictor.linearised(&self.fitted, &sentences)?;
+                    let mut moments = moments(&gaussian.samples(DRAWS, self.seed));
+                    moments.index_axis_mut(Axis(0), 2).assign(&gaussian.mean());
+                    for ((text, class), variance) in moments.index_axis_mut(Axis(0), 3).indexed_iter_mut() {
+                        *variance = gaussian.covariance()[[text, class, class]];
+                    }
+                    return Ok(moments);
+                }
+                _ if samples == 0 => predictor.logits(&self.fitted, Reading::Mean, &sentences)?,
+                Way::Exact => predictor.logits(&self.fitted, Reading::Sampled, &sentences)?,
+                Way::Balanced => {
+                    let group = samples.next_power_of_two().max(2);
+                    let places: Vec<usize> = (0..tokens.len()).collect();
+                    let coupling = format!("balanced-{group}").parse()?;
+                    predictor.draws(member, coupling, 0..samples, &sentences, &places)?
+                }
+            };
+            Ok(moments(&logits))
+        };
+        texts.chunks(self.batch).map(of_texts).collect()
     }
+}
+
+/// Moments over samples of logits `[samples, texts, classes]`; the variance of one sample is 0.
+fn moments(logits: &Array3<f32>) -> Moments {
+    let (count, texts, classes) = logits.dim();
+    let mut moments = Array3::zeros((4, texts, classes));
+    let logits = logits.mapv(f64::from);
+    for (first, values) in [(0, softmax(&logits)), (2, logits)] {
+        let mean = values.mean_axis(Axis(0)).unwrap_or_default();
+        if count > 1 {
+            let squares = (&values - &mean).mapv(|d| d * d).sum_axis(Axis(0));
+            moments.index_axis_mut(Axis(0), first + 1).assign(&(squares / (count - 1) as f64));
+        }
+        moments.index_axis_mut(Axis(0), first).assign(&mean);
+    }
+    moments
 }
 
 impl Task for Predict {
@@ -86,19 +137,10 @@ impl Task for Predict {
         Ok(Ran { tokens, padded: tokens, ..Ran::default() })
     }
 
-    /// Means and variances over samples of probabilities and logits, `[4, texts, classes]`; the variance of one is 0.
     fn outputs(&self) -> Result<Vec<f32>> {
-        let Some((logits, _)) = &self.kept else { bail!("nothing has run yet") };
-        let logits = logits.mapv(f64::from);
-        let mut values = Vec::new();
-        for values_of in [softmax(&logits), logits] {
-            let count = values_of.len_of(Axis(0));
-            let mean = values_of.mean_axis(Axis(0)).unwrap_or_default();
-            let squares = (&values_of - &mean).mapv(|d| d * d).sum_axis(Axis(0));
-            let variance = if count > 1 { squares / (count - 1) as f64 } else { squares * 0.0 };
-            values.extend(mean.iter().chain(&variance).map(|&value| narrow(value)));
-        }
-        Ok(values)
+        let Some(parts) = &self.kept else { bail!("nothing has run yet") };
+        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+        Ok(ndarray::concatenate(Axis(1), &views)?.iter().map(|&value| narrow(value)).collect())
     }
 }
 
@@ -108,8 +150,8 @@ fn narrow(value: f64) -> f32 {
 }
 
 /// Probabilities in f64, over the last axis.
-fn softmax<T: Copy + Into<f64>>(logits: &Array3<T>) -> Array3<f64> {
-    let mut values = logits.mapv(Into::into);
+fn softmax(logits: &Array3<f64>) -> Array3<f64> {
+    let mut values = logits.clone();
     for mut row in values.lanes_mut(Axis(2)) {
         let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         row.mapv_inplace(|logit: f64| (logit - largest).exp());

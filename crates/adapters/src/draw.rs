@@ -40,6 +40,16 @@ impl Rows {
         Self { positions: vec![0; examples.len()], examples }
     }
 
+    /// Address of the noise of `row` in `sample`.
+    pub(crate) fn address(&self, slot: Slot, scope: MaskScope, sample: u32, row: usize) -> Address {
+        let (example, position) = match scope {
+            MaskScope::Token => (self.examples[row], self.positions[row]),
+            MaskScope::Sequence => (self.examples[row], Address::ANY),
+            MaskScope::Sample => (Address::SHARED, Address::ANY),
+        };
+        Address { slot, sample, example, position }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.examples.len()
@@ -96,12 +106,7 @@ impl Sampling<'_> {
     pub(crate) fn address(&self, slot: Slot, scope: MaskScope, index: usize) -> Address {
         let (sample, row) = (index / self.rows.len(), index % self.rows.len());
         let sample = self.samples.start + u32::try_from(sample).unwrap_or(u32::MAX);
-        let (example, position) = match scope {
-            MaskScope::Token => (self.rows.examples[row], self.rows.positions[row]),
-            MaskScope::Sequence => (self.rows.examples[row], Address::ANY),
-            MaskScope::Sample => (Address::SHARED, Address::ANY),
-        };
-        Address { slot, sample, example, position }
+        self.rows.address(slot, scope, sample, row)
     }
 
     /// Dropout multipliers `[samples, rows, width]`.

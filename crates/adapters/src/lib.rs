@@ -25,24 +25,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod coupling;
 mod draw;
 mod error;
 pub mod files;
 mod kernels;
+mod linear;
 mod lora;
 mod noise;
 pub mod peft;
 mod posterior;
+mod product;
 mod set;
 mod site;
+mod vectorised;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
+pub use coupling::{Coupling, GroupSize};
 pub use draw::{Draw, Rows, Sampling};
 pub use error::{Error, Result};
+pub use linear::Dependence;
 pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed, philox};
 pub use posterior::{
-    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter, PosteriorSettings,
-    ScaleActivation, StochasticAdapter,
+    Activations, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter,
+    PosteriorSettings, ScaleActivation, Scratch, StochasticAdapter,
 };
+pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;
 pub use site::{DropoutSite, KeepProbability, MaskScope, Slot, TargetMap};
+pub use vectorised::vectorised;

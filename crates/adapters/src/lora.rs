@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor, Var};
 
+use crate::kernels::borrowed;
 use crate::noise::{Address, Noise};
 use crate::site::Slot;
 use crate::{Error, Result};
@@ -95,6 +96,15 @@ impl LowRank {
     /// `r`.
     pub fn rank(&self) -> usize {
         self.a.dims()[0]
+    }
+
+    /// Calls `f` with the values of `A [r, d_in]` and of `B [d_out, r]`, on a processor.
+    ///
+    /// # Errors
+    /// When they are elsewhere or not f32.
+    pub fn with_values<T>(&self, f: impl FnOnce(&[f32], &[f32]) -> T) -> Result<T> {
+        let (a, b) = (self.a.storage_and_layout(), self.b.storage_and_layout());
+        Ok(f(borrowed(&a, "lora_A")?, borrowed(&b, "lora_B")?))
     }
 
     /// `A x`.

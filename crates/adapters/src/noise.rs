@@ -4,11 +4,13 @@
 //! 64-bit key to 128 random bits. The key is the seed; the counter spells (stream, sample, example, position, slot,
 //! element). So a draw does not depend on batch size, order of examples, number of threads, or on what was drawn before.
 
+use crate::coupling::{Coupling, Turn};
 use crate::site::{KeepProbability, Slot};
+use crate::vectorised::vectorised;
 
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-const ROUNDS: usize = 10;
+pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+pub(crate) const ROUNDS: usize = 10;
 
 /// Counters processed side by side, so that the compiler can use vector registers.
 const LANES: usize = 16;
@@ -45,30 +47,55 @@ fn low(product: u64) -> u32 {
     product as u32
 }
 
-/// [`philox`] on `LANES` counters that differ in their first word only.
+/// [`philox`] on `LANES` counters that differ in their first word only; the words are the lower halves of the results.
+///
+/// In 64-bit lanes the compiler sees widening products and does not pack between them; what they leave in the upper halves is
+/// never read.
 #[inline(always)]
-fn philox_lanes(first: u32, counter: [u32; 4], key: [u32; 2]) -> [[u32; LANES]; 4] {
+fn philox_lanes(first: u32, counter: [u32; 4], key: [u32; 2]) -> [[u64; LANES]; 4] {
     let mut c0 = [0; LANES];
     for (lane, c) in (0u32..).zip(c0.iter_mut()) {
-        *c = first.wrapping_add(lane);
+        *c = u64::from(first.wrapping_add(lane));
     }
-    let mut c1 = [counter[1]; LANES];
-    let mut c2 = [counter[2]; LANES];
-    let mut c3 = [counter[3]; LANES];
+    let [mut c1, mut c2, mut c3] = [1, 2, 3].map(|word: usize| [u64::from(counter[word]); LANES]);
     let [mut k0, mut k1] = key;
     for _ in 0..ROUNDS {
         for lane in 0..LANES {
-            let product0 = u64::from(MULTIPLIERS[0]) * u64::from(c0[lane]);
-            let product1 = u64::from(MULTIPLIERS[1]) * u64::from(c2[lane]);
-            c0[lane] = high(product1) ^ c1[lane] ^ k0;
-            c1[lane] = low(product1);
-            c2[lane] = high(product0) ^ c3[lane] ^ k1;
-            c3[lane] = low(product0);
+            let product0 = u64::from(MULTIPLIERS[0]) * u64::from(low(c0[lane]));
+            let product1 = u64::from(MULTIPLIERS[1]) * u64::from(low(c2[lane]));
+            c0[lane] = (product1 >> 32) ^ c1[lane] ^ u64::from(k0);
+            c1[lane] = product1;
+            c2[lane] = (product0 >> 32) ^ c3[lane] ^ u64::from(k1);
+            c3[lane] = product0;
         }
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
     }
     [c0, c1, c2, c3]
+}
+
+/// The words of Philox at `counter`, whose first word counts blocks of four.
+pub(crate) fn fill_plain(counter: [u32; 4], key: [u32; 2], words: &mut [u32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (first, chunk) in (0u32..).step_by(LANES).zip(words.chunks_mut(4 * LANES)) {
+                let block = philox_lanes(first, counter, key);
+                // Element 4 i + j of a row is word j of counter i.
+                if let Ok(chunk) = <&mut [u32; 4 * LANES]>::try_from(&mut *chunk) {
+                    for lane in 0..LANES {
+                        for word in 0..4 {
+                            chunk[4 * lane + word] = low(block[word][lane]);
+                        }
+                    }
+                } else {
+                    for (index, out) in chunk.iter_mut().enumerate() {
+                        *out = low(block[index % 4][index / 4]);
+                    }
+                }
+            }
+        },
+    );
 }
 
 /// What a stream of noise is for; streams never share a number.
@@ -110,12 +137,29 @@ impl Address {
 pub struct Noise {
     key: [u32; 2],
     stream: Stream,
+    coupling: Coupling,
 }
 
 impl Noise {
-    /// The noise of `stream` under `seed`.
+    /// The noise of `stream` under `seed`; samples are independent.
     pub fn new(seed: u64, stream: Stream) -> Self {
-        Self { key: [low(seed), high(seed)], stream }
+        Self { key: [low(seed), high(seed)], stream, coupling: Coupling::Independent }
+    }
+
+    /// The same noise with its samples coupled. The first sample of a group has the numbers that it has without coupling.
+    #[must_use]
+    pub fn coupled(self, coupling: Coupling) -> Self {
+        Self { coupling, ..self }
+    }
+
+    /// How the samples are coupled.
+    pub fn coupling(&self) -> Coupling {
+        self.coupling
+    }
+
+    /// The address at which the words of the group of `at` are drawn, and what its sample makes of them.
+    pub(crate) fn lead(&self, at: Address) -> (Address, Turn) {
+        (Address { sample: self.coupling.first(at.sample), ..at }, self.coupling.turn(at.sample))
     }
 
     fn counter(&self, at: Address) -> [u32; 4] {
@@ -129,25 +173,19 @@ impl Noise {
 
     /// Random words of the row at `at`: `words[i]` depends on `at` and `i` only.
     pub fn fill_words(&self, at: Address, words: &mut [u32]) {
+        let (lead, turn) = self.lead(at);
+        self.fill_lead_words(lead, words);
+        turn.apply(words);
+    }
+
+    /// Random words of the row at `at`, not coupled.
+    pub(crate) fn fill_lead_words(&self, at: Address, words: &mut [u32]) {
         let counter = self.counter(at);
-        let key = self.key;
-        pulp::Arch::new().dispatch(|| {
-            for (first, chunk) in (0u32..).step_by(LANES).zip(words.chunks_mut(4 * LANES)) {
-                let block = philox_lanes(first, counter, key);
-                // Element 4 i + j of a row is word j of counter i.
-                if let Ok(chunk) = <&mut [u32; 4 * LANES]>::try_from(&mut *chunk) {
-                    for lane in 0..LANES {
-                        for word in 0..4 {
-                            chunk[4 * lane + word] = block[word][lane];
-                        }
-                    }
-                } else {
-                    for (index, out) in chunk.iter_mut().enumerate() {
-                        *out = block[index % 4][index / 4];
-                    }
-                }
-            }
-        });
+        #[cfg(target_arch = "x86_64")]
+        if let Some(wide) = crate::wide::Wide::detect() {
+            return wide.fill_words(counter, self.key, words);
+        }
+        fill_plain(counter, self.key, words);
     }
 
     /// Inverted-dropout multipliers `z = Bernoulli(q) / q` of the row at `at`; `scratch` is reused between calls.
@@ -155,24 +193,34 @@ impl Noise {
         scratch.resize(out.len(), 0);
         self.fill_words(at, scratch);
         let (threshold, value) = (keep.threshold(), keep.multiplier());
-        pulp::Arch::new().dispatch(|| {
-            for (z, &word) in out.iter_mut().zip(scratch.iter()) {
-                *z = if u64::from(word) < threshold { value } else { 0.0 };
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (z, &word) in out.iter_mut().zip(scratch.iter()) {
+                    *z = if u64::from(word) < threshold { value } else { 0.0 };
+                }
+            },
+        );
     }
 
     /// Standard normal numbers of the row at `at`, by Box and Muller's transform of pairs of 32-bit uniforms.
     ///
-    /// The tails end at `sqrt(2 * 33 ln 2) = 6.76` standard deviations.
+    /// The tails end at `sqrt(2 * 33 ln 2) = 6.76` standard deviations. The second of an antithetic pair has the numbers of the
+    /// first with their signs changed; in a balanced group radius and angle are each spread evenly.
     pub fn fill_normal(&self, at: Address, scratch: &mut Vec<u32>, out: &mut [f32]) {
         scratch.resize(out.len().next_multiple_of(2), 0);
-        self.fill_words(at, scratch);
+        let (lead, turn) = self.lead(at);
+        if self.coupling == Coupling::Antithetic {
+            self.fill_lead_words(lead, scratch);
+        } else {
+            self.fill_words(at, scratch);
+        }
+        let sign = if self.coupling == Coupling::Antithetic && turn != Turn::NONE { -1.0 } else { 1.0 };
         for (pair, words) in out.chunks_mut(2).zip(scratch.chunks_exact(2)) {
             let radius = (-2.0 * open_unit(words[0]).ln()).sqrt();
             let (sine, cosine) = (std::f64::consts::TAU * open_unit(words[1])).sin_cos();
             for (out, value) in pair.iter_mut().zip([radius * cosine, radius * sine]) {
-                *out = narrow(value);
+                *out = narrow(sign * value);
             }
         }
     }
@@ -247,6 +295,9 @@ mod tests {
                 let block = philox([u32::try_from(index / 4).unwrap(), counter[1], counter[2], counter[3]], noise.key);
                 assert_eq!(word, block[index % 4], "element {index} of {length}");
             }
+            let mut plain = vec![0; length];
+            fill_plain(counter, noise.key, &mut plain);
+            assert_eq!(words, plain);
         }
     }
 

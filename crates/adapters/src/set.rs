@@ -1,6 +1,7 @@
 //! The adapters of a model, by slot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::posterior::{Parameter, StochasticAdapter};
 use crate::site::Slot;
@@ -8,7 +9,7 @@ use crate::site::Slot;
 /// Adapters by slot. An empty set is the frozen model.
 #[derive(Debug, Default)]
 pub struct AdapterSet {
-    adapters: BTreeMap<Slot, Box<dyn StochasticAdapter>>,
+    adapters: BTreeMap<Slot, Arc<dyn StochasticAdapter>>,
 }
 
 impl AdapterSet {
@@ -19,7 +20,7 @@ impl AdapterSet {
 
     /// Puts `adapter` into `slot`, replacing what was there.
     pub fn insert(&mut self, slot: Slot, adapter: Box<dyn StochasticAdapter>) {
-        self.adapters.insert(slot, adapter);
+        self.adapters.insert(slot, adapter.into());
     }
 
     /// The adapter in `slot`.
@@ -35,6 +36,11 @@ impl AdapterSet {
     /// Slots in order, with their adapters.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &dyn StochasticAdapter)> {
         self.adapters.iter().map(|(&slot, adapter)| (slot, adapter.as_ref()))
+    }
+
+    /// Slots in order, with shares in their adapters.
+    pub fn shared(&self) -> impl Iterator<Item = (Slot, Arc<dyn StochasticAdapter>)> {
+        self.adapters.iter().map(|(&slot, adapter)| (slot, Arc::clone(adapter)))
     }
 
     /// Every trainable tensor in a fixed order.

@@ -1,10 +1,12 @@
 //! Where an adapter sits, where its dropout acts, and how far one draw reaches.
 
+use crate::vectorised::vectorised;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::coupling::Turn;
 use crate::{Error, Result};
 
 /// A linear map of a transformer block that an adapter may be added to.
@@ -226,18 +228,29 @@ impl KeepProbability {
         (self.0 * 4_294_967_296.0).round() as u64
     }
 
-    /// `out = x * z`, component by component, with the multipliers that `words` decide.
-    pub(crate) fn multiply(self, words: &[u32], x: &[f32], out: &mut [f32]) {
+    /// `out = x * z`, component by component, with the multipliers that `words` decide after their turn.
+    pub(crate) fn multiply(self, words: &[u32], turn: Turn, x: &[f32], out: &mut [f32]) {
         let value = self.multiplier();
         // The largest word that keeps: a comparison of 32-bit numbers fills vector registers, one with the threshold does not.
         let Some(largest) = self.threshold().checked_sub(1).and_then(|largest| u32::try_from(largest).ok()) else {
             return out.fill(0.0);
         };
-        pulp::Arch::new().dispatch(|| {
-            for ((out, &word), &x) in out.iter_mut().zip(words).zip(x) {
-                *out = if word <= largest { value * x } else { 0.0 };
-            }
-        });
+        #[cfg(target_arch = "x86_64")]
+        let done = match crate::wide::Wide::detect() {
+            Some(wide) if out.len() >= 16 => wide.multiply(words, turn, (largest, value), x, out),
+            _ => 0,
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        let (words, x, out) = (&words[done..], &x[done..], &mut out[done..]);
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((out, &word), &x) in out.iter_mut().zip(words).zip(x) {
+                    *out = if turn.of(word) <= largest { value * x } else { 0.0 };
+                }
+            },
+        );
     }
 }
 

@@ -21,6 +21,7 @@ Examples:
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32
   bayeslora theory --grid full
   bayeslora geometry results/movies-minilm/experiment.toml
+  bayeslora couplings results/movies-minilm/experiment.toml
   bayeslora fetch --offline";
 
 /// Can the uncertainty of a fine-tuned LoRA adapter be trusted? Numbers you can regenerate.
@@ -46,6 +47,8 @@ enum Command {
     Theory(commands::theory::Arguments),
     /// Measure inside a run's trained adapters whether V follows the distance from the fine-tuning subspace.
     Geometry(commands::geometry::Arguments),
+    /// Measure how many samples coupled masks and adaptive T save on a run's trained adapters.
+    Couplings(commands::couplings::Arguments),
     /// Download and verify the models and data sets.
     Fetch(commands::fetch::Arguments),
 }
@@ -93,6 +96,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Theory(arguments) => commands::theory::run(&arguments),
         Command::Geometry(arguments) => commands::geometry::run(arguments),
+        Command::Couplings(arguments) => commands::couplings::run(arguments),
         Command::Fetch(arguments) => commands::fetch::run(arguments),
     }
 }

@@ -282,6 +282,9 @@ fn bad_lines_of_input_are_numbered() {
     assert_says(&with(&["predict"], b"x\n"), &["contextual.0.weight", "saved beside the adapter"]);
     fs::remove_file(folder.path().join("adapter/posterior.json")).unwrap();
     assert_says(&with(&["predict", "--samples", "0"], b"x\n"), &["--samples is 0"]);
+    assert_says(&with(&["predict", "--adaptive", "1.5"], b"x\n"), &["--adaptive is 1.5", "(0, 1)"]);
+    let coupled = with(&["predict", "--adaptive", "0.05", "--coupling", "balanced-16"], b"x\n");
+    assert_says(&coupled, &["--samples is 20", "multiple of 16"]);
     assert_says(&with(&["predict", "--max-tokens", "1000"], b"x\n"), &["1000 tokens", "2 to 160"]);
 }
 
@@ -314,6 +317,18 @@ fn predictions_do_not_depend_on_threads_or_company() {
     let many = predict(&["--samples", "3000"], "a movie\n");
     assert!(many.contains("\"samples\":3000"), "{many}");
     assert!(same(&predict(&["--samples", "3000"], all), &many), "passes");
+    // Adaptive sampling stops for each text alone, with the samples that it has without stopping.
+    let adaptive = predict(&["--samples", "400", "--adaptive", "0.05"], all);
+    assert!(same(&adaptive, &predict(&["--samples", "400", "--adaptive", "0.05"], "a movie\n")), "adaptive company");
+    for (place, line) in adaptive.lines().enumerate() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let samples = value["samples"].as_u64().unwrap();
+        assert_eq!(value["decided"].as_bool(), Some(samples < 400), "{line}");
+        let fixed = predict(&["--samples", &samples.to_string()], all);
+        assert!(same(line, fixed.lines().nth(place).unwrap()), "{line}");
+    }
+    assert!(!one.contains("decided"), "{one}");
+    assert!(!same(&one, &predict(&["--samples", "8", "--coupling", "balanced-8"], all)), "coupling changes nothing");
     let first: serde_json::Value = serde_json::from_str(one.lines().next().unwrap()).unwrap();
     assert!(first["mutual_information"].as_f64().unwrap() > 0.0);
 }

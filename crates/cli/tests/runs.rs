@@ -83,6 +83,7 @@ fn the_same_seed_gives_the_same_scores_on_one_thread_and_on_two() {
         assert_eq!(read(&first), read(&again), "{file}");
     }
 
+    couplings_are_reproducible(&path, again.path());
     geometry_is_reproducible(&path, again.path());
 
     let (single, path) = small_experiment();
@@ -90,6 +91,22 @@ fn the_same_seed_gives_the_same_scores_on_one_thread_and_on_two() {
     for (name, value) in scores(single.path()) {
         assert!((value - expected[&name]).abs() < 1e-5, "{name}: {value} on one thread, {} on two", expected[&name]);
     }
+}
+
+/// `bayeslora couplings` on the adapters of a finished run: the same files on one thread and on two.
+fn couplings_are_reproducible(path: &Path, folder: &Path) {
+    let files = ["table.md", "table.csv", "errors.svg", "errors.png"];
+    let found = ["2", "1"].map(|threads| {
+        let out = folder.join(format!("couplings-{threads}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+        command.args(["couplings", "--texts", "10", "--replicates", "4", "--most", "40", "--resamples", "5"]);
+        let output = command.arg(path).arg("--out").arg(&out).env("RAYON_NUM_THREADS", threads).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        files.map(|file| fs::read(out.join(file)).unwrap())
+    });
+    assert!(found[0] == found[1], "threads change the tables");
+    let table = String::from_utf8_lossy(&found[0][0]);
+    assert!(table.contains("## What it says") && table.contains("| 32 | balanced, one group |"), "{table}");
 }
 
 /// `bayeslora geometry` on the adapters of a finished run: the same files on one thread and on two, and words where there are none.

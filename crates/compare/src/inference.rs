@@ -1,24 +1,30 @@
 //! Predictions of one adapter for given texts: what `bayeslora predict` serves.
 
+use std::ops::Range;
 use std::path::Path;
 
-use bayeslora_adapters::{Draw, DropoutSite, MaskScope, Noise, PosteriorSettings, Rows, Sampling, Stream};
+use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
 use bayeslora_metrics::{Averaging, Predictive};
-use bayeslora_models::{Bert, Packing, SavedAdapter, Tokenizer, classify};
+use bayeslora_models::{Bert, Hidden, Sampler, Samples, SavedAdapter, Tokenizer};
 use candle_core::Device;
 use ndarray::{Array3, Axis};
 use serde::Serialize;
 
 use crate::Result;
-
-/// Rows (tokens times samples) of one forward pass.
-const ROWS_PER_PASS: usize = 8192;
+use crate::adaptive::{self, Stopping};
+use crate::predict::gaussian;
 
 /// How to predict.
 #[derive(Debug, Clone)]
 pub struct InferenceOptions {
     /// Monte-Carlo samples; 0 for one deterministic pass at the mean.
     pub samples: u32,
+    /// How the samples are coupled.
+    pub coupling: Coupling,
+    /// Stops sampling a text once its class is known at this error level; `samples` is then the cap.
+    pub adaptive: Option<f64>,
+    /// Takes the samples from the linearised predictive instead of the network.
+    pub linearised: bool,
     /// Seed of the samples.
     pub seed: u64,
     /// Texts are cut to this many tokens; the model's positions by default.
@@ -52,6 +58,9 @@ pub struct TextPrediction {
     pub variance: Vec<f64>,
     /// Samples drawn.
     pub samples: u32,
+    /// Whether the class was decided before the cap; absent unless sampling was adaptive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided: Option<bool>,
     /// Tokens read, special ones included.
     pub tokens: usize,
 }
@@ -71,6 +80,9 @@ impl Classifier {
     /// # Errors
     /// Naming the file, for whatever is missing, damaged or unsupported.
     pub fn load(model: &Path, adapter: &Path, options: InferenceOptions) -> Result<Self> {
+        if let Some(alpha) = options.adaptive {
+            Stopping { alpha, most: options.samples, coupling: options.coupling }.check()?;
+        }
         if let Some(p) = options.dropout {
             bayeslora_adapters::KeepProbability::from_dropout(p)?;
         }
@@ -102,32 +114,81 @@ impl Classifier {
     pub fn predict(&self, texts: &[(u64, String)]) -> Result<Vec<TextPrediction>> {
         let tokens = texts.iter().map(|(_, text)| self.tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
         let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
-        let packing = Packing::from_lengths(&lengths);
-        let sentences: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
-        let x = self.bert.embed(&sentences)?;
         let numbers: Vec<u32> = texts.iter().map(|(line, _)| u32::try_from(line % (1 << 31)).unwrap_or(0)).collect();
-        let rows = Rows::of_sentences(&numbers, &lengths);
-        let noise = Noise::new(self.options.seed, Stream::Predictive);
-        let (samples, per_pass) = (self.options.samples, (ROWS_PER_PASS / packing.rows().max(1)).max(1));
-        let mut parts = Vec::new();
-        // Samples are drawn a few at a time: memory does not grow with their number.
-        for first in (0..samples.max(1)).step_by(per_pass) {
-            let end = first.saturating_add(u32::try_from(per_pass).unwrap_or(u32::MAX)).min(samples);
-            let sampling = Sampling { noise, samples: first..end, rows: &rows, with_divergence: false };
-            let draw = if samples == 0 { Draw::Mean } else { Draw::Sampled(sampling) };
-            let SavedAdapter { adapters, head, .. } = &self.saved;
-            let logits = classify(&self.bert, head, adapters, draw, 0, &x, &packing)?.logits;
-            let shape = logits.dims3().map_err(bayeslora_models::Error::from)?;
-            let values = logits.flatten_all().and_then(|t| t.to_vec1()).map_err(bayeslora_models::Error::from)?;
-            // dims3 gave the shape, so the values fill it.
-            parts.push(Array3::<f32>::from_shape_vec(shape, values).unwrap_or_default());
-            if !self.is_stochastic() {
-                break;
+        if self.options.linearised {
+            return self.linearised(texts, &tokens, &numbers);
+        }
+        let Some(stopping) = self.stopping() else {
+            let logits = self.logits(&tokens, &numbers, 0..self.options.samples)?;
+            // Samples that agree decide at once.
+            let decided = self.options.adaptive.map(|_| true);
+            let predictions = self.describe(texts, &lengths, &logits)?;
+            return Ok(predictions.into_iter().map(|one| TextPrediction { decided, ..one }).collect());
+        };
+        let decisions = adaptive::decide(texts.len(), self.saved.head.classes(), stopping, |places, range| {
+            let tokens: Vec<Vec<u32>> = places.iter().map(|&place| tokens[place].clone()).collect();
+            let numbers: Vec<u32> = places.iter().map(|&place| numbers[place]).collect();
+            self.logits(&tokens, &numbers, range)
+        })?;
+        let mut predictions = Vec::new();
+        for (place, decision) in decisions.into_iter().enumerate() {
+            let own = place..place + 1;
+            let logits = decision.logits.insert_axis(Axis(1));
+            for prediction in self.describe(&texts[own.clone()], &lengths[own], &logits)? {
+                predictions.push(TextPrediction { decided: Some(decision.decided), ..prediction });
             }
         }
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        let logits = ndarray::concatenate(Axis(0), &views).unwrap_or_default();
-        self.describe(texts, &lengths, &logits)
+        Ok(predictions)
+    }
+
+    /// Predictions from Gaussian logits; a text's draws depend on its number and the seed only.
+    fn linearised(&self, texts: &[(u64, String)], tokens: &[Vec<u32>], numbers: &[u32]) -> Result<Vec<TextPrediction>> {
+        let network = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
+        let classes = self.saved.head.classes();
+        let mut predictions = Vec::new();
+        let gaussians = network.mean.chunks(classes).zip(network.covariance.chunks(classes * classes));
+        for (place, (mean, covariance)) in gaussians.enumerate() {
+            let one = gaussian(mean.to_vec(), covariance.to_vec(), 1)?;
+            let seed = derive_seed(self.options.seed, u64::from(numbers[place]));
+            let logits = one.samples(self.options.samples as usize, seed);
+            predictions.extend(self.describe(&texts[place..=place], &[tokens[place].len()], &logits)?);
+        }
+        Ok(predictions)
+    }
+
+    /// When to stop, where sampling is adaptive and samples differ.
+    fn stopping(&self) -> Option<Stopping> {
+        let InferenceOptions { samples, coupling, adaptive, .. } = self.options;
+        adaptive.filter(|_| self.is_stochastic()).map(|alpha| Stopping { alpha, most: samples, coupling })
+    }
+
+    /// Logits of numbered samples; one at the mean where the range is empty or all samples agree.
+    fn logits(&self, tokens: &[Vec<u32>], examples: &[u32], numbers: Range<u32>) -> Result<Array3<f32>> {
+        let samples = if numbers.is_empty() || !self.is_stochastic() {
+            Samples::Mean
+        } else {
+            let noise = Noise::new(self.options.seed, Stream::Predictive).coupled(self.options.coupling);
+            Samples::Drawn { noise, numbers }
+        };
+        let shape = (samples.count(), tokens.len(), self.saved.head.classes());
+        let logits = self.embedded(tokens, examples, |sampler, hidden| sampler.logits(hidden, &samples, &|_| ()))?;
+        Ok(Array3::from_shape_vec(shape, logits).unwrap_or_default())
+    }
+
+    /// Calls `f` with the network and the texts' activations below its first block.
+    fn embedded<T>(
+        &self,
+        tokens: &[Vec<u32>],
+        examples: &[u32],
+        f: impl FnOnce(Sampler<'_>, Hidden<'_>) -> bayeslora_models::Result<T>,
+    ) -> Result<T> {
+        let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
+        let sentences: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
+        let x = self.bert.embed(&sentences)?;
+        let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
+        let SavedAdapter { adapters, head, .. } = &self.saved;
+        let sampler = Sampler { bert: &self.bert, head, adapters, from: 0 };
+        Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
     }
 
     fn describe(
@@ -160,6 +221,7 @@ impl Classifier {
                 mutual_information: predictive.mutual_information()[place],
                 variance,
                 samples: u32::try_from(drawn).unwrap_or(u32::MAX),
+                decided: None,
                 tokens,
             });
         }

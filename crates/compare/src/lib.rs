@@ -4,6 +4,8 @@
 //! what is missing of it: every (method, task, seed) unit fits adapters on a frozen backbone and stores predictive
 //! samples; scores, tables and figures are pure functions of what was stored.
 
+mod adaptive;
+mod couplings;
 mod differences;
 mod error;
 mod experiment;
@@ -26,6 +28,7 @@ pub mod record;
 pub mod report;
 pub mod tasks;
 
+pub use adaptive::Decision;
 pub use error::{Error, Result};
 pub use experiment::{
     AdapterSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, TrainingSettings,
@@ -37,7 +40,7 @@ pub use prefix::{Batch, Sentences};
 pub use progress::{Progress, Silent};
 pub use provenance::{COMMIT, cpu_model};
 pub use report_files::{check_report, write_report};
-pub use run::{GeometryOptions, RunSummary, measure_geometry, run};
+pub use run::{CouplingsOptions, GeometryOptions, RunSummary, measure_couplings, measure_geometry, run};
 pub use store::Store;
 pub use train::{Bench, Fitted, Member, Objective, Position, Recipe, train};
 

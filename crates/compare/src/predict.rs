@@ -1,18 +1,15 @@
 //! Predictive samples of a fit: logits `[samples, examples, classes]` for every example of a split.
 
-use bayeslora_adapters::{Draw, Noise, Rows, Sampling, Stream};
-use bayeslora_models::{Bert, classify};
-use ndarray::Array3;
-use rayon::prelude::*;
+use bayeslora_adapters::{Noise, Stream};
+use bayeslora_metrics::GaussianLogits;
+use bayeslora_models::{Bert, Linearised, Sampler, Samples};
+use ndarray::{Array2, Array3};
 
 use crate::Result;
 use crate::methods::Reading;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::train::{Fitted, Member};
-
-/// Rows (tokens times samples) of one forward pass: large enough for the matrix products, small enough for the cache.
-const ROWS_PER_PASS: usize = 4096;
 
 /// What a prediction needs beside the fit.
 pub struct Predictor<'a> {
@@ -63,39 +60,38 @@ impl Predictor<'_> {
 
     /// Logits of one member: its mean when `samples` is 0.
     fn member_logits(&self, member: &Member, samples: u32, sentences: &Sentences) -> Result<Array3<f32>> {
-        let count = samples.max(1) as usize;
-        let classes = member.head.classes();
-        let batches = sentences.batches_of_rows(ROWS_PER_PASS / count);
-        let pass = |places: &Vec<usize>| {
-            let batch = sentences.batch(places, self.bert.device())?;
-            let rows = Rows::of_sentences(&batch.examples, &batch.lengths);
-            let noise = Noise::new(self.seed, Stream::Predictive);
-            let sampling = Sampling { noise, samples: 0..samples, rows: &rows, with_divergence: false };
-            let draw = if samples == 0 { Draw::Mean } else { Draw::Sampled(sampling) };
-            let (adapters, head) = (&member.adapters, &member.head);
-            let output = classify(self.bert, head, adapters, draw, self.from, &batch.hidden, &batch.packing)?;
-            self.progress.advance((batch.packing.rows() * count) as u64);
-            Ok(output.logits.flatten_all()?.to_vec1::<f32>()?)
+        let sampler = self.sampler(member);
+        let draw = match samples {
+            0 => Samples::Mean,
+            _ => Samples::Drawn { noise: Noise::new(self.seed, Stream::Predictive), numbers: 0..samples },
         };
-        let mut parts = Vec::new();
-        // As many passes at a time as there are threads: a thread that waits inside a pass takes up any other pass there
-        // is, and with all of them on offer it piles up their activations.
-        for window in batches.chunks(rayon::current_num_threads()) {
-            parts.extend(window.par_iter().map(pass).collect::<Result<Vec<_>>>()?);
-        }
-        let mut logits = Array3::zeros((count, sentences.len(), classes));
-        for (places, values) in batches.iter().zip(parts) {
-            // An adapter that draws nothing (dropout 0) gives one sample for all.
-            let drawn = values.len() / (places.len() * classes);
-            for sample in 0..count {
-                let values = &values[sample % drawn * places.len() * classes..][..places.len() * classes];
-                for (&place, value) in places.iter().zip(values.chunks_exact(classes)) {
-                    for (class, &logit) in value.iter().enumerate() {
-                        logits[[sample, place, class]] = logit;
-                    }
-                }
-            }
-        }
-        Ok(logits)
+        let shape = (draw.count(), sentences.len(), member.head.classes());
+        let examples = sentences.addresses();
+        let logits = sampler.logits(sentences.hidden(&examples), &draw, &|rows| self.progress.advance(rows))?;
+        Ok(Array3::from_shape_vec(shape, logits).unwrap_or_default())
     }
+
+    /// The linearised predictive of the first member: Gaussians over the logits of `sentences`, without sampling.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn linearised(&self, fitted: &Fitted, sentences: &Sentences) -> Result<GaussianLogits> {
+        let examples = sentences.addresses();
+        let hidden = sentences.hidden(&examples);
+        let advance = |rows| self.progress.advance(rows);
+        let Linearised { mean, covariance } = self.sampler(&fitted.members[0]).linearised(hidden, &advance)?;
+        gaussian(mean, covariance, sentences.len())
+    }
+
+    pub(crate) fn sampler<'a>(&'a self, member: &'a Member) -> Sampler<'a> {
+        Sampler { bert: self.bert, head: &member.head, adapters: &member.adapters, from: self.from }
+    }
+}
+
+/// Gaussians from their numbers, row after row.
+pub(crate) fn gaussian(mean: Vec<f64>, covariance: Vec<f64>, examples: usize) -> Result<GaussianLogits> {
+    let classes = mean.len() / examples.max(1);
+    let mean = Array2::from_shape_vec((examples, classes), mean).unwrap_or_default();
+    let covariance = Array3::from_shape_vec((examples, classes, classes), covariance).unwrap_or_default();
+    Ok(GaussianLogits::new(mean, covariance)?)
 }

@@ -4,7 +4,7 @@
 //! them.
 
 use bayeslora_adapters::{AdapterSet, Draw};
-use bayeslora_models::{Bert, Packing, Pass, Tokenizer};
+use bayeslora_models::{Bert, Hidden, Packing, Pass, Tokenizer};
 use candle_core::{Device, Tensor};
 
 use crate::Result;
@@ -108,22 +108,38 @@ impl Sentences {
         &self.labels
     }
 
+    /// Numbers of the sentences in noise addresses.
+    pub(crate) fn addresses(&self) -> Vec<u32> {
+        (0..self.len()).map(|place| self.address(place)).collect()
+    }
+
+    /// The sentences as a sampler reads them, with their `addresses`.
+    pub(crate) fn hidden<'a>(&'a self, addresses: &'a [u32]) -> Hidden<'a> {
+        Hidden { values: &self.hidden, lengths: &self.lengths, examples: addresses }
+    }
+
+    /// Activations `[rows, width]`, lengths and noise addresses of the sentences at `places`.
+    pub(crate) fn gather(&self, places: &[usize]) -> (Vec<f32>, Vec<usize>, Vec<u32>) {
+        let starts: Vec<usize> = self.packing.sentences().map(|rows| rows.start).collect();
+        let lengths: Vec<usize> = places.iter().map(|&place| self.lengths[place]).collect();
+        let mut hidden = Vec::with_capacity(lengths.iter().sum::<usize>() * self.width);
+        for &place in places {
+            let rows = starts[place]..starts[place] + self.lengths[place];
+            hidden.extend_from_slice(&self.hidden[rows.start * self.width..rows.end * self.width]);
+        }
+        (hidden, lengths, places.iter().map(|&place| self.address(place)).collect())
+    }
+
     /// Gathers sentences by their places.
     ///
     /// # Errors
     /// When the tensor cannot be made on `device`.
     pub fn batch(&self, places: &[usize], device: &Device) -> Result<Batch> {
-        let starts: Vec<usize> = self.packing.sentences().map(|rows| rows.start).collect();
-        let lengths: Vec<usize> = places.iter().map(|&place| self.lengths[place]).collect();
+        let (hidden, lengths, examples) = self.gather(places);
         let packing = Packing::from_lengths(&lengths);
-        let mut hidden = Vec::with_capacity(packing.rows() * self.width);
-        for &place in places {
-            let rows = starts[place]..starts[place] + self.lengths[place];
-            hidden.extend_from_slice(&self.hidden[rows.start * self.width..rows.end * self.width]);
-        }
         let hidden = Tensor::from_vec(hidden, (1, packing.rows(), self.width), device)?;
         Ok(Batch {
-            examples: places.iter().map(|&place| self.address(place)).collect(),
+            examples,
             labels: places.iter().map(|&place| self.labels[place]).collect(),
             lengths,
             hidden,

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use bayeslora_adapters::Coupling;
 use bayeslora_compare::assets::{AssetId, AssetOptions, Assets};
 use bayeslora_compare::{Classifier, InferenceOptions};
 
@@ -17,8 +18,17 @@ fn predictions_of_a_peft_adapter_are_those_of_pytorch() {
     let json = |name: &str| -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(golden.join(name)).unwrap()).unwrap()
     };
-    let options =
-        InferenceOptions { samples: 0, seed: 0, max_tokens: Some(128), site: None, scope: None, dropout: None };
+    let options = InferenceOptions {
+        samples: 0,
+        coupling: Coupling::Independent,
+        adaptive: None,
+        linearised: false,
+        seed: 0,
+        max_tokens: Some(128),
+        site: None,
+        scope: None,
+        dropout: None,
+    };
     let classifier = Classifier::load(model.path(), &golden.join("query-value"), options).unwrap();
     let texts = json("expected.json")["texts"].as_array().unwrap().clone();
     let texts: Vec<(u64, String)> = (1..).zip(texts.iter().map(|text| text.as_str().unwrap().to_owned())).collect();

@@ -7,10 +7,12 @@
 //! | question | functions |
 //! |---|---|
 //! | how uncertain, and why? | [`Predictive`] |
+//! | how uncertain, without samples? | [`GaussianLogits`] |
 //! | how right? | [`accuracy`], [`negative_log_likelihood`], [`soft_negative_log_likelihood`], [`brier`] |
 //! | is 80 % sure right in 80 %? | [`reliability`], [`expected_calibration_error`], [`adaptive_calibration_error`], [`classwise_calibration_error`] |
 //! | does uncertainty point at errors? | [`RiskCoverage`], [`error_by_quantile`], [`spearman`] |
 //! | does it point at foreign examples? | [`auroc`], [`aupr`], [`fpr_at_tpr`] |
+//! | are there samples enough? | [`Decider`] |
 //! | could it be chance? | [`Bootstrap`], [`PreparedAuroc`], [`PreparedAurc`], [`PreparedEce`], [`summarise`] |
 //!
 //! Definitions that differ between published codes, and which one is taken, are in the documentation of each function.
@@ -39,6 +41,7 @@ mod bootstrap;
 mod calibration;
 mod detection;
 mod error;
+mod gaussian;
 mod inputs;
 mod predictive;
 mod prepared;
@@ -48,6 +51,7 @@ mod random;
 mod rank;
 mod registry;
 mod selective;
+mod sequential;
 mod summary;
 mod top;
 
@@ -59,6 +63,7 @@ pub use calibration::{
 };
 pub use detection::{aupr, auroc, fpr_at_tpr};
 pub use error::{Error, Result};
+pub use gaussian::GaussianLogits;
 pub use predictive::Predictive;
 pub use prepared::{PreparedAurc, PreparedAuroc, PreparedEce};
 pub use proper::{brier, negative_log_likelihood, soft_negative_log_likelihood};
@@ -66,4 +71,5 @@ pub use quantiles::{QuantileBin, error_by_quantile};
 pub use rank::{Correlation, partial_spearman, spearman};
 pub use registry::{Better, METRICS, MetricInfo, metric};
 pub use selective::RiskCoverage;
+pub use sequential::Decider;
 pub use summary::{Summary, summarise};

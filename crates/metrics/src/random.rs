@@ -24,6 +24,11 @@ impl SplitMix64 {
         mix(self.state)
     }
 
+    /// Uniform in the open unit interval: the middle of one of `2^53` cells.
+    pub(crate) fn open_unit(&mut self) -> f64 {
+        ((self.next() >> 11) as f64 + 0.5) / 9_007_199_254_740_992.0
+    }
+
     /// Uniform in `0..bound`, without the bias of a remainder: the upper half of a product, rejecting the few products
     /// that are too many (Lemire 2019). `bound` must be positive.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {

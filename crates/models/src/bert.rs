@@ -19,8 +19,8 @@ use crate::{Error, Result};
 pub struct Bert {
     config: BertConfig,
     embeddings: Embeddings,
-    blocks: Vec<Block>,
-    pooler: FrozenLinear,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) pooler: FrozenLinear,
     device: Device,
 }
 
@@ -33,22 +33,22 @@ struct Embeddings {
 }
 
 #[derive(Debug)]
-struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-    epsilon: f64,
+pub(crate) struct Norm {
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
+    pub(crate) epsilon: f64,
 }
 
 #[derive(Debug)]
-struct Block {
-    query: FrozenLinear,
-    key: FrozenLinear,
-    value: FrozenLinear,
-    attention_output: FrozenLinear,
-    attention_norm: Norm,
-    intermediate: FrozenLinear,
-    output: FrozenLinear,
-    output_norm: Norm,
+pub(crate) struct Block {
+    pub(crate) query: FrozenLinear,
+    pub(crate) key: FrozenLinear,
+    pub(crate) value: FrozenLinear,
+    pub(crate) attention_output: FrozenLinear,
+    pub(crate) attention_norm: Norm,
+    pub(crate) intermediate: FrozenLinear,
+    pub(crate) output: FrozenLinear,
+    pub(crate) output_norm: Norm,
 }
 
 /// Adapters and noise of one forward pass; gathers the divergences on the way.

@@ -11,7 +11,7 @@ pub(crate) use dropout::dropout;
 pub(crate) use multiply::multiply;
 pub(crate) use weight_dropout::weight_dropout;
 
-use candle_core::{CpuStorage, Layout};
+use candle_core::{CpuStorage, Layout, Storage, StorageRef};
 
 /// The contiguous f32 values of a tensor on the processor.
 fn values<'a>(storage: &'a CpuStorage, layout: &Layout, name: &'static str) -> candle_core::Result<&'a [f32]> {
@@ -19,4 +19,15 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout, name: &'static str) -> c
         candle_core::bail!("{name} needs contiguous f32 tensors");
     };
     Ok(&values[start..end])
+}
+
+/// The contiguous f32 values of a tensor on the processor, borrowed while its storage is.
+pub(crate) fn borrowed<'a>(
+    (storage, layout): &'a (StorageRef<'_>, &Layout),
+    name: &'static str,
+) -> candle_core::Result<&'a [f32]> {
+    match &**storage {
+        Storage::Cpu(storage) => values(storage, layout, name),
+        _ => candle_core::bail!("{name}: expected a tensor on the processor"),
+    }
 }

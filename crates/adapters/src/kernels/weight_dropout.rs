@@ -177,9 +177,10 @@ mod tests {
     fn agrees_with_its_plain_twin_values_and_gradients() {
         let device = &Device::Cpu;
         let rows = Rows::of_sentences(&[3, 1, 8], &[2, 60, 5]);
-        for scope in MaskScope::ALL {
+        let couplings = ["independent", "antithetic", "balanced-4"];
+        for (scope, coupling) in MaskScope::ALL.into_iter().flat_map(|scope| couplings.map(|word| (scope, word))) {
             for shared in [true, false] {
-                let noise = Noise::new(5, Stream::Training);
+                let noise = Noise::new(5, Stream::Training).coupled(coupling.parse().unwrap());
                 let sampling = Sampling { noise, samples: 4..6, rows: &rows, with_divergence: false };
                 let slot = Slot::new(1, TargetMap::Value);
                 let mut normal = vec![0.0; 2 * rows.len() * 7 + 21];
@@ -200,7 +201,7 @@ mod tests {
                     let difference = (left - right).unwrap().abs().unwrap().max_all().unwrap();
                     let size = right.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
                     // Sums of at most 60 x 7 f32 products.
-                    assert!(difference.to_scalar::<f32>().unwrap() < 2e-5 * size, "{scope} shared={shared}");
+                    assert!(difference.to_scalar::<f32>().unwrap() < 2e-5 * size, "{scope} {coupling} shared={shared}");
                 };
                 close(&fast, &plain);
                 close(fast_gradients.get(&x).unwrap(), plain_gradients.get(&x).unwrap());

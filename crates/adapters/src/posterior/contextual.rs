@@ -7,12 +7,13 @@
 //! `r` normals per row have the law of the reference code's `r^2` (its random signs change nothing either). Rows that share
 //! `N` are correlated through their `u`, so the wider scopes draw all of `N`.
 
-use candle_core::{D, Device, Tensor, Var};
+use candle_core::{D, DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::{Increment, Moments, Parameter, StochasticAdapter, double_precision};
 use crate::draw::Draw;
 use crate::kernels::multiply;
+use crate::linear::Dependence;
 use crate::lora::{LowRank, uniform};
 use crate::noise::Noise;
 use crate::site::{MaskScope, Slot};
@@ -203,10 +204,27 @@ impl StochasticAdapter for Contextual {
         Ok(Increment { core, up: self.lora.b().as_tensor().clone(), scale: self.lora.scale(), divergence })
     }
 
+    fn low_rank(&self) -> &LowRank {
+        &self.lora
+    }
+
     fn parameters(&self) -> Vec<Parameter<'_>> {
         let network = [&self.weight_in, &self.bias_in, &self.weight_out, &self.bias_out];
         let lora = [("lora_A.weight", self.lora.a()), ("lora_B.weight", self.lora.b())];
         lora.into_iter().chain(NETWORK.into_iter().zip(network)).map(|(name, var)| Parameter { name, var }).collect()
+    }
+
+    /// Derivatives by the entries of `N` at its mean 0: `g_i sigma_ij u_j`; those of the mean part are in `g`.
+    fn first_order_covariance(&self, dependence: Dependence<'_>) -> Result<Vec<f64>> {
+        let (_, _, _, u) = double_precision(&self.lora, dependence.x)?;
+        let (mean, sigma) = self.network(&u)?;
+        if self.settings.scope == MaskScope::Token {
+            let (_, variance) = core_moments(&mean, &sigma, &u)?;
+            return dependence.component_covariance(&variance.detach());
+        }
+        let entries =
+            sigma.detach().broadcast_mul(&u.unsqueeze(1)?)?.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        dependence.entry_covariance(|row| entries[row].clone())
     }
 
     /// Mean `s B M(u) u`, covariance `s^2 B diag(sum_j sigma_ij^2 u_j^2) B^T`, given `u = A x`.

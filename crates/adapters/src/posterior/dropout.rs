@@ -3,11 +3,14 @@
 
 use candle_core::Tensor;
 
-use super::{Increment, Moments, Parameter, StochasticAdapter, double_precision};
+use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
 use crate::Result;
 use crate::draw::{Draw, Sampling};
-use crate::kernels::{dropout, weight_dropout};
+use crate::kernels::{borrowed, dropout, weight_dropout};
+use crate::linear::{Dependence, multiply};
 use crate::lora::LowRank;
+use crate::noise::Address;
+use crate::product::{Onto, Threads, product};
 use crate::site::{DropoutSite, KeepProbability, MaskScope, Slot};
 
 /// Where dropout acts, how often, and how far one draw reaches.
@@ -49,6 +52,39 @@ impl DropoutLora {
     }
 }
 
+/// Rows that are masked before their product is taken.
+const ROWS_PER_TILE: usize = 128;
+
+/// Fills `scratch.masked` with rows `first..` of `x * z`; row `i` of all samples is row `i % shared` of `x`.
+fn drop_rows(
+    x: &[f32],
+    width: usize,
+    (first, shared): (usize, usize),
+    (slot, scope, keep): (Slot, MaskScope, KeepProbability),
+    sampling: &Sampling<'_>,
+    scratch: &mut Scratch,
+) {
+    let rows = sampling.rows.len();
+    let coupling = sampling.noise.coupling();
+    // A coupled group draws its words once, at the first of its samples that comes by, for all of its rows.
+    let kept = if coupling.group() > 1 { rows } else { 1 };
+    scratch.words.resize(kept * width, 0);
+    scratch.leads.resize(kept, None);
+    for (offset, out) in scratch.masked.chunks_exact_mut(width).enumerate() {
+        let index = first + offset;
+        let at = sampling.address(slot, scope, index);
+        let turn = coupling.turn(at.sample);
+        let lead = Address { sample: coupling.first(at.sample), ..at };
+        let place = index % rows % kept;
+        let words = &mut scratch.words[place * width..][..width];
+        if scratch.leads[place] != Some(lead) {
+            sampling.noise.fill_lead_words(lead, words);
+            scratch.leads[place] = Some(lead);
+        }
+        keep.multiply(words, turn, &x[index % shared * width..][..width], out);
+    }
+}
+
 impl StochasticAdapter for DropoutLora {
     fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> Result<Increment> {
         let core = match draw {
@@ -60,11 +96,116 @@ impl StochasticAdapter for DropoutLora {
         Ok(Increment { core, up: self.lora.b().as_tensor().clone(), scale: self.lora.scale(), divergence: None })
     }
 
+    fn core(
+        &self,
+        slot: Slot,
+        x: Activations<'_>,
+        draw: &Draw<'_>,
+        scratch: &mut Scratch,
+        core: &mut Vec<f32>,
+    ) -> Result<usize> {
+        let DropoutSettings { site, scope, keep } = self.settings;
+        let rank = self.lora.rank();
+        let down = |a: &[f32], x: &[f32], out: &mut [f32]| {
+            let rows = out.len() / rank;
+            product(out, Onto::Nothing, 1.0, x, a, (rows, a.len() / rank, rank), Threads::One);
+        };
+        let sampling = match draw {
+            Draw::Sampled(sampling) if keep < KeepProbability::ONE => sampling,
+            _ => {
+                core.resize(x.samples * x.rows * rank, 0.0);
+                self.lora.with_values(|a, _| down(a, x.values, core))?;
+                return Ok(x.samples);
+            }
+        };
+        let samples = sampling.count();
+        scratch.leads.clear();
+        core.resize(samples * x.rows * rank, 0.0);
+        match site {
+            DropoutSite::Input => self.lora.with_values(|a, _| {
+                let width = a.len() / rank;
+                // A tile of masked rows stays in the cache between the mask and the product.
+                for (tile, out) in core.chunks_mut(ROWS_PER_TILE * rank).enumerate() {
+                    let first = tile * ROWS_PER_TILE;
+                    scratch.masked.resize(out.len() / rank * width, 0.0);
+                    drop_rows(x.values, width, (first, x.samples * x.rows), (slot, scope, keep), sampling, scratch);
+                    down(a, &scratch.masked, out);
+                }
+            })?,
+            DropoutSite::Rank => {
+                scratch.masked.resize(samples * x.rows * rank, 0.0);
+                let shared = x.samples * x.rows;
+                let mut undropped = vec![0.0; shared * rank];
+                self.lora.with_values(|a, _| down(a, x.values, &mut undropped))?;
+                drop_rows(&undropped, rank, (0, shared), (slot, scope, keep), sampling, scratch);
+                core.copy_from_slice(&scratch.masked);
+            }
+            DropoutSite::Weight => {
+                let tensor = |t: &candle_core::Var| t.as_detached_tensor();
+                let width = self.lora.a().dims()[1];
+                let x = Tensor::from_slice(x.values, (x.samples, x.rows, width), &candle_core::Device::Cpu)?;
+                let drawn = weight_dropout(&x, &tensor(self.lora.a()), slot, scope, keep, sampling)?;
+                *core = drawn.flatten_all()?.to_vec1()?;
+            }
+        }
+        Ok(samples)
+    }
+
+    fn mean_core(&self, _: Slot, x: &Tensor) -> Result<Tensor> {
+        let (samples, rows, width) = x.dims3()?;
+        let core = x.reshape((samples * rows, width))?.matmul(&self.lora.a().as_detached_tensor().t()?)?;
+        Ok(core.reshape((samples, rows, self.lora.rank()))?)
+    }
+
+    fn low_rank(&self) -> &LowRank {
+        &self.lora
+    }
+
     fn parameters(&self) -> Vec<Parameter<'_>> {
         vec![
             Parameter { name: "lora_A.weight", var: self.lora.a() },
             Parameter { name: "lora_B.weight", var: self.lora.b() },
         ]
+    }
+
+    /// Derivatives by the multipliers, `g` the gradient by the core: input `(g A) * x`, rank `g * (A x)`, weight
+    /// `g_i A_ij x_j`.
+    fn first_order_covariance(&self, dependence: Dependence<'_>) -> Result<Vec<f64>> {
+        let DropoutSettings { site, scope, keep } = self.settings;
+        let (rank, width) = self.lora.a().dims2()?;
+        let rows = dependence.x.dim(0)?;
+        let guard = dependence.x.storage_and_layout();
+        let x = borrowed(&guard, "input of a map")?;
+        let guard = self.lora.a().storage_and_layout();
+        let a = borrowed(&guard, "lora_A")?;
+        let mut covariance = match (site, scope) {
+            (DropoutSite::Input, _) => {
+                let transposed: Vec<f32> = (0..width).flat_map(|j| (0..rank).map(move |i| a[i * width + j])).collect();
+                dependence.covariance(scope, width, |gradients, rows, out| {
+                    let shape = (rows.len(), rank, width);
+                    product(out, Onto::Nothing, 1.0, gradients, &transposed, shape, Threads::One);
+                    out.iter_mut().zip(&x[rows.start * width..rows.end * width]).for_each(|(out, x)| *out *= x);
+                })?
+            }
+            (DropoutSite::Rank, _) => {
+                let mut u = vec![0.0; rows * rank];
+                product(&mut u, Onto::Nothing, 1.0, x, a, (rows, width, rank), Threads::One);
+                dependence.covariance(scope, rank, |gradients, rows, out| {
+                    multiply(gradients, &u[rows.start * rank..rows.end * rank], out);
+                })?
+            }
+            (DropoutSite::Weight, MaskScope::Token) => {
+                let squares = |t: &Tensor| t.detach().sqr();
+                dependence.component_covariance(&squares(dependence.x)?.matmul(&squares(self.lora.a())?.t()?)?)?
+            }
+            (DropoutSite::Weight, MaskScope::Sequence | MaskScope::Sample) => dependence.entry_covariance(|row| {
+                let x = &x[row * width..][..width];
+                a.chunks_exact(width).flat_map(|a| a.iter().zip(x).map(|(a, x)| a * x)).collect()
+            })?,
+        };
+        let kappa = keep.multiplier_variance();
+        covariance.iter_mut().for_each(|value| *value *= kappa);
+        Ok(covariance)
     }
 
     /// Mean `s B A x`; covariance `s^2 kappa` times

@@ -7,14 +7,16 @@ mod contextual;
 mod dropout;
 mod settings;
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
 pub use contextual::{Contextual, ContextualSettings, ScaleActivation};
 pub use dropout::{DropoutLora, DropoutSettings};
 pub use settings::PosteriorSettings;
 
 use crate::draw::Draw;
+use crate::linear::Dependence;
 use crate::lora::LowRank;
+use crate::noise::Address;
 use crate::site::Slot;
 use crate::{Error, Result};
 
@@ -41,6 +43,26 @@ pub struct Parameter<'a> {
     pub var: &'a Var,
 }
 
+/// Activations of a pass on a processor, outside any tensor.
+#[derive(Debug, Clone, Copy)]
+pub struct Activations<'a> {
+    /// `[samples, rows, width]`, row after row.
+    pub values: &'a [f32],
+    /// 1 where nothing random has happened yet, else the number of samples drawn.
+    pub samples: usize,
+    /// Rows of a sample.
+    pub rows: usize,
+}
+
+/// Buffers that calls of [`StochasticAdapter::core`] reuse.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(crate) masked: Vec<f32>,
+    pub(crate) words: Vec<u32>,
+    /// What `words` were drawn at, row by row.
+    pub(crate) leads: Vec<Option<Address>>,
+}
+
 /// A LoRA adapter whose output is random given its input.
 pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
     /// The increment for activations `x [samples or 1, rows, d_in]`.
@@ -49,8 +71,47 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
     /// When shapes do not go together.
     fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> Result<Increment>;
 
+    /// The core `e [samples, rows, r]` alone, without gradients, on a processor: written into `core`; returns its samples, 1
+    /// where nothing was drawn. The values are those of [`increment`](Self::increment), to rounding.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    fn core(
+        &self,
+        slot: Slot,
+        x: Activations<'_>,
+        draw: &Draw<'_>,
+        _scratch: &mut Scratch,
+        core: &mut Vec<f32>,
+    ) -> Result<usize> {
+        let width = self.low_rank().a().dims()[1];
+        let x = Tensor::from_slice(x.values, (x.samples, x.rows, width), &Device::Cpu)?;
+        let drawn = self.increment(slot, &x, draw)?.core.detach();
+        *core = drawn.flatten_all()?.to_vec1()?;
+        Ok(drawn.dim(0)?)
+    }
+
+    /// The core `e [samples or 1, rows, r]` at the mean, for derivatives by `x`: those by the adapter's own parameters may be
+    /// missing.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    fn mean_core(&self, slot: Slot, x: &Tensor) -> Result<Tensor> {
+        Ok(self.increment(slot, x, &Draw::Mean)?.core)
+    }
+
+    /// The low-rank pair.
+    fn low_rank(&self) -> &LowRank;
+
     /// The trainable tensors, in a fixed order; the low-rank pair first.
     fn parameters(&self) -> Vec<Parameter<'_>>;
+
+    /// Covariance that this adapter's noise gives to outputs that depend on its core, to first order, `[sentences, outputs,
+    /// outputs]` row after row, in f64.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    fn first_order_covariance(&self, dependence: Dependence<'_>) -> Result<Vec<f64>>;
 
     /// Exact conditional moments of the increment for single inputs `x [n, d_in]`.
     ///
@@ -81,6 +142,14 @@ impl Moments {
         let (n, k) = self.weights.dims2()?;
         let weighted = self.factor.unsqueeze(0)?.broadcast_mul(&self.weights.reshape((n, 1, k))?)?;
         Ok(weighted.broadcast_matmul(&self.factor.t()?)?)
+    }
+
+    /// The diagonal of the covariance, `sum_k w_k F_jk^2`, `[n, d_out]`, without the rest of it.
+    ///
+    /// # Errors
+    /// When factor and weights do not go together.
+    pub fn variance(&self) -> Result<Tensor> {
+        Ok(self.weights.matmul(&self.factor.sqr()?.t()?)?)
     }
 
     /// `V(x) = tr Cov = sum_k w_k |F_k|^2`, `[n]` (theory.md, section 1).

@@ -1,5 +1,6 @@
 //! One module per command, each with its arguments and one `run`.
 
+pub(crate) mod couplings;
 pub(crate) mod fetch;
 pub(crate) mod geometry;
 pub(crate) mod predict;

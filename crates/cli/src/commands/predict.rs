@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use bayeslora_adapters::{DropoutSite, MaskScope};
+use bayeslora_adapters::{Coupling, DropoutSite, MaskScope};
 use bayeslora_compare::{Classifier, InferenceOptions};
 
 /// Texts predicted at a time: enough to fill the matrix products, few enough to answer soon.
@@ -19,12 +19,27 @@ pub(crate) struct Arguments {
     /// Adapter folder as saved by PEFT (or by `bayeslora run`): `adapter_config.json`, `adapter_model.safetensors`.
     #[arg(long)]
     adapter: PathBuf,
-    /// Monte-Carlo samples per text.
-    #[arg(long, default_value_t = 20, conflicts_with = "deterministic")]
+    /// Monte-Carlo samples per text; with --adaptive, at most.
+    #[arg(
+        long,
+        default_value_t = 20,
+        default_value_if("linearised", "true", "1000"),
+        conflicts_with = "deterministic"
+    )]
     samples: u32,
+    /// Stop sampling a text once its class is known at this error level, such as 0.05 (6 samples at least).
+    #[arg(long, value_name = "ALPHA", conflicts_with = "deterministic")]
+    adaptive: Option<f64>,
+    /// How samples share out the dropout masks: independent, antithetic, or balanced-G in groups of G.
+    #[arg(long, default_value_t = Coupling::Independent, conflicts_with = "deterministic")]
+    coupling: Coupling,
     /// One pass at the mean of the posterior, without sampling.
     #[arg(long)]
     deterministic: bool,
+    /// No sampling of the network: logits are Gaussian to first order in the noise, at the price of one pass forward and one
+    /// back for each class; --samples are then drawn from that Gaussian (1000 unless given).
+    #[arg(long, conflicts_with_all = ["deterministic", "adaptive", "coupling"])]
+    linearised: bool,
     /// Seed of the samples; a text's samples depend on it and the line's number only.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -62,8 +77,23 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.samples == 0 {
         bail!("--samples is 0; expected at least 1, or --deterministic");
     }
+    if let Some(alpha) = arguments.adaptive {
+        let group = arguments.coupling.group();
+        if !(alpha > 0.0 && alpha < 1.0) {
+            bail!("--adaptive is {alpha}; expected an error level in (0, 1), such as 0.05");
+        }
+        if !arguments.samples.is_multiple_of(group) {
+            let samples = arguments.samples;
+            bail!(
+                "--samples is {samples}; expected a multiple of {group}: --adaptive decides after whole coupled groups"
+            );
+        }
+    }
     let options = InferenceOptions {
         samples: if arguments.deterministic { 0 } else { arguments.samples },
+        coupling: arguments.coupling,
+        adaptive: arguments.adaptive,
+        linearised: arguments.linearised,
         seed: arguments.seed,
         max_tokens: arguments.max_tokens,
         site: arguments.site,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeslora_adapters::{
-    AdapterSet, Draw, DropoutSite, Increment, Moments, Parameter, PosteriorSettings, Slot, StochasticAdapter,
-    TargetMap, files::write_atomically,
+    AdapterSet, Dependence, Draw, DropoutSite, Increment, LowRank, Moments, Parameter, PosteriorSettings, Slot,
+    StochasticAdapter, TargetMap, files::write_atomically,
 };
 use bayeslora_metrics::Bootstrap;
 use bayeslora_models::{SavedAdapter, classify};
@@ -51,34 +51,7 @@ pub fn measure_geometry(
     store.check_writable()?;
     let workshop = Workshop::open(plan, Store::new(&plan.folder), assets, progress)?;
     let units = workshop.units();
-    // Everything is there before anything is computed.
-    let mut saved = Vec::new();
-    for unit in &units {
-        let folder = workshop.store.run_folder(&unit.key).join("adapter");
-        if unit.method.method.members() > 1 {
-            continue;
-        }
-        if !folder.is_dir() {
-            let problem = format!(
-                "{} is not there: adapters are not kept with the records; compute them with `bayeslora run` on this experiment, \
-                 profile \"{}\" (a record that is there without its adapter is computed again once its file in units/ is removed)",
-                unit.name(),
-                plan.profile
-            );
-            return Err(Error::Store { path: folder, problem });
-        }
-        let adapter = SavedAdapter::load(&folder, &workshop.bert, workshop.model.path(), Ok)?;
-        if let PosteriorSettings::Dropout { site, dropout, .. } = adapter.posterior
-            && dropout > 0.0
-        {
-            saved.push((unit, adapter, site, dropout));
-        }
-    }
-    if saved.is_empty() {
-        return Err(Error::Report(
-            "no method of this experiment trains with dropout: there is no V to measure".to_owned(),
-        ));
-    }
+    let saved = dropout_adapters(&workshop, &units)?;
     let tokenizer = workshop.tokenizer()?;
     let compute = |examples: &[crate::tasks::Example], split| {
         Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.from(), progress)
@@ -114,46 +87,79 @@ pub fn measure_geometry(
     Ok(paths)
 }
 
+/// The saved adapters of `units` that were trained with dropout, with site and probability; all are there before anything is
+/// computed.
+pub(super) fn dropout_adapters<'u, 'p>(
+    workshop: &Workshop<'p>,
+    units: &'u [Unit<'p>],
+) -> Result<Vec<(&'u Unit<'p>, SavedAdapter, DropoutSite, f64)>> {
+    let mut saved = Vec::new();
+    for unit in units {
+        let folder = workshop.store.run_folder(&unit.key).join("adapter");
+        if unit.method.method.members() > 1 {
+            continue;
+        }
+        if !folder.is_dir() {
+            let problem = format!(
+                "{} is not there: adapters are not kept with the records; compute them with `bayeslora run` on this experiment, \
+                 profile \"{}\" (a record that is there without its adapter is computed again once its file in units/ is removed)",
+                unit.name(),
+                workshop.plan.profile
+            );
+            return Err(Error::Store { path: folder, problem });
+        }
+        let adapter = SavedAdapter::load(&folder, &workshop.bert, workshop.model.path(), Ok)?;
+        if let PosteriorSettings::Dropout { site, dropout, .. } = adapter.posterior
+            && dropout > 0.0
+        {
+            saved.push((unit, adapter, site, dropout));
+        }
+    }
+    if saved.is_empty() {
+        return Err(Error::Report(
+            "no method of this experiment trains with dropout: there is nothing to measure".to_owned(),
+        ));
+    }
+    Ok(saved)
+}
+
 /// Inputs `[rows, d_in]` by slot.
 type Seen = Arc<Mutex<BTreeMap<Slot, Tensor>>>;
 
-/// An adapter set that remembers what each of its maps was given.
+/// An adapter that remembers what its map was given.
 #[derive(Debug)]
 struct Recorder {
-    adapters: Arc<AdapterSet>,
-    slot: Slot,
+    adapter: Arc<dyn StochasticAdapter>,
     seen: Seen,
-}
-
-impl Recorder {
-    fn adapter(&self) -> bayeslora_adapters::Result<&dyn StochasticAdapter> {
-        self.adapters.get(self.slot).ok_or_else(|| bayeslora_adapters::Error::Shape {
-            what: format!("adapters of {}", self.slot),
-            got: vec![0],
-            expected: "one".to_owned(),
-        })
-    }
 }
 
 impl StochasticAdapter for Recorder {
     fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> bayeslora_adapters::Result<Increment> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, x.squeeze(0)?);
-        self.adapter()?.increment(slot, x, draw)
+        self.adapter.increment(slot, x, draw)
+    }
+
+    fn low_rank(&self) -> &LowRank {
+        self.adapter.low_rank()
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        self.adapters.get(self.slot).map(StochasticAdapter::parameters).unwrap_or_default()
+        self.adapter.parameters()
+    }
+
+    fn first_order_covariance(&self, dependence: Dependence<'_>) -> bayeslora_adapters::Result<Vec<f64>> {
+        self.adapter.first_order_covariance(dependence)
     }
 
     fn moments(&self, x: &Tensor) -> bayeslora_adapters::Result<Moments> {
-        self.adapter()?.moments(x)
+        self.adapter.moments(x)
     }
 }
 
 /// A trained adapter with the network around it.
 struct Probe<'a> {
     workshop: &'a Workshop<'a>,
-    adapters: Arc<AdapterSet>,
+    adapters: AdapterSet,
     head: bayeslora_models::Head,
 }
 
@@ -162,7 +168,7 @@ impl<'a> Probe<'a> {
         if adapter.adapters.iter().any(|(slot, _)| slot.map == TargetMap::Pooler) {
             return Err(Error::Report("geometry: adapters of the pooler are not measured".to_owned()));
         }
-        Ok(Self { workshop, adapters: Arc::new(adapter.adapters), head: adapter.head })
+        Ok(Self { workshop, adapters: adapter.adapters, head: adapter.head })
     }
 
     /// Runs the mean network over all sentences; `visit` maps a batch's places, lengths and inputs to something, in order.
@@ -178,9 +184,8 @@ impl<'a> Probe<'a> {
             let batch = sentences.batch(places, bert.device())?;
             let seen = Seen::default();
             let mut recorders = AdapterSet::new();
-            for (slot, _) in self.adapters.iter() {
-                let recorder = Recorder { adapters: Arc::clone(&self.adapters), slot, seen: Arc::clone(&seen) };
-                recorders.insert(slot, Box::new(recorder));
+            for (slot, adapter) in self.adapters.shared() {
+                recorders.insert(slot, Box::new(Recorder { adapter, seen: Arc::clone(&seen) }));
             }
             classify(bert, &self.head, &recorders, Draw::Mean, from, &batch.hidden, &batch.packing)?;
             let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,5 +1,6 @@
 //! Runs an experiment: what is missing is fitted, predicted and scored; what is there is kept.
 
+mod couplings;
 mod geometry;
 mod keys;
 mod paired;
@@ -7,6 +8,8 @@ mod workshop;
 
 use std::path::PathBuf;
 
+pub(crate) use couplings::MethodCouplings;
+pub use couplings::{CouplingsOptions, measure_couplings};
 pub use geometry::{GeometryOptions, measure_geometry};
 pub(crate) use keys::{comparison_key, unit_key};
 

@@ -1,5 +1,6 @@
 //! The exact Gaussian error linear unit, `x Phi(x)` (Hendrycks and Gimpel, arXiv 1606.08415).
 
+use bayeslora_adapters::vectorised;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -9,6 +10,18 @@ use super::{borrow, is_fast, values};
 /// `x Phi(x)`, any shape.
 pub(crate) fn gelu(x: &Tensor) -> candle_core::Result<Tensor> {
     if is_fast(x) { x.contiguous()?.apply_op1(Gelu) } else { x.gelu_erf() }
+}
+
+/// `x Phi(x)` in place, forward only, on the caller's thread.
+pub(crate) fn gelu_in_place(x: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for x in x.iter_mut() {
+                *x *= phi(*x);
+            }
+        },
+    );
 }
 
 struct Gelu;
@@ -28,13 +41,7 @@ impl CustomOp1 for Gelu {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let mut out = values(storage, layout)?.to_vec();
-        out.par_chunks_mut(CHUNK).for_each(|chunk| {
-            pulp::Arch::new().dispatch(|| {
-                for x in chunk {
-                    *x *= phi(*x);
-                }
-            });
-        });
+        out.par_chunks_mut(CHUNK).for_each(gelu_in_place);
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
@@ -47,11 +54,14 @@ impl CustomOp1 for Gelu {
         let gradient_guard = gradient.storage_and_layout();
         let mut out = borrow(&gradient_guard)?.to_vec();
         out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
-            pulp::Arch::new().dispatch(|| {
-                for (g, &x) in out.iter_mut().zip(x) {
-                    *g *= phi(x) + x * DENSITY_AT_ZERO * exp(-0.5 * x * x);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (g, &x) in out.iter_mut().zip(x) {
+                        *g *= phi(x) + x * DENSITY_AT_ZERO * exp(-0.5 * x * x);
+                    }
+                },
+            );
         });
         Ok(Some(Tensor::from_vec(out, gradient.shape(), gradient.device())?))
     }

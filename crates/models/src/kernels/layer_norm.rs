@@ -1,5 +1,6 @@
 //! Residual sum and layer normalisation in one pass.
 
+use bayeslora_adapters::vectorised;
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -43,18 +44,43 @@ struct AddLayerNorm {
 /// Rows that one task of the thread pool handles.
 const ROWS_PER_TASK: usize = 16;
 
-impl AddLayerNorm {
-    /// Centres `row` and returns the reciprocal of its standard deviation.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-    fn centre(&self, row: &mut [f32]) -> f32 {
-        let width = row.len() as f32;
-        let mean = sum(row, |x| x) / width;
-        for x in row.iter_mut() {
-            *x -= mean;
-        }
-        1.0 / (dot(row, row) / width + self.epsilon as f32).sqrt()
+/// `LN(row + other)` in place of each of `rows`, forward only, on the caller's thread: row `i` is added row `first + i` of
+/// `other`, cyclically.
+pub(crate) fn add_and_normalise(
+    rows: &mut [f32],
+    other: &[f32],
+    first: usize,
+    (weight, bias): (&[f32], &[f32]),
+    epsilon: f64,
+) {
+    let width = weight.len();
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, out) in rows.chunks_exact_mut(width).enumerate() {
+                let at = (first + row) * width % other.len();
+                for (out, x) in out.iter_mut().zip(&other[at..at + width]) {
+                    *out += x;
+                }
+                let scale = centre(out, epsilon);
+                for ((out, weight), bias) in out.iter_mut().zip(weight).zip(bias) {
+                    *out = *out * scale * weight + bias;
+                }
+            }
+        },
+    );
+}
+
+/// Centres `row` and returns the reciprocal of its standard deviation.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
+fn centre(row: &mut [f32], epsilon: f64) -> f32 {
+    let width = row.len() as f32;
+    let mean = sum(row, |x| x) / width;
+    for x in row.iter_mut() {
+        *x -= mean;
     }
+    1.0 / (dot(row, row) / width + epsilon as f32).sqrt()
 }
 
 impl CustomOp2 for AddLayerNorm {
@@ -74,18 +100,7 @@ impl CustomOp2 for AddLayerNorm {
         let width = self.weight.len();
         let mut out = long.to_vec();
         out.par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, rows)| {
-            pulp::Arch::new().dispatch(|| {
-                for (row, out) in rows.chunks_exact_mut(width).enumerate() {
-                    let at = (task * ROWS_PER_TASK + row) * width % short.len();
-                    for (out, x) in out.iter_mut().zip(&short[at..at + width]) {
-                        *out += x;
-                    }
-                    let scale = self.centre(out);
-                    for ((out, weight), bias) in out.iter_mut().zip(&self.weight).zip(&self.bias) {
-                        *out = *out * scale * weight + bias;
-                    }
-                }
-            });
+            add_and_normalise(rows, short, task * ROWS_PER_TASK, (&self.weight, &self.bias), self.epsilon);
         });
         Ok((CpuStorage::F32(out), shape.clone()))
     }
@@ -105,26 +120,29 @@ impl CustomOp2 for AddLayerNorm {
         let mut out = borrow(&guards.2)?.to_vec();
         out.par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, rows)| {
             let mut normalised = vec![0.0; width];
-            pulp::Arch::new().dispatch(|| {
-                for (row, out) in rows.chunks_exact_mut(width).enumerate() {
-                    let at = (task * ROWS_PER_TASK + row) * width;
-                    let (at_a, at_b) = (at % a_values.len(), at % b_values.len());
-                    let sums = a_values[at_a..at_a + width].iter().zip(&b_values[at_b..at_b + width]);
-                    for (x, (a, b)) in normalised.iter_mut().zip(sums) {
-                        *x = a + b;
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (row, out) in rows.chunks_exact_mut(width).enumerate() {
+                        let at = (task * ROWS_PER_TASK + row) * width;
+                        let (at_a, at_b) = (at % a_values.len(), at % b_values.len());
+                        let sums = a_values[at_a..at_a + width].iter().zip(&b_values[at_b..at_b + width]);
+                        for (x, (a, b)) in normalised.iter_mut().zip(sums) {
+                            *x = a + b;
+                        }
+                        let scale = centre(&mut normalised, self.epsilon);
+                        for ((x, g), weight) in normalised.iter_mut().zip(out.iter_mut()).zip(&self.weight) {
+                            *x *= scale;
+                            *g *= weight;
+                        }
+                        let mean = sum(out, |g| g) / width as f32;
+                        let slope = dot(out, &normalised) / width as f32;
+                        for (g, n) in out.iter_mut().zip(&normalised) {
+                            *g = scale * (*g - mean - n * slope);
+                        }
                     }
-                    let scale = self.centre(&mut normalised);
-                    for ((x, g), weight) in normalised.iter_mut().zip(out.iter_mut()).zip(&self.weight) {
-                        *x *= scale;
-                        *g *= weight;
-                    }
-                    let mean = sum(out, |g| g) / width as f32;
-                    let slope = dot(out, &normalised) / width as f32;
-                    for (g, n) in out.iter_mut().zip(&normalised) {
-                        *g = scale * (*g - mean - n * slope);
-                    }
-                }
-            });
+                },
+            );
         });
         let total = Tensor::from_vec(out, result.shape(), result.device())?;
         let part = |x: &Tensor| if x.shape() == total.shape() { Ok(total.clone()) } else { total.sum_keepdim(0) };

@@ -5,7 +5,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::{is_fast, values};
+use super::{borrow, is_fast, values};
 
 /// `W0 x + bias`, never trained: its gradient is passed on but none is formed for `W0`.
 #[derive(Debug, Clone)]
@@ -24,6 +24,12 @@ impl FrozenLinear {
     /// `(d_out, d_in)`.
     pub(crate) fn shape(&self) -> (usize, usize) {
         (self.weight.dims()[0], self.weight.dims()[1])
+    }
+
+    /// Calls `f` with the values of `W0 [d_out, d_in]` and of the bias, on a processor.
+    pub(crate) fn with_values<T>(&self, f: impl FnOnce(&[f32], &[f32]) -> T) -> candle_core::Result<T> {
+        let (weight, bias) = (self.weight.storage_and_layout(), self.bias.storage_and_layout());
+        Ok(f(borrow(&weight)?, borrow(&bias)?))
     }
 
     /// `W0 x + bias + s B e` with the increment's core `e` and up-projection `B`.
@@ -205,8 +211,12 @@ impl CustomOp3 for Adapted {
         let (samples, rows, rank) = core.dims3()?;
         let flat = summed.reshape((samples * rows, d_out))?;
         let d_core = (flat.matmul(up)? * self.scale)?.reshape(core.shape())?;
-        let d_up = (flat.t()?.matmul(&core.reshape((samples * rows, rank))?)? * self.scale)?;
-        Ok((dx, Some(d_core), Some(d_up)))
+        let d_up = if up.track_op() {
+            Some((flat.t()?.matmul(&core.reshape((samples * rows, rank))?)? * self.scale)?)
+        } else {
+            None
+        };
+        Ok((dx, Some(d_core), d_up))
     }
 }
 

@@ -74,6 +74,21 @@ pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     fold(sums) + tail
 }
 
+/// Largest value; negative infinity of none. Over sixteen running maxima.
+#[inline(always)]
+pub(super) fn largest(x: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let tail = chunks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for x in chunks {
+        for lane in 0..LANES {
+            lanes[lane] = if x[lane] > lanes[lane] { x[lane] } else { lanes[lane] };
+        }
+    }
+    lanes.into_iter().fold(tail, f32::max)
+}
+
 #[inline(always)]
 fn fold(sums: [f32; 16]) -> f32 {
     let mut sums = sums;

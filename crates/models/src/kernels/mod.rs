@@ -10,9 +10,9 @@ mod layer_norm;
 mod linear;
 mod math;
 
-pub(crate) use attention::attention;
-pub(crate) use gelu::gelu;
-pub(crate) use layer_norm::add_layer_norm;
+pub(crate) use attention::{AttentionScratch, attend, attention};
+pub(crate) use gelu::{gelu, gelu_in_place};
+pub(crate) use layer_norm::{add_and_normalise, add_layer_norm};
 pub(crate) use linear::FrozenLinear;
 
 use candle_core::{CpuStorage, DType, Layout, Storage, StorageRef, Tensor};
@@ -31,7 +31,7 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&
 }
 
 /// The values of a tensor, borrowed while its storage is.
-fn borrow<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> candle_core::Result<&'a [f32]> {
+pub(crate) fn borrow<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> candle_core::Result<&'a [f32]> {
     match &**storage {
         Storage::Cpu(storage) => values(storage, layout),
         _ => candle_core::bail!("expected a tensor on the processor"),
@@ -39,13 +39,13 @@ fn borrow<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> candle_core::
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     //! Shared by the kernels' tests: reproducible tensors, and comparison of a kernel with its twin.
 
     use bayeslora_adapters::{Address, Noise, Slot, Stream, TargetMap};
     use candle_core::{Device, Shape, Tensor, Var};
 
-    pub(super) fn normal(seed: u64, shape: impl Into<Shape>) -> Var {
+    pub(crate) fn normal(seed: u64, shape: impl Into<Shape>) -> Var {
         let shape = shape.into();
         let mut values = vec![0.0; shape.elem_count()];
         let at = Address { slot: Slot::new(0, TargetMap::Query), sample: 0, example: 0, position: 0 };
@@ -54,7 +54,7 @@ mod testing {
     }
 
     /// Largest difference relative to the largest value.
-    pub(super) fn relative_difference(left: &Tensor, right: &Tensor) -> f64 {
+    pub(crate) fn relative_difference(left: &Tensor, right: &Tensor) -> f64 {
         assert_eq!(left.dims(), right.dims());
         let max =
             |t: Tensor| f64::from(t.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap());
