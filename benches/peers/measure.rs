@@ -8,6 +8,7 @@ use bayeslora_adapters::DropoutSite;
 
 use crate::agreement::{Exact, Found, deterministic, samples};
 use crate::contestants::Side;
+use crate::machine::others;
 use crate::protocol::{Connection, Job, Request, Work};
 use crate::record::{Agreement, Errors, Machine, Measurement, Record, SCHEMA};
 use crate::sets::{Check, Entry, Plan, Point, SEED, Set};
@@ -94,12 +95,16 @@ pub(crate) fn measure(set: &Set, plan: &Plan<'_>, workers: &Workers, again: bool
         is_quick: plan.is_quick,
         settings,
         machine: Machine::here(plan.threads),
+        others: None,
         agreement: Vec::new(),
         measurements: Vec::new(),
     };
     for point in &points {
         note(&format!("{}: {}", set.title, point.at));
         run_point(set, point, plan, workers, &mut record)?;
+    }
+    if record.was_disturbed() {
+        note(&format!("{}: other programs were computing; measure it again with --again --only {}", set.title, set.id));
     }
     record.write(plan.records)?;
     Ok(true)
@@ -135,6 +140,7 @@ fn run_point(set: &Set, point: &Point, plan: &Plan<'_>, workers: &Workers, recor
     for one in &mut live {
         one.warm()?;
     }
+    record.notice(others());
     // The first round is the one whose outputs are compared: nothing counts until they agree.
     let mut spent = 0.0;
     for round in 0..if plan.is_quick { set.rounds.min(2) } else { set.rounds } {
@@ -148,6 +154,7 @@ fn run_point(set: &Set, point: &Point, plan: &Plan<'_>, workers: &Workers, recor
             compare(point, &mut live, record)?;
         }
     }
+    record.notice(others());
     if let Some(reference) = reference(set.id, plan)? {
         for one in &mut live {
             one.measurement.errors = errors(&reference, &one.outputs);

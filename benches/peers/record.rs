@@ -12,6 +12,9 @@ use crate::protocol::Part;
 /// Version of the layout.
 pub(crate) const SCHEMA: u32 = 1;
 
+/// Largest share of a machine that others may use while it measures: an editor, not a compiler.
+const QUIET: f64 = 0.15;
+
 /// One measurement set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +27,9 @@ pub(crate) struct Record {
     /// What was asked for; a record of other settings is measured again.
     pub(crate) settings: serde_json::Value,
     pub(crate) machine: Machine,
+    /// Largest share of the machine that others used while all workers waited, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) others: Option<f64>,
     pub(crate) agreement: Vec<Agreement>,
     pub(crate) measurements: Vec<Measurement>,
 }
@@ -140,6 +146,16 @@ impl Record {
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         Ok(write_atomically(&folder.join(format!("{}.json", self.set)), format!("{text}\n").as_bytes())?)
+    }
+
+    /// Keeps the largest share that others used.
+    pub(crate) fn notice(&mut self, others: Option<f64>) {
+        self.others = others.into_iter().chain(self.others).reduce(f64::max);
+    }
+
+    /// Whether other programs took so much of the machine that the times mean little.
+    pub(crate) fn was_disturbed(&self) -> bool {
+        self.others.is_some_and(|share| share > QUIET)
     }
 
     /// The measurement of a contestant at a point.

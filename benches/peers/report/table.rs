@@ -32,6 +32,14 @@ pub(super) fn markdown(records: &Records) -> String {
     if records.0.iter().any(|record| record.is_quick) {
         page += "**Quick mode: this shows that everything works and measures nothing. T and texts are fewer than the bars say.**\n\n";
     }
+    let disturbed: Vec<&str> = records.0.iter().filter(|r| r.was_disturbed()).map(|r| r.set.as_str()).collect();
+    if !disturbed.is_empty() {
+        let _ = writeln!(
+            page,
+            "**Other programs were computing while these sets were measured, so their times mean little: {}.**\n",
+            disturbed.join(", ")
+        );
+    }
     page += &machines(records);
     page += "\n## Bars\n\nSet beforehand. A ratio above 1 is in our favour.\n\n| what | asked | measured | |\n|---|---:|---:|---|\n";
     for bar in all_bars(records) {

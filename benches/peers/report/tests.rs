@@ -16,6 +16,7 @@ fn record(set: &str, measurements: Vec<Measurement>) -> Record {
         is_quick: false,
         settings,
         machine: machine(),
+        others: None,
         agreement: vec![],
         measurements,
     }
@@ -149,4 +150,16 @@ fn without_records_the_command_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let error = files(folder.path()).unwrap_err().to_string();
     assert!(error.ends_with("has no records; `make bench-peers` measures them"), "{error}");
+}
+
+#[test]
+fn a_disturbed_set_is_named_above_everything() {
+    let mut records = measured();
+    records.0[0].notice(Some(0.1));
+    assert!(!table::markdown(&records).contains("Other programs were computing"));
+    records.0[0].notice(Some(0.5));
+    records.0[0].notice(None);
+    records.0[0].notice(Some(0.0));
+    assert_eq!(records.0[0].others, Some(0.5));
+    assert!(table::markdown(&records).contains("so their times mean little: limits.**"));
 }
