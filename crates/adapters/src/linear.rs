@@ -49,7 +49,9 @@ impl Dependence<'_> {
                     // One multiplier for all of the sentence's rows: its derivatives add up before they are squared.
                     let (sum, others) = own.split_at_mut(width);
                     for other in others.chunks_exact(width.max(1)) {
-                        sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+                        for (sum, value) in sum.iter_mut().zip(other) {
+                            *sum += value;
+                        }
                     }
                     own.truncate(width);
                 }

@@ -7,6 +7,9 @@ use rayon::prelude::*;
 use crate::kernels::borrow;
 use crate::{Error, Result};
 
+/// Floats of a tile of the output: half a mebibyte.
+const FLOATS_PER_TILE: usize = 1 << 17;
+
 /// `W0 x + bias + s B e` for every sample of a draw, on a processor, all threads, written over `out`: memory that was there
 /// already takes no time to be handed out by the system.
 ///
@@ -47,11 +50,17 @@ pub fn sample_layer(
         |(scratch, core), (number, out)| -> Result<()> {
             let draw = Draw::Sampled(Sampling { samples: number..number + 1, ..sampling.clone() });
             adapter.core(slot, Activations { values: x_values, samples: 1, rows }, &draw, scratch, core)?;
-            out.copy_from_slice(&frozen);
             #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
             let scale = lora.scale() as f32;
-            let shape = (rows, lora.rank(), d_out);
-            lora.with_values(|_, b| product(out, Onto::Values, scale, core, b, shape, Threads::One))?;
+            let rank = lora.rank();
+            // A tile of the copy is still in the cache when the product is added to it.
+            let tile = (FLOATS_PER_TILE / d_out).max(1);
+            let tiles = out.chunks_mut(tile * d_out).zip(frozen.chunks(tile * d_out)).zip(core.chunks(tile * rank));
+            for ((out, frozen), core) in tiles {
+                out.copy_from_slice(frozen);
+                let shape = (core.len() / rank, rank, d_out);
+                lora.with_values(|_, b| product(out, Onto::Values, scale, core, b, shape, Threads::One))?;
+            }
             Ok(())
         },
     )

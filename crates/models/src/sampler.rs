@@ -258,7 +258,9 @@ impl Sampler<'_> {
             product(first, Onto::Values, 1.0, x.values(), weight, (x.samples * x.rows, d_in, d_out), Threads::One);
         })?;
         if !others.is_empty() {
-            others.chunks_exact_mut(first.len()).for_each(|other| other.copy_from_slice(first));
+            for other in others.chunks_exact_mut(first.len()) {
+                other.copy_from_slice(first);
+            }
         }
         if let Some(adapter) = adapter {
             let lora = adapter.low_rank();

@@ -184,7 +184,9 @@ impl StochasticAdapter for DropoutLora {
                 dependence.covariance(scope, width, |gradients, rows, out| {
                     let shape = (rows.len(), rank, width);
                     product(out, Onto::Nothing, 1.0, gradients, &transposed, shape, Threads::One);
-                    out.iter_mut().zip(&x[rows.start * width..rows.end * width]).for_each(|(out, x)| *out *= x);
+                    for (out, x) in out.iter_mut().zip(&x[rows.start * width..rows.end * width]) {
+                        *out *= x;
+                    }
                 })?
             }
             (DropoutSite::Rank, _) => {
@@ -204,7 +206,9 @@ impl StochasticAdapter for DropoutLora {
             })?,
         };
         let kappa = keep.multiplier_variance();
-        covariance.iter_mut().for_each(|value| *value *= kappa);
+        for value in &mut covariance {
+            *value *= kappa;
+        }
         Ok(covariance)
     }
 

@@ -199,8 +199,8 @@ fn softmax_rows(scores: &mut [[f32; LANES]], count: usize) {
 #[inline(always)]
 fn starts(first: usize, rows: usize, (width, at, _): Head) -> [usize; QUERIES] {
     let mut starts = [0; QUERIES];
-    for i in 0..QUERIES {
-        starts[i] = (first + i).min(rows - 1) * width + at;
+    for (row, start) in (first..).zip(&mut starts) {
+        *start = row.min(rows - 1) * width + at;
     }
     starts
 }
