@@ -167,7 +167,7 @@ impl Figure for Error<'_> {
                 line(&mut chart, points, place, label(contestant))?;
                 marks(&mut chart, &exact, place)?;
             }
-            legend(&mut chart, SeriesLabelPosition::LowerLeft, 12)?;
+            legend(&mut chart, SeriesLabelPosition::UpperRight, 12)?;
         }
         Ok(())
     }
