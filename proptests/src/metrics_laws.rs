@@ -1,9 +1,10 @@
 //! Laws of the metrics: invariances, bounds, and prepared against plain (methods.md, section 16, law 10).
 
 use bayeslora_metrics::{
-    Averaging, Bootstrap, Predictive, PreparedAurc, PreparedAuroc, PreparedEce, RiskCoverage,
-    adaptive_calibration_error, aupr, auroc, classwise_calibration_error, expected_calibration_error, fpr_at_tpr,
-    negative_log_likelihood, reliability, spearman, weights,
+    Averaging, Bootstrap, DetectionScores, Mahalanobis, NearestNeighbours, Predictive, PreparedAurc, PreparedAuroc,
+    PreparedEce, RiskCoverage, Scaled, Temperature, adaptive_calibration_error, aupr, auroc,
+    classwise_calibration_error, delong, expected_calibration_error, fpr_at_tpr, friedman, holm,
+    negative_log_likelihood, paired_power, reliability, spearman, weights,
 };
 use ndarray::{Array2, Array3, Axis};
 use proptest::{collection::vec, prelude::*};
@@ -261,5 +262,111 @@ proptest! {
         prop_assert!(plain.lower <= plain.upper);
         prop_assert!(close(moved.lower, 2.0 * plain.lower + f64::from(shift)));
         prop_assert!(close(moved.upper, 2.0 * plain.upper + f64::from(shift)));
+    }
+}
+
+// --- statistics of comparisons ------------------------------------------------------------------------------------------
+
+/// Scores of two detectors on the same examples.
+fn detector_pairs() -> impl Strategy<Value = [Vec<f64>; 4]> {
+    let group = || vec((score(), score()), 2..30);
+    (group(), group()).prop_map(|(negatives, positives)| {
+        let ((a, b), (c, d)) = (negatives.into_iter().unzip(), positives.into_iter().unzip());
+        [a, b, c, d]
+    })
+}
+
+proptest! {
+    #[test]
+    fn swapping_detectors_turns_the_sign_and_nothing_else([a, b, c, d] in detector_pairs()) {
+        let one = DetectionScores { negatives: &a, positives: &c };
+        let two = DetectionScores { negatives: &b, positives: &d };
+        let (there, back) = (delong(one, two, 0.95)?, delong(two, one, 0.95)?);
+        prop_assert!(close(there.difference, -back.difference) && close(there.p_value, back.p_value));
+        prop_assert!(close(there.lower, -back.upper) && close(there.standard_error, back.standard_error));
+        prop_assert!(close(there.first, auroc(&a, &c)?) && close(there.second, auroc(&b, &d)?));
+        prop_assert!((0.0..=1.0).contains(&there.p_value));
+    }
+
+    #[test]
+    fn corrected_p_values_are_no_smaller_in_the_same_order_and_those_of_the_theory_crate(
+        p in vec(prop_oneof![0.0..=1.0f64, Just(0.0), Just(1.0), Just(0.01)], 0..20),
+    ) {
+        let adjusted = holm(&p)?;
+        for (own, adjusted) in p.iter().zip(&adjusted) {
+            prop_assert!(own <= adjusted && *adjusted <= 1.0 && *adjusted <= own * p.len() as f64);
+        }
+        for (i, j) in (0..p.len()).flat_map(|i| (0..p.len()).map(move |j| (i, j))) {
+            prop_assert!(p[i] > p[j] || adjusted[i] <= adjusted[j]);
+        }
+        // The theory crate depends on nothing of the project and has its own.
+        prop_assert_eq!(adjusted, bayeslora_theory::holm(&p));
+    }
+
+    #[test]
+    fn average_ranks_have_a_fixed_sum_and_follow_columns(
+        rows in vec(vec(score(), 4), 2..12),
+        order in permuted(4),
+    ) {
+        let losses = Array2::from_shape_fn((rows.len(), 4), |(n, c)| rows[n][c]);
+        let Ok(test) = friedman(losses.view()) else { return Ok(()) };
+        prop_assert!(close(test.average_ranks.iter().sum::<f64>(), 10.0));
+        let moved = friedman(losses.select(Axis(1), &order).view())?;
+        prop_assert!(close(test.chi_squared, moved.chi_squared));
+        for (place, &from) in order.iter().enumerate() {
+            prop_assert!(close(moved.average_ranks[place], test.average_ranks[from]));
+        }
+    }
+
+    #[test]
+    fn power_grows_with_effect_and_pairs(effect in 0.0..3.0f64, more in 0.01..2.0f64, pairs in 2usize..60) {
+        let power = |effect, pairs| paired_power(effect, pairs, 0.05);
+        let own = power(effect, pairs)?;
+        prop_assert!((0.05 - 1e-7..=1.0).contains(&own));
+        prop_assert!(power(effect + more, pairs)? >= own - 1e-9 && power(effect, pairs + 1)? >= own - 1e-9);
+    }
+
+    #[test]
+    fn temperatures_never_raise_the_loss_and_undo_a_scale(z in logits(), seed in 0usize..100, doubling in 0u8..3) {
+        let labels: Vec<usize> = (0..z.dim().1).map(|n| (n * 7 + seed) % z.dim().2).collect();
+        for scaled in [Scaled::Samples, Scaled::Mean] {
+            let fitted = Temperature::fit(z.view(), &labels, Averaging::Logits, scaled)?;
+            prop_assert!(fitted.nll_after <= fitted.nll_before);
+            // A power of two scales f32 exactly; ends of the range stay where they are.
+            let factor = f32::from(1u8 << doubling);
+            let scaled_up = z.mapv(|logit| logit * factor);
+            let other = Temperature::fit(scaled_up.view(), &labels, Averaging::Logits, scaled)?;
+            if (0.02..20.0).contains(&fitted.temperature) {
+                let ratio = other.temperature / fitted.temperature / f64::from(factor);
+                prop_assert!((ratio - 1.0).abs() < 1e-4 || other.nll_after <= fitted.nll_after + 1e-10, "{ratio}");
+            }
+        }
+    }
+
+    #[test]
+    fn distances_follow_the_directions_of_the_features(
+        train in vec(vec(-3.0..3.0f64, 3), 8..20),
+        test in vec(vec(-3.0..3.0f64, 3), 1..6),
+        angle in 0.0..6.3f64,
+    ) {
+        let matrix = |rows: &[Vec<f64>]| Array2::from_shape_fn((rows.len(), 3), |(n, c)| rows[n][c]);
+        let (sin, cos) = angle.sin_cos();
+        let turn = ndarray::arr2(&[[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]);
+        let (train, test) = (matrix(&train), matrix(&test));
+        let (turned_train, turned_test) = (train.dot(&turn), test.dot(&turn));
+        let labels: Vec<usize> = (0..train.nrows()).map(|n| n % 2).collect();
+        let near = |a: &ndarray::Array1<f64>, b: &ndarray::Array1<f64>| {
+            a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6 * a.abs().max(1.0))
+        };
+        // Shrunk, so that no draw of features is singular; a rotation commutes with that.
+        if let (Ok(own), Ok(turned)) = (
+            Mahalanobis::fit(train.view(), &labels, 2, 0.1),
+            Mahalanobis::fit(turned_train.view(), &labels, 2, 0.1),
+        ) {
+            prop_assert!(near(&own.score(test.view())?, &turned.score(turned_test.view())?));
+        }
+        let own = NearestNeighbours::new(train.view(), 3)?.score(test.view())?;
+        let turned = NearestNeighbours::new(turned_train.view(), 3)?.score((turned_test * 5.0).view())?;
+        prop_assert!(near(&own, &turned) && own.iter().all(|d| (0.0..=2.0 + 1e-12).contains(d)));
     }
 }

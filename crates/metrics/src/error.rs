@@ -96,6 +96,26 @@ pub enum Error {
         /// The range, as an interval.
         expected: &'static str,
     },
+    /// An entry of a list outside its range.
+    #[error("{what}[{index}] is {value}, expected a number in {expected}")]
+    Entry {
+        /// Which list.
+        what: &'static str,
+        /// Place in it.
+        index: usize,
+        /// The entry.
+        value: f64,
+        /// The range, as an interval.
+        expected: &'static str,
+    },
+    /// A covariance without an inverse.
+    #[error(
+        "the covariance of {features} features has no inverse; raise shrinkage, or give more examples or fewer features"
+    )]
+    Singular {
+        /// Its size.
+        features: usize,
+    },
     /// A rank correlation with a constant is undefined.
     #[error("{what} is constant, so its ranks correlate with nothing")]
     Constant {
@@ -109,6 +129,16 @@ pub enum Error {
         resample: Option<u32>,
         /// What the statistic returned.
         value: f64,
+    },
+    /// A word that names none of the choices.
+    #[error("unknown {kind} `{word}`, expected {valid}")]
+    UnknownWord {
+        /// What is chosen.
+        kind: &'static str,
+        /// The word.
+        word: String,
+        /// The words there are.
+        valid: &'static str,
     },
     /// A word that names no averaging.
     #[error("unknown averaging `{word}`, expected mean-probs or mean-logits")]

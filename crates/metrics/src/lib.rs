@@ -12,8 +12,12 @@
 //! | is 80 % sure right in 80 %? | [`reliability`], [`expected_calibration_error`], [`adaptive_calibration_error`], [`classwise_calibration_error`] |
 //! | does uncertainty point at errors? | [`RiskCoverage`], [`error_by_quantile`], [`spearman`] |
 //! | does it point at foreign examples? | [`auroc`], [`aupr`], [`fpr_at_tpr`] |
+//! | how far from what was trained on? | [`Mahalanobis`], [`NearestNeighbours`] |
+//! | would one number calibrate it? | [`Temperature`] |
 //! | are there samples enough? | [`Decider`] |
-//! | could it be chance? | [`Bootstrap`], [`PreparedAuroc`], [`PreparedAurc`], [`PreparedEce`], [`summarise`] |
+//! | could it be chance? | [`Bootstrap`], [`PreparedAuroc`], [`PreparedAurc`], [`PreparedEce`], [`delong`], [`summarise`] |
+//! | in how many comparisons? | [`holm`], [`friedman`], [`nemenyi_critical_difference`] |
+//! | what would have been seen? | [`paired_power`], [`smallest_detectable_difference`] |
 //!
 //! Definitions that differ between published codes, and which one is taken, are in the documentation of each function.
 //! Ties never make a result depend on the order of examples.
@@ -39,10 +43,16 @@ mod averaging;
 mod binning;
 mod bootstrap;
 mod calibration;
+mod delong;
 mod detection;
+mod distance;
 mod error;
+mod friedman;
 mod gaussian;
 mod inputs;
+mod integral;
+mod multiplicity;
+mod power;
 mod predictive;
 mod prepared;
 mod proper;
@@ -53,6 +63,7 @@ mod registry;
 mod selective;
 mod sequential;
 mod summary;
+mod temperature;
 mod top;
 
 pub use accuracy::accuracy;
@@ -61,9 +72,14 @@ pub use bootstrap::{Bootstrap, Interval, weights};
 pub use calibration::{
     ReliabilityBin, adaptive_calibration_error, classwise_calibration_error, expected_calibration_error, reliability,
 };
+pub use delong::{AurocDifference, DetectionScores, delong};
 pub use detection::{aupr, auroc, fpr_at_tpr};
+pub use distance::{Mahalanobis, NearestNeighbours};
 pub use error::{Error, Result};
+pub use friedman::{Friedman, friedman, nemenyi_critical_difference};
 pub use gaussian::GaussianLogits;
+pub use multiplicity::holm;
+pub use power::{paired_power, smallest_detectable_difference};
 pub use predictive::Predictive;
 pub use prepared::{PreparedAurc, PreparedAuroc, PreparedEce};
 pub use proper::{brier, negative_log_likelihood, soft_negative_log_likelihood};
@@ -73,3 +89,4 @@ pub use registry::{Better, METRICS, MetricInfo, metric};
 pub use selective::RiskCoverage;
 pub use sequential::Decider;
 pub use summary::{Summary, summarise};
+pub use temperature::{Scaled, Temperature};
