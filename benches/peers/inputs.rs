@@ -7,8 +7,7 @@ use bayeslora_adapters::files::{write_atomically, write_tensors};
 use bayeslora_adapters::{
     Address, DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Slot, Stream, TargetMap, derive_seed,
 };
-use bayeslora_compare::assets::{AssetId, AssetOptions, Assets};
-use bayeslora_compare::tasks::vader;
+use bayeslora_compare::assets::{AssetOptions, Assets};
 use bayeslora_compare::{Experiment, Plan, Progress, Sentences, Silent};
 use bayeslora_models::{Bert, Head, Tokenizer, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
@@ -93,13 +92,12 @@ impl Inputs {
         bayeslora_compare::run(&plan, &assets, progress)?;
         let mut tell = |event: bayeslora_compare::assets::Event| progress.note(&event.to_string());
         let model = assets.open(plan.model, &mut tell)?.path().to_owned();
-        let data = assets.open(AssetId::VaderIcwsm2014, &mut tell)?;
-        let data = vader::load(data.path(), &plan.data.clone().check()?)?;
+        let data = plan.task.load(&assets, &mut tell)?;
         let bert = Bert::load(&model, &Device::Cpu)?;
         let tokenizer = Tokenizer::load(&model, plan.experiment.max_tokens)?;
         let encode = |examples: &[bayeslora_compare::tasks::Example]| -> Result<Texts> {
             let tokens = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<_, _>>()?;
-            Ok(Texts { tokens, labels: examples.iter().map(|example| example.label).collect() })
+            Ok(Texts { tokens, labels: examples.iter().filter_map(|example| example.label).collect() })
         };
         let (texts, train) = (encode(&data.domains[0].examples)?, encode(&data.train)?);
         Ok(Self { folder: folder.to_owned(), adapter: find_adapter(&plan)?, model, bert, texts, train })

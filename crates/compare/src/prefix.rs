@@ -11,7 +11,7 @@ use crate::Result;
 use crate::progress::Progress;
 use crate::tasks::Example;
 
-/// Sentences of one split, tokenised, labelled, with their prefix activations.
+/// Sentences of one split, tokenised, labelled where their task says so, with their prefix activations.
 #[derive(Debug)]
 pub struct Sentences {
     /// Number of the split; with an example's place in it, it addresses the example's noise.
@@ -33,7 +33,7 @@ pub struct Batch {
     pub lengths: Vec<usize>,
     /// Activations `[1, rows, width]` below the first adapted block.
     pub hidden: Tensor,
-    /// Labels.
+    /// Labels; none when the split is not labelled.
     pub labels: Vec<u32>,
     /// Where each sentence's rows are.
     pub packing: Packing,
@@ -56,11 +56,11 @@ impl Sentences {
         progress: &dyn Progress,
     ) -> Result<Self> {
         let tokens = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<Vec<_>, _>>()?;
-        let labels = examples.iter().map(|example| example.label).collect();
+        let labels = examples.iter().map(|example| example.label).collect::<Option<_>>().unwrap_or_default();
         Self::of_tokens(bert, &tokens, labels, split, from, progress)
     }
 
-    /// Computes the activations below block `from` of tokenised sentences.
+    /// Computes the activations below block `from` of tokenised sentences; `labels` are one each, or none at all.
     ///
     /// # Errors
     /// When a sentence does not fit the backbone.
@@ -90,12 +90,12 @@ impl Sentences {
 
     /// Number of sentences.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.lengths.len()
     }
 
     /// Whether there is no sentence.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.lengths.is_empty()
     }
 
     /// Tokens of all sentences together.
@@ -103,7 +103,7 @@ impl Sentences {
         self.packing.rows()
     }
 
-    /// Labels in order.
+    /// Labels in order; none when the split is not labelled.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
@@ -140,7 +140,7 @@ impl Sentences {
         let hidden = Tensor::from_vec(hidden, (1, packing.rows(), self.width), device)?;
         Ok(Batch {
             examples,
-            labels: places.iter().map(|&place| self.labels[place]).collect(),
+            labels: places.iter().filter_map(|&place| self.labels.get(place).copied()).collect(),
             lengths,
             hidden,
             packing,

@@ -94,13 +94,13 @@ pub struct DomainRecord {
     /// Examples scored.
     pub examples: u64,
     /// Metric key (see `bayeslora_metrics::METRICS`) to value; `null` where the metric is undefined for this
-    /// predictive (a deterministic one has no mutual information to rank by).
+    /// predictive (a deterministic one has no mutual information to rank by) or on this domain (one without labels has no accuracy).
     pub scores: BTreeMap<String, Option<f64>>,
-    /// Reliability bins of the top label.
+    /// Reliability bins of the top label; none without labels.
     pub reliability: Vec<ReliabilityPoint>,
-    /// Risk-coverage curve ordered by top probability, at most 101 points.
+    /// Risk-coverage curve ordered by top probability, at most 101 points; none without labels.
     pub risk_coverage: Vec<RiskPoint>,
-    /// Error rate by decile of the top-label probability variance; empty for a deterministic predictive.
+    /// Error rate by decile of the top-label probability variance; empty for a deterministic predictive and without labels.
     pub deciles: Vec<DecilePoint>,
     /// Histograms of uncertainty scores: name to counts.
     pub histograms: BTreeMap<String, Histogram>,

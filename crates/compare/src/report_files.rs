@@ -6,7 +6,7 @@ use bayeslora_adapters::files::{read, write_atomically};
 
 use crate::experiment::Plan;
 use crate::record::{ComparisonRecord, Provenance, UnitRecord};
-use crate::report::{Definition, DomainDefinition, File, RowDefinition, readme_block, render, splice};
+use crate::report::{Definition, File, RowDefinition, readme_block, render, splice};
 use crate::run::{comparison_key, unit_key};
 use crate::store::Store;
 use crate::{Error, Result};
@@ -14,20 +14,19 @@ use crate::{Error, Result};
 fn definition(plan: &Plan) -> Definition {
     let rows =
         plan.rows().into_iter().map(|(id, label, planned, _)| RowDefinition { id, label, method: planned.id.clone() });
-    let domain = |id: &str, label: &str, in_distribution| DomainDefinition {
-        id: id.to_owned(),
-        label: label.to_owned(),
-        in_distribution,
-    };
+    // The Makefile's default needs no name.
+    let name = &plan.experiment.name;
+    let experiment =
+        if name == "movies-minilm" { String::new() } else { format!("EXPERIMENT=results/{name}/experiment.toml ") };
     Definition {
         name: plan.experiment.name.clone(),
         title: plan.experiment.title.clone(),
         analysis: plan.experiment.analysis.clone(),
         seeds: plan.seeds.clone(),
         rows: rows.collect(),
-        domains: crate::tasks::vader::domains().map(|(id, label, inside)| domain(id, label, inside)).collect(),
+        domains: plan.task.domains(),
         reference: plan.experiment.reference.clone(),
-        command: format!("make results PROFILE={}", plan.profile),
+        command: format!("make results {experiment}PROFILE={}", plan.profile),
     }
 }
 

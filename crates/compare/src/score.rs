@@ -8,7 +8,7 @@ use ndarray::{Array2, Array3};
 
 use crate::Result;
 use crate::record::{DecilePoint, DomainRecord, Histogram, ReliabilityPoint, RiskPoint};
-use crate::tasks::{Domain, Example};
+use crate::tasks::{Domain, Ratings};
 
 /// Equal-width bins of every binned calibration error.
 pub(crate) const BINS: usize = 15;
@@ -17,140 +17,199 @@ const CURVE_POINTS: usize = 101;
 /// Bins of stored histograms.
 const HISTOGRAM_BINS: usize = 40;
 
-/// A predictive on one domain beside what the raters said.
+/// A predictive on one domain, beside the labels and the ratings that the domain has.
 pub(crate) struct Scored<'a> {
     pub(crate) domain: &'a Domain,
     pub(crate) predictive: Predictive,
+    pub(crate) truth: Option<Truth>,
+}
+
+/// The labels of a domain, and which of them were predicted.
+pub(crate) struct Truth {
     pub(crate) labels: Vec<usize>,
     pub(crate) correct: Vec<bool>,
 }
 
+/// A score that may tell foreign examples from those of the training domain, or errors from the rest: larger for more uncertain
+/// ones.
+pub(crate) struct Score {
+    /// Name in metric keys: `auroc_<name>`.
+    pub(crate) name: &'static str,
+    /// One number per example; `None` where the predictive has nothing of the kind.
+    pub(crate) of: fn(&Predictive) -> Option<Vec<f64>>,
+}
+
+/// Every score, in the order of the tables. Those of disagreement are identically zero for a single pass, which has none.
+pub(crate) const SCORES: &[Score] = &[
+    Score { name: "max_probability", of: |p| Some(p.max_probability().iter().map(|p| 1.0 - p).collect()) },
+    Score { name: "predictive_entropy", of: |p| Some(p.predictive_entropy().to_vec()) },
+    Score { name: "expected_entropy", of: |p| Some(p.expected_entropy().to_vec()) },
+    Score { name: "mutual_information", of: |p| (p.samples() > 1).then(|| p.mutual_information().to_vec()) },
+    Score { name: "variance", of: |p| (p.samples() > 1).then(|| p.probability_variance().to_vec()) },
+];
+
+/// Metric keys and values; `None` where a metric is undefined.
+type Scores = BTreeMap<String, Option<f64>>;
+
 impl<'a> Scored<'a> {
     pub(crate) fn new(domain: &'a Domain, logits: &Array3<f32>, averaging: Averaging) -> Result<Self> {
         let predictive = Predictive::from_logits(logits.view(), averaging)?;
-        let labels: Vec<usize> = domain.examples.iter().map(|example| example.label as usize).collect();
-        let correct = predictive.predicted().iter().zip(&labels).map(|(p, y)| p == y).collect();
-        Ok(Self { domain, predictive, labels, correct })
+        let labels: Option<Vec<usize>> =
+            domain.examples.iter().map(|example| example.label.map(|label| label as usize)).collect();
+        let truth = labels.map(|labels| {
+            let correct = predictive.predicted().iter().zip(&labels).map(|(p, y)| p == y).collect();
+            Truth { labels, correct }
+        });
+        Ok(Self { domain, predictive, truth })
     }
 
-    /// Share of raters behind each class, `[examples, classes]`.
-    pub(crate) fn soft_labels(&self) -> Array2<f64> {
-        let examples = &self.domain.examples;
-        let mut soft = Array2::zeros((examples.len(), 2));
-        for (mut row, example) in soft.outer_iter_mut().zip(examples) {
-            for (cell, share) in row.iter_mut().zip(example.soft_label()) {
+    /// What the raters said of every example; `None` when some were not rated.
+    fn ratings(&self) -> Option<Vec<&Ratings>> {
+        self.domain.examples.iter().map(|example| example.ratings.as_ref()).collect()
+    }
+
+    /// Share of raters behind each class, `[examples, classes]`; `None` when some examples were not rated.
+    pub(crate) fn soft_labels(&self) -> Option<Array2<f64>> {
+        let ratings = self.ratings()?;
+        let mut soft = Array2::zeros((ratings.len(), 2));
+        for (mut row, ratings) in soft.outer_iter_mut().zip(ratings) {
+            for (cell, share) in row.iter_mut().zip(ratings.soft_label()) {
                 *cell = share;
             }
         }
-        soft
+        Some(soft)
     }
 
-    /// Uncertainty scores that may tell shifted examples from others, larger for more uncertain ones. Those that are
-    /// identically zero for a single deterministic pass are left out for it.
-    pub(crate) fn detectors(&self) -> Vec<(&'static str, Vec<f64>)> {
-        let p = &self.predictive;
-        let mut scores = vec![
-            ("max_probability", p.max_probability().iter().map(|p| 1.0 - p).collect()),
-            ("predictive_entropy", p.predictive_entropy().to_vec()),
-            ("expected_entropy", p.expected_entropy().to_vec()),
-        ];
-        if p.samples() > 1 {
-            scores.push(("mutual_information", p.mutual_information().to_vec()));
-            scores.push(("variance", p.probability_variance().to_vec()));
-        }
-        scores
-    }
-
-    /// The record, with detection against the in-distribution domain for a shifted one.
+    /// The record, with detection against the in-distribution domain for a shifted one. What needs labels or ratings is left
+    /// undefined where there are none.
     pub(crate) fn record(&self, in_distribution: Option<&Self>) -> Result<DomainRecord> {
         let p = &self.predictive;
-        let (probabilities, log_probabilities) = (p.probabilities(), p.log_probabilities());
-        let labels = &self.labels;
-        let mut scores: BTreeMap<String, Option<f64>> = BTreeMap::new();
-        let mut put = |key: &str, value: Option<f64>| {
-            scores.insert(key.to_owned(), value);
-        };
-        put("accuracy", Some(metrics::accuracy(&p.predicted(), labels)?));
-        put("nll", Some(metrics::negative_log_likelihood(log_probabilities, labels)?));
-        put("brier", Some(metrics::brier(probabilities, labels)?));
-        put("ece", Some(metrics::expected_calibration_error(probabilities, labels, BINS)?));
-        put("adaptive_ece", Some(metrics::adaptive_calibration_error(probabilities, labels, BINS)?));
-        put("classwise_ece", Some(metrics::classwise_calibration_error(probabilities, labels, BINS)?));
-        let soft = self.soft_labels();
-        put("soft_nll", Some(metrics::soft_negative_log_likelihood(log_probabilities, soft.view())?));
-
-        let selective = metrics::RiskCoverage::from_confidence(&p.max_probability().to_vec(), &self.correct)?;
-        put("aurc", Some(selective.aurc()));
-        put("e_aurc", Some(selective.e_aurc()));
-        put("selective_accuracy_80", Some(selective.selective_accuracy(0.8)?));
-
-        let raters: Vec<f64> = self.domain.examples.iter().map(Example::rater_entropy).collect();
-        let spread: Vec<f64> = self.domain.examples.iter().map(Example::rating_sd).collect();
-        let expected = p.expected_entropy().to_vec();
-        put("raters_predictive_entropy", correlation(&p.predictive_entropy().to_vec(), &raters));
-        put("raters_expected_entropy", correlation(&expected, &raters));
-        put("raters_sd_expected_entropy", correlation(&expected, &spread));
+        let mut scores = Scores::new();
         let mean = |values: &[f64]| Some(values.iter().sum::<f64>() / values.len() as f64);
-        put("mean_predictive_entropy", mean(&p.predictive_entropy().to_vec()));
-        put("mean_expected_entropy", mean(&expected));
-
-        let mut deciles = Vec::new();
+        scores.insert("mean_predictive_entropy".to_owned(), mean(&p.predictive_entropy().to_vec()));
+        scores.insert("mean_expected_entropy".to_owned(), mean(&p.expected_entropy().to_vec()));
         if p.samples() > 1 {
-            let (information, variance) = (p.mutual_information().to_vec(), p.probability_variance().to_vec());
-            put("raters_mutual_information", correlation(&information, &raters));
-            put("mean_mutual_information", mean(&information));
-            put("mean_variance", mean(&variance));
-            let errors: Vec<bool> = self.correct.iter().map(|correct| !correct).collect();
-            let error_values: Vec<f64> = errors.iter().map(|&error| f64::from(u8::from(error))).collect();
-            let relation = metrics::spearman(&variance, &error_values).ok();
-            put("variance_error_spearman", relation.as_ref().map(|r| r.coefficient));
-            put("variance_error_p", relation.as_ref().map(|r| r.p_value));
-            for bin in metrics::error_by_quantile(&variance, &errors, 10)? {
-                let count = bin.count as u64;
-                deciles.push(DecilePoint { variance: bin.mean_score, error: bin.error_rate, count });
-            }
+            scores.insert("mean_mutual_information".to_owned(), mean(&p.mutual_information().to_vec()));
+            scores.insert("mean_variance".to_owned(), mean(&p.probability_variance().to_vec()));
         }
+        self.against_raters(&mut scores)?;
         if let Some(reference) = in_distribution {
-            for ((name, shifted), (_, inside)) in self.detectors().into_iter().zip(reference.detectors()) {
-                put(&format!("auroc_{name}"), Some(metrics::auroc(&inside, &shifted)?));
-                put(&format!("aupr_{name}"), Some(metrics::aupr(&inside, &shifted)?));
-                put(&format!("fpr95_{name}"), Some(metrics::fpr_at_tpr(&inside, &shifted, 0.95)?));
-                if matches!(name, "mutual_information" | "variance") {
-                    let is_shifted: Vec<f64> = inside.iter().map(|_| 0.0).chain(shifted.iter().map(|_| 1.0)).collect();
-                    let all: Vec<f64> = inside.into_iter().chain(shifted).collect();
-                    put(&format!("ood_spearman_{name}"), correlation(&all, &is_shifted));
-                }
-            }
+            self.detection(reference, &mut scores)?;
+        }
+        let (mut reliability, mut risk_coverage, mut deciles) = (Vec::new(), Vec::new(), Vec::new());
+        if let Some(truth) = &self.truth {
+            reliability = self.quality(&truth.labels, &mut scores)?;
+            risk_coverage = self.selective(&truth.correct, &mut scores)?;
+            deciles = self.variance_against_errors(&truth.correct, &mut scores)?;
         }
         // Every declared metric has an entry, so that a reader can tell "undefined" from "forgotten".
         for metric in metrics::METRICS {
             scores.entry(metric.key.to_owned()).or_insert(None);
         }
-
-        let reliability = metrics::reliability(probabilities, labels, BINS)?;
         Ok(DomainRecord {
-            domain: self.domain.id.to_owned(),
-            in_distribution: self.domain.in_distribution,
-            examples: labels.len() as u64,
+            domain: self.domain.info.id.clone(),
+            in_distribution: self.domain.info.in_distribution,
+            examples: p.examples() as u64,
             scores,
-            reliability: reliability
-                .into_iter()
-                .map(|bin| ReliabilityPoint {
-                    lower: bin.lower,
-                    upper: bin.upper,
-                    count: bin.count as u64,
-                    confidence: bin.confidence,
-                    accuracy: bin.accuracy,
-                })
-                .collect(),
-            risk_coverage: selective
-                .curve(CURVE_POINTS)
-                .into_iter()
-                .map(|(coverage, risk)| RiskPoint { coverage, risk })
-                .collect(),
+            reliability,
+            risk_coverage,
             deciles,
             histograms: self.histograms(),
         })
+    }
+
+    /// Proper scores and calibration, with the reliability bins.
+    fn quality(&self, labels: &[usize], scores: &mut Scores) -> Result<Vec<ReliabilityPoint>> {
+        let p = &self.predictive;
+        let (probabilities, log_probabilities) = (p.probabilities(), p.log_probabilities());
+        for (key, value) in [
+            ("accuracy", metrics::accuracy(&p.predicted(), labels)?),
+            ("nll", metrics::negative_log_likelihood(log_probabilities, labels)?),
+            ("brier", metrics::brier(probabilities, labels)?),
+            ("ece", metrics::expected_calibration_error(probabilities, labels, BINS)?),
+            ("adaptive_ece", metrics::adaptive_calibration_error(probabilities, labels, BINS)?),
+            ("classwise_ece", metrics::classwise_calibration_error(probabilities, labels, BINS)?),
+        ] {
+            scores.insert(key.to_owned(), Some(value));
+        }
+        let point = |bin: metrics::ReliabilityBin| ReliabilityPoint {
+            lower: bin.lower,
+            upper: bin.upper,
+            count: bin.count as u64,
+            confidence: bin.confidence,
+            accuracy: bin.accuracy,
+        };
+        Ok(metrics::reliability(probabilities, labels, BINS)?.into_iter().map(point).collect())
+    }
+
+    /// Selective prediction by the top probability, with the risk-coverage curve.
+    fn selective(&self, correct: &[bool], scores: &mut Scores) -> Result<Vec<RiskPoint>> {
+        let curve = metrics::RiskCoverage::from_confidence(&self.predictive.max_probability().to_vec(), correct)?;
+        scores.insert("aurc".to_owned(), Some(curve.aurc()));
+        scores.insert("e_aurc".to_owned(), Some(curve.e_aurc()));
+        scores.insert("selective_accuracy_80".to_owned(), Some(curve.selective_accuracy(0.8)?));
+        let points = curve.curve(CURVE_POINTS).into_iter();
+        Ok(points.map(|(coverage, risk)| RiskPoint { coverage, risk }).collect())
+    }
+
+    /// Whether variance points at errors, with the error rate by its deciles.
+    fn variance_against_errors(&self, correct: &[bool], scores: &mut Scores) -> Result<Vec<DecilePoint>> {
+        if self.predictive.samples() == 1 {
+            return Ok(Vec::new());
+        }
+        let variance = self.predictive.probability_variance().to_vec();
+        let errors: Vec<bool> = correct.iter().map(|correct| !correct).collect();
+        let error_values: Vec<f64> = errors.iter().map(|&error| f64::from(u8::from(error))).collect();
+        let relation = metrics::spearman(&variance, &error_values).ok();
+        scores.insert("variance_error_spearman".to_owned(), relation.as_ref().map(|r| r.coefficient));
+        scores.insert("variance_error_p".to_owned(), relation.as_ref().map(|r| r.p_value));
+        let bins = metrics::error_by_quantile(&variance, &errors, 10)?.into_iter();
+        let point = |bin: metrics::QuantileBin| DecilePoint {
+            variance: bin.mean_score,
+            error: bin.error_rate,
+            count: bin.count as u64,
+        };
+        Ok(bins.map(point).collect())
+    }
+
+    /// Agreement with the raters, where there are any.
+    fn against_raters(&self, scores: &mut Scores) -> Result<()> {
+        let (Some(ratings), Some(soft)) = (self.ratings(), self.soft_labels()) else { return Ok(()) };
+        let p = &self.predictive;
+        let raters: Vec<f64> = ratings.iter().map(|ratings| ratings.entropy()).collect();
+        let spread: Vec<f64> = ratings.iter().map(|ratings| ratings.sd()).collect();
+        let expected = p.expected_entropy().to_vec();
+        let soft_nll = metrics::soft_negative_log_likelihood(p.log_probabilities(), soft.view())?;
+        scores.insert("soft_nll".to_owned(), Some(soft_nll));
+        let predictive = correlation(&p.predictive_entropy().to_vec(), &raters);
+        scores.insert("raters_predictive_entropy".to_owned(), predictive);
+        scores.insert("raters_expected_entropy".to_owned(), correlation(&expected, &raters));
+        scores.insert("raters_sd_expected_entropy".to_owned(), correlation(&expected, &spread));
+        if p.samples() > 1 {
+            let information = correlation(&p.mutual_information().to_vec(), &raters);
+            scores.insert("raters_mutual_information".to_owned(), information);
+        }
+        Ok(())
+    }
+
+    /// Detection by every score that both predictives have.
+    fn detection(&self, reference: &Self, scores: &mut Scores) -> Result<()> {
+        for score in SCORES {
+            let (Some(shifted), Some(inside)) = ((score.of)(&self.predictive), (score.of)(&reference.predictive))
+            else {
+                continue;
+            };
+            let name = score.name;
+            scores.insert(format!("auroc_{name}"), Some(metrics::auroc(&inside, &shifted)?));
+            scores.insert(format!("aupr_{name}"), Some(metrics::aupr(&inside, &shifted)?));
+            scores.insert(format!("fpr95_{name}"), Some(metrics::fpr_at_tpr(&inside, &shifted, 0.95)?));
+            if matches!(name, "mutual_information" | "variance") {
+                let is_shifted: Vec<f64> = inside.iter().map(|_| 0.0).chain(shifted.iter().map(|_| 1.0)).collect();
+                let all: Vec<f64> = inside.into_iter().chain(shifted).collect();
+                scores.insert(format!("ood_spearman_{name}"), correlation(&all, &is_shifted));
+            }
+        }
+        Ok(())
     }
 
     fn histograms(&self) -> BTreeMap<String, Histogram> {
@@ -181,4 +240,93 @@ fn histogram(values: &[f64], lower: f64, upper: f64) -> Histogram {
         counts[place.clamp(0.0, HISTOGRAM_BINS as f64 - 1.0) as usize] += 1;
     }
     Histogram { lower, upper, counts }
+}
+
+#[cfg(test)]
+mod tests {
+    use bayeslora_metrics::Bootstrap;
+
+    use super::*;
+    use crate::differences::{Pairs, differences};
+    use crate::tasks::{DomainInfo, Example};
+
+    fn domain(labelled: bool, rated: bool) -> Domain {
+        let info = DomainInfo {
+            id: "toy".to_owned(),
+            label: "Toy".to_owned(),
+            in_distribution: false,
+            labelled,
+            rated,
+            corruption: None,
+        };
+        let example = |n: u32| Example {
+            id: n.to_string(),
+            text: String::new(),
+            label: labelled.then_some(n % 2),
+            ratings: rated.then(|| Ratings { each: vec![1, -1, i8::from(n.is_multiple_of(3))], mean: 0.5 }),
+        };
+        Domain { info, examples: (0..12).map(example).collect() }
+    }
+
+    fn logits(shift: f32) -> Array3<f32> {
+        Array3::from_shape_fn((3, 12, 2), |(s, n, c)| {
+            let value = u8::try_from((5 * s + 7 * n + 3 * c) % 11).unwrap_or(0);
+            f32::from(value) / 4.0 + shift * f32::from(u8::try_from(n * c).unwrap_or(0))
+        })
+    }
+
+    /// Keys with a value.
+    fn defined(record: &DomainRecord) -> Vec<&str> {
+        record.scores.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.as_str()).collect()
+    }
+
+    #[test]
+    fn what_a_domain_lacks_is_absent_and_the_rest_does_not_change() {
+        let inside = domain(true, false);
+        let reference = Scored::new(&inside, &logits(0.0), Averaging::Probabilities).unwrap();
+        let records = [(true, true), (true, false), (false, false)].map(|(labelled, rated)| {
+            let shifted = domain(labelled, rated);
+            let scored = Scored::new(&shifted, &logits(0.1), Averaging::Probabilities).unwrap();
+            scored.record(Some(&reference)).unwrap()
+        });
+        let [rated, labelled, bare] = &records;
+        let exists = |needs: metrics::Needs| {
+            let keys = metrics::METRICS.iter().filter(move |metric| metric.needs <= needs).map(|metric| metric.key);
+            let mut keys: Vec<&str> = keys.collect();
+            keys.sort_unstable();
+            keys
+        };
+        // A metric exists exactly where its declaration says that it does.
+        assert_eq!(defined(rated), exists(metrics::Needs::Ratings));
+        assert_eq!(defined(labelled), exists(metrics::Needs::Labels));
+        assert_eq!(defined(bare), exists(metrics::Needs::Nothing));
+        for record in &records {
+            assert_eq!((record.scores.len(), record.examples), (metrics::METRICS.len(), 12));
+            for key in defined(bare) {
+                assert_eq!(record.scores[key], rated.scores[key], "{key}");
+            }
+            assert_eq!(record.histograms, rated.histograms);
+        }
+        assert!(bare.reliability.is_empty() && bare.risk_coverage.is_empty() && bare.deciles.is_empty());
+        assert!(!labelled.reliability.is_empty() && !labelled.risk_coverage.is_empty() && !labelled.deciles.is_empty());
+    }
+
+    #[test]
+    fn differences_are_those_of_the_metrics_that_exist() {
+        fn pairs(domain: &Domain) -> Pairs<'_> {
+            let score = |shift| Scored::new(domain, &logits(shift), Averaging::Probabilities).unwrap();
+            Pairs { seeds: vec![(score(0.1), score(0.0))] }
+        }
+        let inside = domain(true, true);
+        let bootstrap = Bootstrap { resamples: 20, ..Bootstrap::default() };
+        let keys = |domain: &Domain, own: bool| -> Vec<String> {
+            let reference = pairs(&inside);
+            let found = differences(&pairs(domain), (!own).then_some(&reference), &bootstrap).unwrap();
+            found.into_iter().map(|difference| difference.metric).collect()
+        };
+        assert_eq!(keys(&inside, true), ["accuracy", "nll", "brier", "soft_nll", "ece", "aurc"]);
+        let labelled = ["accuracy", "nll", "brier", "ece", "auroc_predictive_entropy"];
+        assert_eq!(keys(&domain(true, false), false), labelled);
+        assert_eq!(keys(&domain(false, false), false), ["auroc_predictive_entropy"]);
+    }
 }

@@ -7,7 +7,8 @@ use bayeslora_compare::record::{
     ComparisonRecord, DecilePoint, Difference, DomainRecord, FitRecord, Histogram, Outcome, Provenance,
     ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, UnitRecord,
 };
-use bayeslora_compare::report::{Definition, DomainDefinition, RowDefinition, readme_block, render, splice};
+use bayeslora_compare::report::{Definition, RowDefinition, readme_block, render, splice};
+use bayeslora_compare::tasks::{Corruption, DomainInfo};
 
 fn definition() -> Definition {
     let row = |id: &str, label: &str, method: &str| RowDefinition {
@@ -15,10 +16,13 @@ fn definition() -> Definition {
         label: label.to_owned(),
         method: method.to_owned(),
     };
-    let domain = |id: &str, label: &str, in_distribution| DomainDefinition {
+    let domain = |id: &str, label: &str, in_distribution| DomainInfo {
         id: id.to_owned(),
         label: label.to_owned(),
         in_distribution,
+        labelled: true,
+        rated: true,
+        corruption: None,
     };
     Definition {
         name: "made-up".to_owned(),
@@ -157,6 +161,89 @@ fn the_main_table_has_means_deviations_stars_and_gaps() {
         latex.contains("MC | p\\_0.1, sampled & 0.8700 $\\pm$ 0.0424$^{*}$ & 0.1300 $\\pm$ 0.0424 & --"),
         "{latex}"
     );
+}
+
+/// A definition and records with, beside the usual domains, one without labels and two corrupted copies.
+fn of_many_kinds() -> (Definition, Vec<UnitRecord>) {
+    let mut definition = definition();
+    for domain in &mut definition.domains {
+        domain.rated = false;
+    }
+    let outside = definition.domains[1].clone();
+    let far = DomainInfo { id: "far".to_owned(), label: "Far".to_owned(), labelled: false, ..outside.clone() };
+    definition.domains.push(far);
+    for strength in [2, 5] {
+        let (id, label) = (format!("typos-{strength}"), format!("Inside, typos, strength {strength}"));
+        definition.domains.push(DomainInfo {
+            id,
+            label,
+            corruption: Some((Corruption::Typos, strength)),
+            ..outside.clone()
+        });
+    }
+    let mut units = units();
+    for unit in &mut units {
+        let Outcome::Finished { rows, .. } = &mut unit.outcome else { unreachable!() };
+        let outside = rows[0].domains[1].clone();
+        let detected = |id: &str, auroc: f64| DomainRecord {
+            domain: id.to_owned(),
+            scores: BTreeMap::from([
+                ("accuracy".to_owned(), None),
+                ("auroc_predictive_entropy".to_owned(), Some(auroc)),
+            ]),
+            reliability: vec![],
+            risk_coverage: vec![],
+            deciles: vec![],
+            ..outside.clone()
+        };
+        let corrupted = |id: &str, accuracy: f64| DomainRecord {
+            domain: id.to_owned(),
+            scores: BTreeMap::from([("accuracy".to_owned(), Some(accuracy))]),
+            ..outside.clone()
+        };
+        rows[0].domains.extend([detected("far", 0.9), corrupted("typos-2", 0.75), corrupted("typos-5", 0.625)]);
+    }
+    (definition, units)
+}
+
+#[test]
+fn domains_have_the_tables_that_they_have_data_for() {
+    let (definition, units) = of_many_kinds();
+    let files: BTreeMap<String, Vec<u8>> = render(&definition, &units, &[]).unwrap().into_iter().collect();
+    let table = text(&files, "table.md");
+    let headings: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(
+        headings,
+        [
+            "Inside: predictive quality",
+            "Inside: calibration",
+            "Inside: selective prediction",
+            "Outside: under shift",
+            "Outside: detected against the in-distribution test set",
+            "Far: detected against the in-distribution test set",
+            "Typos: Accuracy ↑",
+            "Typos: NLL ↓",
+            "Typos: ECE ↓",
+            "Typos: AUROC, predictive entropy ↑",
+            "Paired differences from mle",
+            "Cost",
+        ]
+    );
+    assert!(!table.contains("raters"), "nobody rated");
+    assert!(table.contains("| method | as published | strength 2 | strength 5 |"), "{table}");
+    assert!(
+        table.contains("| MC \\| p_0.1, sampled | 0.8700 ± 0.0424 | 0.7500 ± 0.0000 | 0.6250 ± 0.0000 |"),
+        "{table}"
+    );
+    let csv = text(&files, "table.csv");
+    assert!(!csv.contains("far,accuracy") && csv.contains("far,auroc_predictive_entropy"), "{csv}");
+    let latex = text(&files, "table.tex");
+    assert!(!latex.contains(": Far.") && !latex.contains("strength"), "{latex}");
+    for name in files.keys().filter(|name| name.contains(".svg")) {
+        assert!(!text(&files, name).contains("NaN"), "{name}");
+    }
+    let block = readme_block(&definition, &units, &[]).unwrap();
+    assert!(block.starts_with("| method | Accuracy ↑ | NLL ↓ | Brier ↓ | ECE ↓ | AURC ↓ |\n"), "{block}");
 }
 
 #[test]

@@ -13,6 +13,17 @@ pub enum Better {
     Neither,
 }
 
+/// What a test set must have for a metric to exist on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Texts.
+    Nothing,
+    /// Labels among the classes of the training data.
+    Labels,
+    /// Ratings of several people, whose shares are the target.
+    Ratings,
+}
+
 /// What a table needs to know about one metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MetricInfo {
@@ -26,32 +37,42 @@ pub struct MetricInfo {
     pub unit: &'static str,
     /// Which direction is better.
     pub better: Better,
+    /// What the test set must have.
+    pub needs: Needs,
 }
 
 const fn info(key: &'static str, label: &'static str, digits: usize, unit: &'static str, better: Better) -> MetricInfo {
-    MetricInfo { key, label, digits, unit, better }
+    MetricInfo { key, label, digits, unit, better, needs: Needs::Nothing }
+}
+
+impl MetricInfo {
+    const fn needs(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
 }
 
 use Better::{Higher, Lower, Neither};
 
 /// Every metric, in the order tables show them.
 pub const METRICS: &[MetricInfo] = &[
-    info("accuracy", "Accuracy", 4, "[0, 1]", Higher),
-    info("nll", "NLL", 4, "nats", Lower),
-    info("brier", "Brier", 4, "[0, 2]", Lower),
-    info("ece", "ECE", 4, "[0, 1]", Lower),
-    info("adaptive_ece", "Adaptive ECE", 4, "[0, 1]", Lower),
-    info("classwise_ece", "Classwise ECE", 4, "[0, 1]", Lower),
-    info("aurc", "AURC", 4, "[0, 1]", Lower),
-    info("e_aurc", "E-AURC", 4, "[0, 1]", Lower),
-    info("selective_accuracy_80", "Accuracy at 80 % coverage", 4, "[0, 1]", Higher),
-    info("variance_error_spearman", "Variance–error ρ", 3, "[-1, 1]", Higher),
-    info("variance_error_p", "Variance–error p", 4, "[0, 1]", Neither),
-    info("soft_nll", "NLL against raters", 4, "nats", Lower),
-    info("raters_predictive_entropy", "ρ(predictive entropy, rater entropy)", 3, "[-1, 1]", Higher),
-    info("raters_expected_entropy", "ρ(expected entropy, rater entropy)", 3, "[-1, 1]", Higher),
-    info("raters_mutual_information", "ρ(mutual information, rater entropy)", 3, "[-1, 1]", Neither),
-    info("raters_sd_expected_entropy", "ρ(expected entropy, rating SD)", 3, "[-1, 1]", Neither),
+    info("accuracy", "Accuracy", 4, "[0, 1]", Higher).needs(Needs::Labels),
+    info("nll", "NLL", 4, "nats", Lower).needs(Needs::Labels),
+    info("brier", "Brier", 4, "[0, 2]", Lower).needs(Needs::Labels),
+    info("ece", "ECE", 4, "[0, 1]", Lower).needs(Needs::Labels),
+    info("adaptive_ece", "Adaptive ECE", 4, "[0, 1]", Lower).needs(Needs::Labels),
+    info("classwise_ece", "Classwise ECE", 4, "[0, 1]", Lower).needs(Needs::Labels),
+    info("aurc", "AURC", 4, "[0, 1]", Lower).needs(Needs::Labels),
+    info("e_aurc", "E-AURC", 4, "[0, 1]", Lower).needs(Needs::Labels),
+    info("selective_accuracy_80", "Accuracy at 80 % coverage", 4, "[0, 1]", Higher).needs(Needs::Labels),
+    info("variance_error_spearman", "Variance–error ρ", 3, "[-1, 1]", Higher).needs(Needs::Labels),
+    info("variance_error_p", "Variance–error p", 4, "[0, 1]", Neither).needs(Needs::Labels),
+    info("soft_nll", "NLL against raters", 4, "nats", Lower).needs(Needs::Ratings),
+    info("raters_predictive_entropy", "ρ(predictive entropy, rater entropy)", 3, "[-1, 1]", Higher)
+        .needs(Needs::Ratings),
+    info("raters_expected_entropy", "ρ(expected entropy, rater entropy)", 3, "[-1, 1]", Higher).needs(Needs::Ratings),
+    info("raters_mutual_information", "ρ(mutual information, rater entropy)", 3, "[-1, 1]", Neither)
+        .needs(Needs::Ratings),
+    info("raters_sd_expected_entropy", "ρ(expected entropy, rating SD)", 3, "[-1, 1]", Neither).needs(Needs::Ratings),
     info("auroc_max_probability", "AUROC, 1 − max p", 3, "[0, 1]", Higher),
     info("auroc_predictive_entropy", "AUROC, predictive entropy", 3, "[0, 1]", Higher),
     info("auroc_expected_entropy", "AUROC, expected entropy", 3, "[0, 1]", Higher),

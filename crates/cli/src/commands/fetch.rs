@@ -10,7 +10,7 @@ use crate::progress::Terminal;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Which assets: all by default.
+    /// Which assets: by default all that can be downloaded.
     names: Vec<AssetId>,
     #[command(flatten)]
     assets: AssetArguments,
@@ -19,7 +19,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let assets = Assets::new(&arguments.assets.options())?;
     let terminal = Terminal::new();
-    let names = if arguments.names.is_empty() { AssetId::ALL.to_vec() } else { arguments.names };
+    let downloaded = AssetId::ALL.into_iter().filter(|id| id.asset().is_downloaded());
+    let names = if arguments.names.is_empty() { downloaded.collect() } else { arguments.names };
     for name in names {
         let folder = assets.open(name, &mut |event| terminal.note(&event.to_string()))?;
         println!("{}", folder.path().display());

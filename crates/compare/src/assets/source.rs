@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::catalogue::Asset;
 use super::checksum::sha256_of;
 use super::event::Notify;
+use super::options::GivenBy;
 use crate::Error;
 
 /// Somewhere an asset may come from.
@@ -74,7 +75,7 @@ pub(crate) struct LocalArchive {
 
 impl Source for LocalArchive {
     fn offer(&self, asset: &Asset) -> Option<String> {
-        let path = self.folder.join(asset.package.archive);
+        let path = self.folder.join(asset.package()?.archive);
         path.is_file().then(|| path.display().to_string())
     }
 
@@ -83,13 +84,16 @@ impl Source for LocalArchive {
     }
 
     fn fetch(&self, request: &Request<'_>, _: Notify<'_>) -> Result<Fetched, Failure> {
-        let package = &request.asset.package;
+        let Some(package) = request.asset.package() else {
+            return Err(Failure::Unavailable(format!("no archive has {}", request.asset.name)));
+        };
         let path = self.folder.join(package.archive);
         match sha256_of(&path) {
             Ok(got) if got == package.sha256 => Ok(Fetched::Archive(path)),
             Ok(got) => Err(Failure::Fatal(Error::AssetLocal {
                 asset: request.asset.name,
                 path,
+                given_by: GivenBy::Assets,
                 expected: package.sha256.to_owned(),
                 got,
             })),

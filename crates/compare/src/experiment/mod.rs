@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 pub use plan::{Plan, PlannedMethod};
 pub(crate) use suggest::unknown;
 
-use crate::tasks::vader::VaderSettings;
 use crate::{Error, Result};
 
 /// An experiment as written.
@@ -35,9 +34,9 @@ pub struct Experiment {
     pub task: String,
     /// Row that the others are compared with.
     pub reference: String,
-    /// Data and splits.
+    /// Data and splits: [`crate::tasks::DataSettings`] and what the task adds to them.
     #[serde(default)]
-    pub data: VaderSettings,
+    pub data: toml::Table,
     /// Longest text in tokens.
     pub max_tokens: usize,
     /// Size and place of the adapters.

@@ -8,7 +8,7 @@ use super::suggest::{unknown, with_suggestion};
 use super::{Experiment, PredictionSettings, TrainingSettings};
 use crate::assets::AssetId;
 use crate::methods::{self, Method, Reading};
-use crate::tasks::vader::VaderSettings;
+use crate::tasks::PlannedTask;
 use crate::{Error, Result};
 
 /// A checked experiment in one of its profiles.
@@ -24,8 +24,8 @@ pub struct Plan {
     pub folder: PathBuf,
     /// Backbone.
     pub model: AssetId,
-    /// Data and splits.
-    pub data: VaderSettings,
+    /// Task, with data and splits.
+    pub task: PlannedTask,
     /// Rank and scale.
     pub lora: LoraShape,
     /// Training.
@@ -59,15 +59,20 @@ impl Experiment {
             .get(profile)
             .cloned()
             .ok_or_else(|| refused(unknown("profile", profile, self.profiles.keys().map(String::as_str))))?;
-        if self.task != TASK {
-            return Err(refused(unknown("task", &self.task, [TASK])));
-        }
         let model: AssetId = self.model.parse()?;
         let lora = LoraShape::new(self.adapter.rank, self.adapter.alpha)?;
         let mut data = self.data.clone();
-        data.max_train = chosen.max_train.or(data.max_train);
-        data.max_test = chosen.max_test.or(data.max_test);
-        data.max_examples_per_shifted_domain = chosen.max_shifted.or(data.max_examples_per_shifted_domain);
+        for (name, cap) in [
+            ("max-train", chosen.max_train),
+            ("max-test", chosen.max_test),
+            ("max-examples-per-shifted-domain", chosen.max_shifted),
+        ] {
+            if let Some(cap) = cap {
+                // A cap that no file has the examples for is as good as none.
+                data.insert(name.to_owned(), toml::Value::Integer(i64::try_from(cap).unwrap_or(i64::MAX)));
+            }
+        }
+        let task = PlannedTask::new(&self.task, data).map_err(refused)?;
         let mut training = self.training.clone();
         training.epochs = chosen.epochs.unwrap_or(training.epochs);
         let mut prediction = self.prediction.clone();
@@ -94,7 +99,7 @@ impl Experiment {
             seeds: chosen.seeds,
             folder,
             model,
-            data,
+            task,
             lora,
             training,
             prediction,
@@ -105,9 +110,6 @@ impl Experiment {
         Ok(plan)
     }
 }
-
-/// The one task there is so far.
-const TASK: &str = "vader-movies";
 
 impl Plan {
     /// Rows of the tables: a method's identifier, with the reading appended where it has several.

@@ -188,7 +188,8 @@ impl Figure for Histograms<'_> {
             let mut lines = Vec::new();
             let mut range = (0.0, 1.0);
             let mut highest: f64 = 0.0;
-            for domain in &definition.domains {
+            // Corrupted copies would hide the others.
+            for domain in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
                 let found: Vec<&Histogram> =
                     row.domain(|d| d.domain == domain.id).iter().filter_map(|d| d.histograms.get(score)).collect();
                 let Some(first) = found.first() else { continue };

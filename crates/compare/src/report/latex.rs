@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use bayeslora_metrics::{MetricInfo, metric};
-
 use super::aggregate::display;
-use super::markdown::{MAIN, provenance};
+use super::markdown::{MAIN, metrics_of, provenance};
 use super::{Aggregate, Definition};
 use crate::Result;
 use crate::record::UnitRecord;
@@ -34,14 +32,17 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// `table.tex`: one table per domain.
+/// `table.tex`: one table per domain with labels; corrupted ones are in `table.csv`.
 pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&UnitRecord]) -> Result<String> {
     let mut text = String::new();
     for line in provenance(definition, units)? {
         let _ = writeln!(text, "% {line}");
     }
-    let metrics: Vec<&MetricInfo> = MAIN.iter().filter_map(|key| metric(key)).collect();
-    for domain in &definition.domains {
+    for domain in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
+        let metrics = metrics_of(domain, &MAIN);
+        if metrics.is_empty() {
+            continue;
+        }
         let _ = write!(
             text,
             "\\begin{{table}}\n\\centering\n\\caption{{{}: {}. Mean $\\pm$ sample standard deviation over seeds; $^{{*}}$: the \

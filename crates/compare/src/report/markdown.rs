@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use bayeslora_metrics::{Better, MetricInfo, metric};
+use bayeslora_metrics::{Better, MetricInfo, Needs, metric};
 use sha2::{Digest, Sha256};
 
 use super::aggregate::{display, records_of};
-use super::{Aggregate, Definition, DomainDefinition};
+use super::{Aggregate, Definition};
 use crate::assets::hex;
 use crate::record::{Outcome, UnitRecord};
+use crate::tasks::{Corruption, DomainInfo};
 use crate::{Error, Result};
 
 /// Metrics of the main table.
@@ -86,9 +87,22 @@ fn cell_text(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-/// A table of rows against metrics on one domain.
-fn table(definition: &Definition, aggregate: &Aggregate, domain: &DomainDefinition, keys: &[&str]) -> String {
-    let metrics: Vec<&MetricInfo> = keys.iter().filter_map(|key| metric(key)).collect();
+/// The metrics of `keys` that exist on a domain.
+pub(super) fn metrics_of(domain: &DomainInfo, keys: &[&str]) -> Vec<&'static MetricInfo> {
+    let exists = |metric: &&MetricInfo| match metric.needs {
+        Needs::Nothing => true,
+        Needs::Labels => domain.labelled,
+        Needs::Ratings => domain.labelled && domain.rated,
+    };
+    keys.iter().filter_map(|key| metric(key)).filter(exists).collect()
+}
+
+/// A table of rows against the metrics that exist on one domain; nothing when none does.
+fn table(definition: &Definition, aggregate: &Aggregate, domain: &DomainInfo, keys: &[&str]) -> String {
+    let metrics = metrics_of(domain, keys);
+    if metrics.is_empty() {
+        return String::new();
+    }
     let mut text = String::from("| method |");
     for metric in &metrics {
         let _ = write!(text, " {} |", heading(metric));
@@ -104,12 +118,13 @@ fn table(definition: &Definition, aggregate: &Aggregate, domain: &DomainDefiniti
     text
 }
 
-fn inside(definition: &Definition) -> impl Iterator<Item = &DomainDefinition> {
+fn inside(definition: &Definition) -> impl Iterator<Item = &DomainInfo> {
     definition.domains.iter().filter(|domain| domain.in_distribution)
 }
 
-fn shifted(definition: &Definition) -> impl Iterator<Item = &DomainDefinition> {
-    definition.domains.iter().filter(|domain| !domain.in_distribution)
+/// Shifted test sets of their own; corrupted ones have tables by strength.
+fn shifted(definition: &Definition) -> impl Iterator<Item = &DomainInfo> {
+    definition.domains.iter().filter(|domain| !domain.in_distribution && domain.corruption.is_none())
 }
 
 /// The in-distribution table.
@@ -132,26 +147,65 @@ pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&U
          Arrows point to the better direction.\n",
         definition.reference
     );
+    let mut section = |domain: &DomainInfo, title: &str, keys: &[&str]| {
+        let table = table(definition, aggregate, domain, keys);
+        if !table.is_empty() {
+            let _ = write!(text, "## {}: {title}\n\n{table}\n", domain.label);
+        }
+    };
     for domain in inside(definition) {
-        let section = |title: &str, keys: &[&str]| {
-            format!("## {}: {title}\n\n{}\n", domain.label, table(definition, aggregate, domain, keys))
-        };
-        text.push_str(&section("predictive quality", &MAIN));
-        text.push_str(&section("calibration", &CALIBRATION));
-        text.push_str(&section("selective prediction", &SELECTIVE));
-        text.push_str(&section("agreement with the raters", &RATERS));
+        section(domain, "predictive quality", &MAIN);
+        section(domain, "calibration", &CALIBRATION);
+        section(domain, "selective prediction", &SELECTIVE);
+        section(domain, "agreement with the raters", &RATERS);
     }
     for domain in shifted(definition) {
-        let mut section = |title: &str, keys: &[&str]| {
-            let _ = write!(text, "## {}: {title}\n\n{}\n", domain.label, table(definition, aggregate, domain, keys));
-        };
-        section("under shift", &SHIFT);
-        section("detected against the in-distribution test set", &DETECTION);
-        section("agreement with the raters", &RATERS);
+        section(domain, "under shift", &SHIFT);
+        section(domain, "detected against the in-distribution test set", &DETECTION);
+        section(domain, "agreement with the raters", &RATERS);
     }
+    text.push_str(&corrupted(definition, aggregate));
     text.push_str(&differences(definition, aggregate));
     text.push_str(&cost(definition, units));
     Ok(text)
+}
+
+/// Metrics of corrupted test sets.
+const CORRUPTED: [&str; 4] = ["accuracy", "nll", "ece", "auroc_predictive_entropy"];
+
+/// Tables by strength, one for each kind of corruption and metric.
+fn corrupted(definition: &Definition, aggregate: &Aggregate) -> String {
+    let mut text = String::new();
+    let mut kinds: Vec<Corruption> = Vec::new();
+    for (kind, _) in definition.domains.iter().filter_map(|domain| domain.corruption) {
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    for kind in kinds {
+        let clean = inside(definition).map(|domain| ("as published".to_owned(), domain));
+        let of_kind = definition.domains.iter().filter_map(|domain| match domain.corruption {
+            Some((own, strength)) if own == kind => Some((format!("strength {strength}"), domain)),
+            _ => None,
+        });
+        let columns: Vec<(String, &DomainInfo)> = clean.chain(of_kind).collect();
+        for metric in CORRUPTED.iter().filter_map(|key| metric(key)) {
+            let _ = write!(text, "## {}: {}\n\n| method |", kind.label(), heading(metric));
+            for (name, _) in &columns {
+                let _ = write!(text, " {name} |");
+            }
+            let _ = write!(text, "\n|---|{}\n", "---:|".repeat(columns.len()));
+            for row in &definition.rows {
+                let _ = write!(text, "| {} |", cell_text(&row.label));
+                for (_, domain) in &columns {
+                    let _ = write!(text, " {} |", display(aggregate.get(&row.id, &domain.id, metric.key), metric));
+                }
+                text.push('\n');
+            }
+            text.push('\n');
+        }
+    }
+    text
 }
 
 /// What is missing or failed, said before the tables.

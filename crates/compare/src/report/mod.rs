@@ -12,6 +12,7 @@ pub use aggregate::{Aggregate, Cell};
 pub use splice::splice;
 
 use crate::record::{ComparisonRecord, UnitRecord};
+use crate::tasks::DomainInfo;
 use crate::{Error, Result};
 
 /// What the report needs to know of the experiment.
@@ -28,7 +29,7 @@ pub struct Definition {
     /// Rows in order.
     pub rows: Vec<RowDefinition>,
     /// Test domains, the in-distribution one first.
-    pub domains: Vec<DomainDefinition>,
+    pub domains: Vec<DomainInfo>,
     /// Row the others are compared with.
     pub reference: String,
     /// Command that regenerates the results.
@@ -44,17 +45,6 @@ pub struct RowDefinition {
     pub label: String,
     /// Method it reads.
     pub method: String,
-}
-
-/// A test domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DomainDefinition {
-    /// Identifier in records.
-    pub id: String,
-    /// Name in tables.
-    pub label: String,
-    /// Whether the training data come from it.
-    pub in_distribution: bool,
 }
 
 /// A file of the report.

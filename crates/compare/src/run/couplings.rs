@@ -64,7 +64,7 @@ pub fn measure_couplings(
     let workshop = Workshop::open(plan, Store::new(&plan.folder), assets, progress)?;
     let units: Vec<_> = workshop.units().into_iter().filter(|unit| plan.seeds.first() == Some(&unit.seed)).collect();
     let saved = dropout_adapters(&workshop, &units)?;
-    let domain = (2..).zip(&workshop.data.domains).find(|(_, domain)| domain.in_distribution);
+    let domain = (2..).zip(&workshop.data.domains).find(|(_, domain)| domain.info.in_distribution);
     let (split, domain) =
         domain.ok_or_else(|| Error::Report("couplings: no test set of the training domain".to_owned()))?;
     let texts = &domain.examples[..domain.examples.len().min(options.texts)];

@@ -61,7 +61,7 @@ pub fn measure_geometry(
     let mut tests = Vec::new();
     for (split, domain) in (2..).zip(&workshop.data.domains) {
         let texts = &domain.examples[..domain.examples.len().min(options.texts)];
-        tests.push((domain.in_distribution, compute(texts, split)?));
+        tests.push((domain.info.in_distribution, compute(texts, split)?));
     }
     let tokens = train.tokens() + tests.iter().map(|(_, sentences)| sentences.tokens()).sum::<usize>();
     progress.expect((tokens * saved.len()) as u64);

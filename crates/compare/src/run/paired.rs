@@ -61,7 +61,7 @@ impl Workshop<'_> {
     /// Kept logits of a row, domain by domain.
     fn kept(&self, key: &str, row: &str) -> Result<Option<Vec<Array3<f32>>>> {
         let Some(mut all) = self.store.predictions(key)? else { return Ok(None) };
-        Ok(self.data.domains.iter().map(|domain| all.remove(&format!("{row}.{}", domain.id))).collect())
+        Ok(self.data.domains.iter().map(|domain| all.remove(&format!("{row}.{}", domain.info.id))).collect())
     }
 
     fn differences(&self, logits: &[PairedLogits]) -> Result<Vec<Difference>> {
@@ -71,10 +71,10 @@ impl Workshop<'_> {
                 pair.seeds.push((row, reference));
             }
         }
-        let inside = self.data.domains.iter().position(|domain| domain.in_distribution).map(|place| &pairs[place]);
+        let inside = self.data.domains.iter().position(|domain| domain.info.in_distribution).map(|place| &pairs[place]);
         let mut found = Vec::new();
         for (pair, domain) in pairs.iter().zip(&self.data.domains) {
-            let inside = inside.filter(|_| !domain.in_distribution);
+            let inside = inside.filter(|_| !domain.info.in_distribution);
             found.extend(differences(pair, inside, &self.plan.experiment.bootstrap)?);
         }
         Ok(found)

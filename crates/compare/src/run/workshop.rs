@@ -9,7 +9,7 @@ use candle_core::Device;
 use ndarray::Array3;
 
 use super::{Unit, unit_key};
-use crate::assets::{AssetDir, AssetId, Assets};
+use crate::assets::{AssetDir, Assets};
 use crate::experiment::Plan;
 use crate::methods::Reading;
 use crate::predict::Predictor;
@@ -19,7 +19,7 @@ use crate::provenance;
 use crate::record::{Outcome, RowRecord, SCHEMA, UnitRecord};
 use crate::score::Scored;
 use crate::store::Store;
-use crate::tasks::{TaskData, vader};
+use crate::tasks::TaskData;
 use crate::train::{Bench, Fitted};
 use crate::{Error, Result};
 
@@ -44,9 +44,8 @@ pub(super) struct Splits {
 impl<'a> Workshop<'a> {
     pub(super) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
         let mut tell = |event: crate::assets::Event| progress.note(&event.to_string());
-        let data_folder = assets.open(AssetId::VaderIcwsm2014, &mut tell)?;
+        let data = plan.task.load(assets, &mut tell)?;
         let model = assets.open(plan.model, &mut tell)?;
-        let data = vader::load(data_folder.path(), &plan.data.clone().check()?)?;
         let bert = Bert::load(model.path(), &Device::Cpu)?;
         let adapter = &plan.experiment.adapter;
         let slots = target_slots(&bert, &adapter.target_blocks, &adapter.target_maps)?;
@@ -180,10 +179,10 @@ impl<'a> Workshop<'a> {
             }
             let seconds = started.elapsed().as_secs_f64();
             let scored = self.score(&logits)?;
-            let inside = scored.iter().find(|scored| scored.domain.in_distribution);
+            let inside = scored.iter().find(|scored| scored.domain.info.in_distribution);
             let mut domains = Vec::new();
             for one in &scored {
-                domains.push(one.record(inside.filter(|_| !one.domain.in_distribution))?);
+                domains.push(one.record(inside.filter(|_| !one.domain.info.in_distribution))?);
             }
             rows.push(RowRecord {
                 row: row.clone(),
@@ -193,7 +192,7 @@ impl<'a> Workshop<'a> {
                 domains,
             });
             for (domain, logits) in self.data.domains.iter().zip(logits) {
-                kept.insert(format!("{row}.{}", domain.id), logits);
+                kept.insert(format!("{row}.{}", domain.info.id), logits);
             }
         }
         self.store.write_predictions(&unit.key, &kept)?;

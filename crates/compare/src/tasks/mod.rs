@@ -1,50 +1,237 @@
-//! Tasks: labelled texts in named splits, with the spread of the human ratings behind each label.
+//! Tasks: texts in named splits, labelled, with further test sets that differ from the training data in a stated way.
 //!
-//! A task is one file here: where its data comes from, how it is cleaned and split, and what is known to be odd about
-//! it. Loading is deterministic: the same files and settings give the same examples in the same order everywhere.
+//! A task is one module here: where its data come from, how they are cleaned and split, and what is known to be odd about them.
+//! What all tasks share is done once, after it: caps, label noise, corrupted test sets, the digest. Loading is deterministic: the
+//! same files and settings give the same examples in the same order everywhere.
+//!
+//! Adding a task means adding its module, its line in `REGISTRY`, its files in [`crate::assets`], and its tests.
 
-pub mod vader;
-
+mod ag_news;
+mod banking77;
+mod corruption;
 mod example;
+mod label_noise;
+mod lines;
+mod settings;
 mod split;
+mod sst2;
+#[cfg(test)]
+mod tests;
+mod vader;
 
-pub use example::Example;
+use std::path::PathBuf;
+
+pub use corruption::Corruption;
+pub use example::{Example, Ratings};
+pub use settings::DataSettings;
 
 use sha2::{Digest, Sha256};
 
-use crate::assets::hex;
+use crate::assets::{AssetId, Assets, Event, hex};
+use crate::experiment::unknown;
+use crate::{Error, Result};
 
 /// A task, ready to be tokenised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskData {
     /// Names of the classes; an example's label is an index into them.
     pub classes: Vec<String>,
-    /// Examples to fit on, in the seeded order.
+    /// Examples to fit on, in the seeded order, each with a label.
     pub train: Vec<Example>,
-    /// Examples to stop early on and to choose by.
+    /// Examples to stop early on and to choose by, each with a label.
     pub validation: Vec<Example>,
     /// Test sets: the domain of the training data first, then shifted ones.
     pub domains: Vec<Domain>,
-    /// What was dropped, and what is odd, with counts: one sentence each.
+    /// What was dropped or changed, and what is odd, with counts: one sentence each.
     pub notes: Vec<String>,
     /// SHA-256 of the classes and of every example in every split: names the exact data in a run's key.
     pub digest: String,
 }
 
+/// What is known of a test set without loading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainInfo {
+    /// Short name for records and files.
+    pub id: String,
+    /// Name for tables.
+    pub label: String,
+    /// Whether the training data come from this domain.
+    pub in_distribution: bool,
+    /// Whether its examples have labels among the task's classes; without them it serves detection only.
+    pub labelled: bool,
+    /// Whether people rated its examples.
+    pub rated: bool,
+    /// Kind and strength, where it is a corrupted copy of the first domain.
+    pub corruption: Option<(Corruption, u8)>,
+}
+
+impl DomainInfo {
+    /// A test set of its own: neither rated nor a corrupted copy.
+    fn new(id: &str, label: &str) -> Self {
+        let (id, label) = (id.to_owned(), label.to_owned());
+        Self { id, label, in_distribution: false, labelled: true, rated: false, corruption: None }
+    }
+}
+
 /// A test set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Domain {
-    /// Short name for records and files.
-    pub id: &'static str,
-    /// Name for tables.
-    pub label: &'static str,
-    /// Whether the training data come from this domain.
-    pub in_distribution: bool,
+    /// What it is.
+    pub info: DomainInfo,
     /// Examples to score, in the seeded order.
     pub examples: Vec<Example>,
 }
 
-/// SHA-256 over length-prefixed fields, so that no two different tasks hash the same text.
+/// Opens the folder of an asset.
+pub type Open<'a> = dyn FnMut(AssetId) -> Result<PathBuf> + 'a;
+
+/// A task with checked settings of its own.
+trait Task: std::fmt::Debug + Send + Sync {
+    /// Its test sets, that of the training domain first.
+    fn domains(&self) -> Vec<DomainInfo>;
+
+    /// Reads, cleans and splits: every split in the order of `seed`, not capped, test sets in the order of [`Self::domains`].
+    fn splits(&self, seed: u64, open: &mut Open<'_>) -> Result<Splits>;
+}
+
+/// The published examples of a task.
+#[derive(Debug)]
+struct Splits {
+    classes: Vec<String>,
+    train: Vec<Example>,
+    validation: Vec<Example>,
+    tests: Vec<Vec<Example>>,
+    notes: Vec<String>,
+}
+
+type Constructor = fn(toml::Table) -> Result<(DataSettings, Box<dyn Task>), String>;
+
+/// Every task by its name in experiment files.
+const REGISTRY: &[(&str, Constructor)] =
+    &[("vader-movies", vader::from_settings), ("sst2", sst2::from_settings), ("banking77", banking77::from_settings)];
+
+/// Names of tasks, in the order they are documented.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|(name, _)| *name)
+}
+
+/// A task as an experiment asks for it.
+#[derive(Debug)]
+pub struct PlannedTask {
+    name: &'static str,
+    settings: DataSettings,
+    task: Box<dyn Task>,
+}
+
+impl PlannedTask {
+    /// The task `name` with the settings of `[data]`.
+    ///
+    /// # Errors
+    /// One line: an unknown task or setting with the nearest known one, or a setting out of range.
+    pub fn new(name: &str, data: toml::Table) -> Result<Self, String> {
+        let (name, constructor) =
+            REGISTRY.iter().find(|(known, _)| *known == name).ok_or_else(|| unknown("task", name, names()))?;
+        let (settings, task) = constructor(data)?;
+        settings.check().map_err(|error| error.to_string())?;
+        Ok(Self { name, settings, task })
+    }
+
+    /// What all tasks may be told.
+    pub fn settings(&self) -> &DataSettings {
+        &self.settings
+    }
+
+    /// Its test sets, that of the training domain first, corrupted ones last.
+    pub fn domains(&self) -> Vec<DomainInfo> {
+        let mut domains = self.task.domains();
+        let Some(clean) = domains.first().cloned() else { return domains };
+        for &kind in &self.settings.corruptions {
+            for &strength in &self.settings.corruption_strengths {
+                domains.push(DomainInfo {
+                    id: format!("{kind}-{strength}"),
+                    label: format!("{}, {}, strength {strength}", clean.label, kind.label().to_lowercase()),
+                    in_distribution: false,
+                    // People rated the text as it was.
+                    rated: false,
+                    corruption: Some((kind, strength)),
+                    ..clean.clone()
+                });
+            }
+        }
+        domains
+    }
+
+    /// Opens its assets and loads it.
+    ///
+    /// # Errors
+    /// As [`Assets::open`] and [`Self::load_from`].
+    pub fn load(&self, assets: &Assets, notify: &mut dyn FnMut(Event)) -> Result<TaskData> {
+        self.load_from(&mut |asset| Ok(assets.open(asset, notify)?.path().to_owned()))
+    }
+
+    /// Loads it from the folders that `open` gives.
+    ///
+    /// # Errors
+    /// [`Error::TaskFile`] and [`Error::TaskLine`] for a file that is not there or not as published, [`Error::TaskEmptySplit`] when
+    /// a split would have no example.
+    pub fn load_from(&self, open: &mut Open<'_>) -> Result<TaskData> {
+        let settings = &self.settings;
+        let Splits { classes, mut train, mut validation, mut tests, mut notes } =
+            self.task.splits(settings.split_seed, open)?;
+        let domain_size = train.len() + validation.len() + tests.first().map_or(0, Vec::len);
+        let mut cap = |examples: &mut Vec<Example>, split: &str, total: usize, cap: Option<usize>| {
+            if examples.is_empty() {
+                return Err(Error::TaskEmptySplit { task: self.name, split: split.to_owned(), examples: total });
+            }
+            if let Some(cap) = cap.filter(|cap| *cap < examples.len()) {
+                notes.push(format!(
+                    "{split}: the first {cap} of {} examples in the seeded order are used",
+                    examples.len()
+                ));
+                examples.truncate(cap);
+            }
+            Ok(())
+        };
+        cap(&mut train, "train", domain_size, settings.max_train)?;
+        cap(&mut validation, "validation", domain_size, settings.max_validation)?;
+        let shifted_cap = settings.max_examples_per_shifted_domain;
+        for (info, examples) in self.task.domains().iter().zip(&mut tests) {
+            let (total, most) =
+                if info.in_distribution { (domain_size, settings.max_test) } else { (examples.len(), shifted_cap) };
+            cap(examples, &info.id, total, most)?;
+        }
+        if settings.label_noise > 0.0 {
+            let flipped = label_noise::flip(&mut train, settings.label_noise, settings.split_seed, classes.len());
+            notes.push(format!(
+                "train: the labels of {flipped} of {} examples are replaced by other classes (label-noise {})",
+                train.len(),
+                settings.label_noise
+            ));
+        }
+        let clean = tests.first().cloned().unwrap_or_default();
+        let mut tests = tests.into_iter();
+        let mut domains = Vec::new();
+        for info in self.domains() {
+            let examples = match info.corruption {
+                None => tests.next().unwrap_or_default(),
+                Some((kind, strength)) => {
+                    let most = shifted_cap.unwrap_or(clean.len()).min(clean.len());
+                    let corrupted = |example: &Example| Example {
+                        text: kind.apply(&example.text, &example.id, settings.split_seed, strength),
+                        ratings: None,
+                        ..example.clone()
+                    };
+                    clean[..most].iter().map(corrupted).collect()
+                }
+            };
+            domains.push(Domain { info, examples });
+        }
+        let digest = digest(&classes, &train, &validation, &domains);
+        Ok(TaskData { classes, train, validation, domains, notes, digest })
+    }
+}
+
+/// SHA-256 over length-prefixed fields, so that no two different tasks hash the same text; what an example lacks is an empty field.
 fn digest(classes: &[String], train: &[Example], validation: &[Example], domains: &[Domain]) -> String {
     let mut hasher = Sha256::new();
     let mut field = |bytes: &[u8]| {
@@ -54,16 +241,18 @@ fn digest(classes: &[String], train: &[Example], validation: &[Example], domains
     for class in classes {
         field(class.as_bytes());
     }
-    let tests = domains.iter().map(|domain| (domain.id, &domain.examples[..]));
+    let tests = domains.iter().map(|domain| (domain.info.id.as_str(), &domain.examples[..]));
     for (split, examples) in [("train", train), ("validation", validation)].into_iter().chain(tests) {
         field(split.as_bytes());
         field(&(examples.len() as u64).to_le_bytes());
         for example in examples {
             field(example.id.as_bytes());
             field(example.text.as_bytes());
-            field(&example.label.to_le_bytes());
-            field(&example.mean_rating.to_bits().to_le_bytes());
-            field(&example.ratings.iter().map(|rating| rating.to_le_bytes()[0]).collect::<Vec<_>>());
+            field(&example.label.map_or_else(Vec::new, |label| label.to_le_bytes().to_vec()));
+            let ratings = example.ratings.as_ref();
+            field(&ratings.map_or_else(Vec::new, |ratings| ratings.mean.to_bits().to_le_bytes().to_vec()));
+            let each = ratings.map_or(&[][..], |ratings| &ratings.each);
+            field(&each.iter().map(|rating| rating.to_le_bytes()[0]).collect::<Vec<_>>());
         }
     }
     hex(&hasher.finalize())

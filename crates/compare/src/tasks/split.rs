@@ -10,12 +10,17 @@ use super::Example;
 
 /// Puts examples into the seeded order.
 pub(super) fn shuffle(examples: &mut [Example], seed: u64, domain: &str) {
-    examples.sort_by_cached_key(|example| {
+    shuffle_by(examples, seed, domain, |example| &example.id);
+}
+
+/// Puts anything with an identifier into the seeded order.
+pub(super) fn shuffle_by<T>(values: &mut [T], seed: u64, domain: &str, id: impl Fn(&T) -> &str) {
+    values.sort_by_cached_key(|value| {
         let mut hasher = Sha256::new();
         hasher.update(seed.to_le_bytes());
         hasher.update(domain);
         hasher.update([0]);
-        hasher.update(&example.id);
+        hasher.update(id(value));
         <[u8; 32]>::from(hasher.finalize())
     });
 }
@@ -44,8 +49,7 @@ mod tests {
     use super::*;
 
     fn numbered(ids: impl IntoIterator<Item = u32>) -> Vec<Example> {
-        let example =
-            |id: u32| Example { id: id.to_string(), text: String::new(), label: 0, ratings: vec![], mean_rating: 0.0 };
+        let example = |id: u32| Example { id: id.to_string(), text: String::new(), label: Some(0), ratings: None };
         ids.into_iter().map(example).collect()
     }
 

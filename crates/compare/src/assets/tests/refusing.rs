@@ -6,7 +6,7 @@ use super::*;
 fn a_checksum_that_is_wrong_twice_names_both() {
     let scene = Scene::new(vec![Step::Archive(b"not it".to_vec())]);
     let message = scene.refusal(toy_wheel());
-    let (got, expected) = (hex(&Sha256::digest("not it")), toy_wheel().package.sha256);
+    let (got, expected) = (hex(&Sha256::digest("not it")), toy_wheel().package().unwrap().sha256);
     let files = "put a.txt, b.txt into\n  DIR/toy and pass --assets DIR (or BAYESLORA_ASSETS=DIR), or\n  ROOT/cache/toy (the \
                  cache; BAYESLORA_CACHE names another)\nor, where there is a network, run\n  python3 -m pip download \
                  --no-deps -d DIR toy-data==1.0\nand pass the folder that then holds toy.whl";
@@ -36,7 +36,7 @@ fn offline_says_what_is_missing_and_how_to_get_it() {
              BAYESLORA_CACHE names another)\nor, where there is a network, run\n  python3 -m pip download --no-deps -d \
              DIR toy-data==1.0\nand pass the folder that then holds toy.whl (sha256 {}) as --assets DIR",
             hex(&Sha256::digest("bravo")),
-            toy_wheel().package.sha256
+            toy_wheel().package().unwrap().sha256
         )
     );
     assert_eq!(scene.asked(), 0);
@@ -106,4 +106,47 @@ fn a_cache_that_cannot_be_written_is_named() {
     assert!(message.starts_with("ROOT/file/cache: cannot write to the asset cache: "), "{message}");
     assert!(message.ends_with("; BAYESLORA_CACHE names another folder"), "{message}");
     assert_eq!(scene.asked(), 0);
+}
+
+/// A toy that lies in a repository only.
+fn toy_by_hand() -> &'static Asset {
+    let repository = Repository { address: "https://example.org/somebody/toy", folder: "data" };
+    let Asset { name, files, .. } = toy_wheel();
+    Box::leak(Box::new(Asset { name, files, hub: None, origin: Origin::Repository(repository) }))
+}
+
+#[test]
+fn what_nothing_downloads_says_where_to_get_it_and_where_to_put_it() {
+    let scene = Scene::new(vec![Step::Unavailable]).without_network().with_data(&[("toy/a.txt", FILES[0].1)]);
+    let [a, b] = [0, 1].map(|index| toy_by_hand().files[index].sha256);
+    assert_eq!(
+        scene.refusal(toy_by_hand()),
+        format!(
+            "toy: 2 of 2 files are not there, and this program does not download them\n  missing a.txt, 5 bytes, sha256 \
+             {a}\n  missing b.txt, 13 bytes, sha256 {b}\nget them from the folder data of \
+             https://example.org/somebody/toy and put a.txt, b.txt into\n  ROOT/data/toy (--data or BAYESLORA_DATA), \
+             or\n  ROOT/cache/toy (the cache; BAYESLORA_CACHE names another)"
+        )
+    );
+    assert_eq!(scene.open(toy_by_hand()).1, ["toy: not from ROOT/data/toy: 1 of 2 files are missing there"]);
+    let nowhere = Scene::new(vec![Step::Unavailable]).without_network().refusal(toy_by_hand());
+    assert!(nowhere.contains("\n  DIR/toy and pass --data DIR (or BAYESLORA_DATA=DIR), or\n"), "{nowhere}");
+}
+
+#[test]
+fn a_folder_of_data_sets_is_read_checked_and_left_alone() {
+    let good = [("toy/a.txt", FILES[0].1), ("toy/b.txt", FILES[1].1)];
+    let scene = Scene::new(vec![Step::Unavailable]).without_network().with_data(&good).offline();
+    assert_eq!(scene.open(toy_by_hand()).0.unwrap().path(), scene.root.path().join("data/toy"));
+    assert!(!scene.cache().exists(), "nothing is copied");
+    let scene = Scene::new(vec![Step::Unavailable]).without_network().with_data(&[("toy/a.txt", b"mine"), good[1]]);
+    let message = scene.refusal(toy_by_hand());
+    assert!(
+        message.starts_with("ROOT/data/toy/a.txt: sha256 is ")
+            && message.ends_with("replace the file, or leave its folder out of --data and BAYESLORA_DATA"),
+        "{message}"
+    );
+    let mut scene = Scene::new(vec![Step::Unavailable]);
+    scene.options.data = Some(scene.root.path().join("nowhere"));
+    assert_eq!(scene.refusal(toy_by_hand()), "ROOT/nowhere: no such folder (given by --data or BAYESLORA_DATA)");
 }

@@ -1,7 +1,7 @@
 //! Sentiment of rated snippets: fitted on film reviews, tested also on products, editorials and tweets.
 //!
 //! Data: Hutto and Gilbert, "VADER: a parsimonious rule-based model for sentiment analysis of social media text",
-//! ICWSM 2014 ([`AssetId::VaderIcwsm2014`](crate::assets::AssetId)). Each snippet was rated by 15 people or more, from
+//! ICWSM 2014 ([`AssetId::VaderIcwsm2014`]). Each snippet was rated by 15 people or more, from
 //! -4 to 4. The label is the sign of the published mean rating; the ratings stay with the example, because how far
 //! people disagree is what aleatoric uncertainty should follow.
 //!
@@ -28,19 +28,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Domain, Example, TaskData, digest, split};
-use crate::{Error, Result};
+use super::{DataSettings, DomainInfo, Example, Open, Ratings, Splits, Task, split};
+use crate::Result;
+use crate::assets::AssetId;
 
 mod rows;
 mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use settings::{CheckedVaderSettings, VaderSettings};
-
 use rows::Row;
-
-const TASK: &str = "vader";
+use settings::VaderSettings;
 
 /// A domain's identifier, name and file names.
 struct Files {
@@ -58,40 +56,35 @@ const SHIFTED: [Files; 3] = [
     Files { id: "tweets", label: "Tweets", stem: "tweets" },
 ];
 
-/// Identifier and name of every test domain, and whether the training data come from it; that one first.
-pub fn domains() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-    let shifted = SHIFTED.iter().map(|files| (files.id, files.label, false));
-    std::iter::once((MOVIES.id, MOVIES.label, true)).chain(shifted)
+/// The task with checked settings.
+#[derive(Debug)]
+struct VaderMovies(VaderSettings);
+
+pub(super) fn from_settings(data: toml::Table) -> Result<(DataSettings, Box<dyn Task>), String> {
+    let (common, own) = super::settings::read::<VaderSettings>(data)?;
+    own.check().map_err(|error| error.to_string())?;
+    Ok((common, Box::new(VaderMovies(own))))
 }
 
-/// Loads the task from the folder of its asset.
-///
-/// # Errors
-/// [`Error::TaskFile`] and [`Error::TaskLine`] for a file that is not there or not as published,
-/// [`Error::TaskEmptySplit`] when a split would have no example.
-pub fn load(folder: &Path, settings: &CheckedVaderSettings) -> Result<TaskData> {
-    let settings = settings.get();
-    let mut notes = Vec::new();
-    let mut texts = BTreeSet::new();
-
-    let movies = domain_examples(folder, &MOVIES, settings.split_seed, &mut texts, &mut notes)?;
-    let total = movies.len();
-    let [train, validation, test] = split::cut(movies, settings.train_fraction, settings.validation_fraction);
-    let keep = |examples, split: &str, cap, notes: &mut Vec<String>| capped(examples, split, total, cap, notes);
-    let train = keep(train, "train", settings.max_train, &mut notes)?;
-    let validation = keep(validation, "validation", settings.max_validation, &mut notes)?;
-    let test = keep(test, "movies", settings.max_test, &mut notes)?;
-
-    let mut domains = vec![Domain { id: MOVIES.id, label: MOVIES.label, in_distribution: true, examples: test }];
-    for files in &SHIFTED {
-        let examples = domain_examples(folder, files, settings.split_seed, &mut texts, &mut notes)?;
-        let total = examples.len();
-        let examples = capped(examples, files.id, total, settings.max_examples_per_shifted_domain, &mut notes)?;
-        domains.push(Domain { id: files.id, label: files.label, in_distribution: false, examples });
+impl Task for VaderMovies {
+    fn domains(&self) -> Vec<DomainInfo> {
+        let info = |files: &Files| DomainInfo { rated: true, ..DomainInfo::new(files.id, files.label) };
+        let movies = DomainInfo { in_distribution: true, ..info(&MOVIES) };
+        std::iter::once(movies).chain(SHIFTED.iter().map(info)).collect()
     }
-    let classes = ["negative", "positive"].map(str::to_owned).to_vec();
-    let digest = digest(&classes, &train, &validation, &domains);
-    Ok(TaskData { classes, train, validation, domains, notes, digest })
+
+    fn splits(&self, seed: u64, open: &mut Open<'_>) -> Result<Splits> {
+        let folder = open(AssetId::VaderIcwsm2014)?;
+        let mut notes = Vec::new();
+        let mut texts = BTreeSet::new();
+        let movies = domain_examples(&folder, &MOVIES, seed, &mut texts, &mut notes)?;
+        let [train, validation, test] = split::cut(movies, self.0.train_fraction, self.0.validation_fraction);
+        let mut tests = vec![test];
+        for files in &SHIFTED {
+            tests.push(domain_examples(&folder, files, seed, &mut texts, &mut notes)?);
+        }
+        Ok(Splits { classes: ["negative", "positive"].map(str::to_owned).to_vec(), train, validation, tests, notes })
+    }
 }
 
 /// Reads and cleans a domain, and puts it into the seeded order. `texts` are those of earlier domains.
@@ -154,23 +147,6 @@ fn normalised(text: &str) -> String {
 
 fn labelled(row: Row) -> Example {
     let Row { id, mean_rating, text, ratings } = row;
-    Example { id, text, label: u32::from(mean_rating > 0.0), ratings, mean_rating }
-}
-
-/// Keeps a prefix; a split must not be empty.
-fn capped(
-    mut examples: Vec<Example>,
-    split: &str,
-    total: usize,
-    cap: Option<usize>,
-    notes: &mut Vec<String>,
-) -> Result<Vec<Example>> {
-    if examples.is_empty() {
-        return Err(Error::TaskEmptySplit { task: TASK, split: split.to_owned(), examples: total });
-    }
-    if let Some(cap) = cap.filter(|cap| *cap < examples.len()) {
-        notes.push(format!("{split}: the first {cap} of {} examples in the seeded order are used", examples.len()));
-        examples.truncate(cap);
-    }
-    Ok(examples)
+    let label = Some(u32::from(mean_rating > 0.0));
+    Example { id, text, label, ratings: Some(Ratings { each: ratings, mean: mean_rating }) }
 }

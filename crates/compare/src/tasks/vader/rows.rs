@@ -4,11 +4,11 @@
 //! bytes beyond ASCII (UTF-8). Both files list the same identifiers, in the amazon case in another order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::tasks::lines::{Line, Table};
 
 /// Ratings run from "extremely negative" to "extremely positive".
 const SCALE: RangeInclusive<i8> = -4..=4;
@@ -81,72 +81,4 @@ fn parse_ratings(line: Line<'_>, field: &str) -> Result<Vec<i8>> {
             parsed.ok_or_else(|| line.error("a rating, a whole number from -4 to 4", rating))
         })
         .collect()
-}
-
-/// A file as lines of UTF-8.
-struct Table {
-    path: PathBuf,
-    text: String,
-}
-
-impl Table {
-    fn read(path: PathBuf) -> Result<Self> {
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(source) => return Err(Error::TaskFile { path, source }),
-        };
-        match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self { path, text }),
-            Err(error) => {
-                let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-                let line = good.split(|byte| *byte == b'\n').count();
-                let found = format!("the byte 0x{:02x}", bad.first().copied().unwrap_or_default());
-                Err(Error::TaskLine { path, line, expected: "UTF-8".to_owned(), found })
-            }
-        }
-    }
-
-    fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-
-    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        let text = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
-        text.lines().enumerate().map(|(index, text)| Line { path: &self.path, number: index + 1, text })
-    }
-}
-
-/// A line and where it is.
-#[derive(Clone, Copy)]
-struct Line<'a> {
-    path: &'a Path,
-    number: usize,
-    text: &'a str,
-}
-
-impl<'a> Line<'a> {
-    /// The tab-separated fields, exactly as many as asked for.
-    fn fields<const N: usize>(self, names: &str) -> Result<[&'a str; N]> {
-        let fields: Vec<_> = self.text.split('\t').collect();
-        let found = format!("{} in", fields.len());
-        fields.try_into().map_err(|_| {
-            let mut error = self.error(&format!("{N} fields separated by tabs ({names})"), self.text);
-            if let Error::TaskLine { found: text, .. } = &mut error {
-                *text = format!("{found} {text}");
-            }
-            error
-        })
-    }
-
-    fn error(self, expected: &str, found: &str) -> Error {
-        const LONGEST: usize = 60;
-        let shown: String = found.chars().take(LONGEST).collect();
-        let rest = if shown.len() < found.len() { "..." } else { "" };
-        Error::TaskLine {
-            path: self.path.to_owned(),
-            line: self.number,
-            expected: expected.to_owned(),
-            found: format!("{shown:?}{rest}"),
-        }
-    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::tasks::{PlannedTask, TaskData};
 
 /// Writes the two files of a domain as published: CRLF, no line end after the last line.
 fn write(folder: &Path, stem: &str, texts: &[&str], ratings: &[&str]) {
@@ -41,8 +42,12 @@ fn corpus() -> TempDir {
     folder
 }
 
-fn loaded(folder: &TempDir, settings: VaderSettings) -> Result<TaskData> {
-    load(folder.path(), &settings.check().unwrap())
+fn loaded(folder: &TempDir, settings: &str) -> Result<TaskData> {
+    let task = PlannedTask::new("vader-movies", settings.parse().unwrap()).unwrap();
+    task.load_from(&mut |asset| {
+        assert_eq!(asset, AssetId::VaderIcwsm2014);
+        Ok(folder.path().to_owned())
+    })
 }
 
 fn ids(examples: &[Example]) -> Vec<&str> {
@@ -51,13 +56,15 @@ fn ids(examples: &[Example]) -> Vec<&str> {
 
 #[test]
 fn every_domain_arrives_cleaned_and_the_notes_count_what_did_not() {
-    let task = loaded(&corpus(), VaderSettings::default()).unwrap();
+    let task = loaded(&corpus(), "").unwrap();
     assert_eq!(task.classes, ["negative", "positive"]);
     assert_eq!((task.train.len(), task.validation.len()), (7, 1));
-    let sizes: Vec<_> = task.domains.iter().map(|d| (d.id, d.in_distribution, d.examples.len())).collect();
+    let sizes: Vec<_> =
+        task.domains.iter().map(|d| (d.info.id.as_str(), d.info.in_distribution, d.examples.len())).collect();
     assert_eq!(sizes, [("movies", true, 2), ("amazon", false, 2), ("nyt", false, 1), ("tweets", false, 1)]);
     let broke = task.domains[1].examples.iter().find(|example| example.id == "2_1").unwrap();
-    assert_eq!((broke.text.as_str(), broke.label, &broke.ratings[..]), ("Broke at once. ", 0, &[-1, -2][..]));
+    assert_eq!((broke.text.as_str(), broke.label), ("Broke at once. ", Some(0)));
+    assert_eq!(broke.ratings, Some(Ratings { each: vec![-1, -2], mean: -1.5 }));
     assert_eq!(task.domains[2].examples[0].text, "Caf\u{e9}s close.");
     assert_eq!(task.domains[3].examples[0].text, "Yay &amp; :)");
     assert_eq!(
@@ -85,46 +92,40 @@ fn the_order_of_the_files_does_not_matter() {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.lines().rev().collect::<Vec<_>>().join("\n")).unwrap();
     }
-    let settings = VaderSettings::default;
-    assert_eq!(loaded(&plain, settings()).unwrap(), loaded(&turned, settings()).unwrap());
-    let seeded = VaderSettings { split_seed: 5, ..settings() };
-    assert_ne!(loaded(&plain, settings()).unwrap().digest, loaded(&plain, seeded).unwrap().digest);
+    assert_eq!(loaded(&plain, "").unwrap(), loaded(&turned, "").unwrap());
+    assert_ne!(loaded(&plain, "").unwrap().digest, loaded(&plain, "split-seed = 5").unwrap().digest);
 }
 
 #[test]
 fn a_larger_cap_extends_a_smaller_one() {
     let folder = corpus();
-    let all = loaded(&folder, VaderSettings::default()).unwrap();
-    let capped = |cap| VaderSettings {
-        max_train: Some(cap),
-        max_validation: Some(cap),
-        max_test: Some(cap),
-        max_examples_per_shifted_domain: Some(cap),
-        ..VaderSettings::default()
+    let all = loaded(&folder, "").unwrap();
+    let capped = |cap: usize| {
+        let names = ["max-train", "max-validation", "max-test", "max-examples-per-shifted-domain"];
+        names.map(|name| format!("{name} = {cap}")).join("\n")
     };
     for cap in 1..8 {
-        let task = loaded(&folder, capped(cap)).unwrap();
+        let task = loaded(&folder, &capped(cap)).unwrap();
         assert_eq!(ids(&task.train), ids(&all.train)[..cap.min(7)]);
         assert_eq!(ids(&task.domains[0].examples), ids(&all.domains[0].examples)[..cap.min(2)]);
         assert_eq!(ids(&task.domains[1].examples), ids(&all.domains[1].examples)[..cap.min(2)]);
         assert_eq!(task.digest == all.digest, cap >= 7);
     }
-    let notes = loaded(&folder, capped(1)).unwrap().notes;
+    let notes = loaded(&folder, &capped(1)).unwrap().notes;
     assert!(notes.contains(&"train: the first 1 of 7 examples in the seeded order are used".to_owned()), "{notes:?}");
 }
 
 #[test]
 fn a_split_without_examples_is_an_error() {
-    let settings = VaderSettings { validation_fraction: 0.01, ..VaderSettings::default() };
     assert_eq!(
-        loaded(&corpus(), settings).unwrap_err().to_string(),
-        "vader: the validation split is empty: 10 examples are too few for its share"
+        loaded(&corpus(), "validation-fraction = 0.01").unwrap_err().to_string(),
+        "vader-movies: the validation split is empty: 10 examples are too few for its share"
     );
     let folder = corpus();
     write(folder.path(), "tweets", &[], &[]);
     assert_eq!(
-        loaded(&folder, VaderSettings::default()).unwrap_err().to_string(),
-        "vader: the tweets split is empty: 0 examples are too few for its share"
+        loaded(&folder, "").unwrap_err().to_string(),
+        "vader-movies: the tweets split is empty: 0 examples are too few for its share"
     );
 }
 
@@ -133,7 +134,7 @@ fn refusal(texts: impl AsRef<[u8]>, ratings: impl AsRef<[u8]>) -> String {
     let folder = corpus();
     fs::write(folder.path().join("tweets_GroundTruth.txt"), texts).unwrap();
     fs::write(folder.path().join("tweets_anonDataRatings.txt"), ratings).unwrap();
-    let message = loaded(&folder, VaderSettings::default()).unwrap_err().to_string();
+    let message = loaded(&folder, "").unwrap_err().to_string();
     message.replace(&format!("{}/", folder.path().display()), "")
 }
 
@@ -209,6 +210,6 @@ fn bytes_that_are_not_utf_8_and_files_that_stop_are_found() {
     );
     let folder = corpus();
     fs::remove_file(folder.path().join("tweets_GroundTruth.txt")).unwrap();
-    let message = loaded(&folder, VaderSettings::default()).unwrap_err().to_string();
+    let message = loaded(&folder, "").unwrap_err().to_string();
     assert!(message.contains("tweets_GroundTruth.txt: cannot read: "), "{message}");
 }

@@ -1,0 +1,202 @@
+//! Toy copies of the published files: what becomes of them, and what is said of malformed ones.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// Every data set with a few lines: `<root>/<asset>/<file>`.
+fn data() -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| {
+        let path = root.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let sentences = |count: u32| {
+        let sentence = |n: u32| format!("a film of some length and number {n}\t{}\n", n % 2);
+        (0..count).map(sentence).collect::<String>()
+    };
+    write("sst2/train.tsv", &sentences(40));
+    write("sst2/dev.tsv", &sentences(6));
+    write("sst2/test.tsv", &sentences(12));
+    let news = |n: u32| format!("\"{}\",\"Title, {n}\",\"Some \"\"news\"\"\nof the day.\"\n", n % 4 + 1);
+    write("ag_news/test.csv", &(0..9).map(news).collect::<String>());
+    let queries = |each: u32| -> String {
+        let query = |n: u32| format!("\"Where is it, {n}?\",intent_{:02}\r\n", n % 77);
+        std::iter::once("text,category\r\n".to_owned()).chain((0..77 * each).map(query)).collect()
+    };
+    write("banking77/train.csv", &queries(5));
+    write("banking77/test.csv", &queries(2));
+    root
+}
+
+fn loaded(root: &TempDir, task: &str, settings: &str) -> Result<TaskData> {
+    let task = PlannedTask::new(task, settings.parse().unwrap()).unwrap();
+    let data = task.load_from(&mut |asset| Ok(root.path().join(asset.name())))?;
+    // What is said of the test sets beforehand is what they are.
+    assert_eq!(task.domains(), data.domains.iter().map(|domain| domain.info.clone()).collect::<Vec<_>>());
+    for Domain { info, examples } in &data.domains {
+        assert!(examples.iter().all(|example| example.label.is_some() == info.labelled), "{}", info.id);
+        assert!(examples.iter().all(|example| example.ratings.is_some() == info.rated), "{}", info.id);
+        let ids: BTreeSet<&str> = examples.iter().map(|example| example.id.as_str()).collect();
+        assert_eq!(ids.len(), examples.len(), "{}: identifiers repeat", info.id);
+    }
+    assert!(data.train.iter().chain(&data.validation).all(|example| example.label.is_some()));
+    Ok(data)
+}
+
+fn sizes(data: &TaskData) -> Vec<(&str, usize)> {
+    data.domains.iter().map(|domain| (domain.info.id.as_str(), domain.examples.len())).collect()
+}
+
+#[test]
+fn sst2_has_its_split_and_foreign_texts_without_labels() {
+    let data = loaded(&data(), "sst2", "").unwrap();
+    assert_eq!(data.classes, ["negative", "positive"]);
+    assert_eq!((data.train.len(), data.validation.len()), (40, 6));
+    assert_eq!(sizes(&data), [("sst2", 12), ("ag-news", 9), ("banking77", 154)]);
+    let first = data.train.iter().find(|example| example.id == "train-2").unwrap();
+    assert_eq!((first.text.as_str(), first.label), ("a film of some length and number 1", Some(1)));
+    let news = data.domains[1].examples.iter().find(|example| example.id == "1").unwrap();
+    assert_eq!(news.text, "Title, 0 Some \"news\"\nof the day.");
+}
+
+#[test]
+fn banking77_holds_intents_out_and_trains_on_the_others() {
+    let root = data();
+    let data = loaded(&root, "banking77", "").unwrap();
+    assert_eq!(data.classes.len(), 60);
+    assert!(data.classes.is_sorted());
+    assert_eq!((data.train.len(), data.validation.len()), (270, 30));
+    assert_eq!(sizes(&data), [("banking77", 120), ("held-out-intents", 34), ("sst2", 12), ("ag-news", 9)]);
+    let intent = |example: &Example| {
+        let number: u32 = example.text.trim_start_matches("Where is it, ").trim_end_matches('?').parse().unwrap();
+        format!("intent_{:02}", number % 77)
+    };
+    for example in data.train.iter().chain(&data.validation).chain(&data.domains[0].examples) {
+        assert_eq!(data.classes[example.label.unwrap() as usize], intent(example));
+    }
+    assert!(data.domains[1].examples.iter().all(|example| !data.classes.contains(&intent(example))));
+    // More held-out intents are the same and others; none leaves all classes and no such test set.
+    let fewer: BTreeSet<String> =
+        loaded(&root, "banking77", "held-out-intents = 5").unwrap().domains[1].examples.iter().map(intent).collect();
+    assert!(fewer.is_subset(&data.domains[1].examples.iter().map(intent).collect()) && fewer.len() == 5);
+    let all = loaded(&root, "banking77", "held-out-intents = 0").unwrap();
+    assert_eq!((all.classes.len(), sizes(&all)), (77, vec![("banking77", 154), ("sst2", 12), ("ag-news", 9)]));
+    let other = loaded(&root, "banking77", "split-seed = 1").unwrap();
+    assert_ne!(other.classes, data.classes, "the seed chooses the intents");
+    assert!(data.notes[0].starts_with("held out, 17 of 77 intents: intent_"), "{:?}", data.notes);
+}
+
+#[test]
+fn corruptions_are_further_domains_of_the_test_set_and_change_nothing_else() {
+    let root = data();
+    let clean = loaded(&root, "sst2", "").unwrap();
+    let settings = "corruptions = ['word-drop', 'typos']\ncorruption-strengths = [2, 5]";
+    let data = loaded(&root, "sst2", settings).unwrap();
+    assert_eq!(data.domains[..3], clean.domains[..]);
+    assert_eq!((&data.train, &data.validation), (&clean.train, &clean.validation));
+    let names: Vec<&str> = data.domains[3..].iter().map(|domain| domain.info.id.as_str()).collect();
+    assert_eq!(names, ["word-drop-2", "word-drop-5", "typos-2", "typos-5"]);
+    assert_eq!(data.domains[6].info.label, "SST-2, typos, strength 5");
+    for domain in &data.domains[3..] {
+        let pairs = || domain.examples.iter().zip(&clean.domains[0].examples);
+        assert!(pairs().all(|(corrupted, clean)| (&corrupted.id, corrupted.label) == (&clean.id, clean.label)));
+        assert!(pairs().any(|(corrupted, clean)| corrupted.text != clean.text), "{}", domain.info.id);
+    }
+    assert_ne!(data.digest, clean.digest);
+    // A cap on the test set and one on shifted sets both hold, and leave prefixes.
+    let capped =
+        loaded(&root, "sst2", &format!("{settings}\nmax-test = 8\nmax-examples-per-shifted-domain = 5")).unwrap();
+    assert_eq!((capped.domains[0].examples.len(), capped.domains[3].examples.len()), (8, 5));
+    assert_eq!(capped.domains[3].examples[..], data.domains[3].examples[..5]);
+}
+
+#[test]
+fn label_noise_touches_training_labels_only() {
+    let root = data();
+    let clean = loaded(&root, "sst2", "").unwrap();
+    let noisy = loaded(&root, "sst2", "label-noise = 0.4").unwrap();
+    let flipped = clean.train.iter().zip(&noisy.train).filter(|(before, after)| before.label != after.label).count();
+    assert!((6..=26).contains(&flipped), "{flipped} of 40");
+    assert_eq!((&noisy.validation, &noisy.domains), (&clean.validation, &clean.domains));
+    let note = format!("train: the labels of {flipped} of 40 examples are replaced by other classes (label-noise 0.4)");
+    assert!(noisy.notes.contains(&note), "{:?}", noisy.notes);
+    let small = loaded(&root, "sst2", "label-noise = 0.4\nmax-train = 10").unwrap();
+    assert_eq!(small.train, noisy.train[..10], "a cap changes which labels are wrong");
+}
+
+#[test]
+fn an_unknown_task_and_settings_out_of_range_are_one_line() {
+    let refusal = |task: &str, settings: &str| PlannedTask::new(task, settings.parse().unwrap()).unwrap_err();
+    assert_eq!(
+        refusal("sst-2", ""),
+        "unknown task \"sst-2\"; did you mean \"sst2\"? (known: vader-movies, sst2, banking77)"
+    );
+    assert_eq!(
+        refusal("banking77", "held-out-intents = 76"),
+        "held-out-intents is 76, expected 0 to 75: two classes at least are trained on"
+    );
+    assert!(refusal("banking77", "validation-fraction = 0.0").starts_with("validation-fraction is 0, expected"));
+    // A share of another task is unknown here.
+    assert!(refusal("sst2", "train-fraction = 0.7").starts_with("unknown data setting \"train-fraction\""));
+    assert_eq!(refusal("sst2", "max-train = 0"), "max-train is 0, expected 1 or more, or no cap");
+}
+
+/// The message for a data set of which one file is this.
+fn complaint(task: &str, file: &str, content: impl AsRef<[u8]>) -> String {
+    let root = data();
+    fs::write(root.path().join(file), content).unwrap();
+    let message = loaded(&root, task, "").unwrap_err().to_string();
+    message.replace(&format!("{}{}", root.path().display(), std::path::MAIN_SEPARATOR), "")
+}
+
+#[test]
+fn malformed_lines_name_file_line_expected_and_found() {
+    assert_eq!(
+        complaint("sst2", "sst2/dev.tsv", "fine\t1\nno label\n"),
+        "sst2/dev.tsv, line 2: expected 2 fields separated by tabs (sentence, label), found 1 in \"no label\""
+    );
+    assert_eq!(
+        complaint("sst2", "sst2/train.tsv", "fine\t1\nneutral\t2\n"),
+        "sst2/train.tsv, line 2: expected a label, 0 or 1, found \"2\""
+    );
+    assert_eq!(complaint("sst2", "sst2/test.tsv", " \t1\n"), "sst2/test.tsv, line 1: expected a sentence, found \" \"");
+    assert_eq!(
+        complaint("sst2", "sst2/test.tsv", b"fine\t1\nna\xefve\t0\n"),
+        "sst2/test.tsv, line 2: expected UTF-8, found the byte 0xef"
+    );
+    assert_eq!(
+        complaint("sst2", "ag_news/test.csv", "\"1\",\"a\",\"two\nlines\"\n\"5\",\"b\",\"c\"\n"),
+        "ag_news/test.csv, line 3: expected a class from 1 to 4, found \"5\""
+    );
+    assert_eq!(
+        complaint("sst2", "banking77/test.csv", "query,intent\n"),
+        "banking77/test.csv, line 1: expected the header text,category, found \"query,intent\""
+    );
+    assert_eq!(
+        complaint("banking77", "banking77/train.csv", "text,category\nwhere?,card\nwhen?\n"),
+        "banking77/train.csv, line 3: expected 2 fields separated by commas (text, category), found 1"
+    );
+    assert_eq!(
+        complaint("banking77", "banking77/test.csv", "text,category\nwhere?,nowhere\n"),
+        "banking77/test.csv, line 2: expected an intent of train.csv, found \"nowhere\""
+    );
+    assert_eq!(
+        complaint("banking77", "banking77/train.csv", "text,category\nwhere?,card\n"),
+        "banking77/train.csv, line 2: expected 77 intents in all, found \"1 of them\""
+    );
+    assert_eq!(
+        complaint("sst2", "sst2/dev.tsv", ""),
+        "sst2: the validation split is empty: 52 examples are too few for its share"
+    );
+    let root = data();
+    fs::remove_file(root.path().join("ag_news/test.csv")).unwrap();
+    let message = loaded(&root, "sst2", "").unwrap_err().to_string();
+    assert!(message.contains(&Path::new("ag_news").join("test.csv").display().to_string()), "{message}");
+    assert!(message.contains("cannot read: "), "{message}");
+}

@@ -1,0 +1,72 @@
+//! The published data sets that are not downloaded: counts, splits, digests.
+//!
+//! Ignored without them, because nothing fetches them; `bayeslora fetch sst2` says from where to get them. Run with
+//! `BAYESLORA_DATA=DIR cargo test -p bayeslora-compare --test published_data -- --ignored`.
+
+#![cfg(test)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bayeslora_compare::assets::{AssetOptions, Assets};
+use bayeslora_compare::tasks::{Domain, PlannedTask, TaskData};
+
+fn published(task: &str, settings: &str) -> TaskData {
+    let assets = Assets::new(&AssetOptions::from_env()).unwrap_or_else(|error| panic!("{error}"));
+    let task = PlannedTask::new(task, settings.parse().unwrap()).unwrap();
+    task.load(&assets, &mut |_| {}).unwrap_or_else(|error| panic!("this test needs the published data\n{error}"))
+}
+
+fn sizes(data: &TaskData) -> Vec<(&str, usize)> {
+    data.domains.iter().map(|domain| (domain.info.id.as_str(), domain.examples.len())).collect()
+}
+
+fn counts(examples: &[bayeslora_compare::tasks::Example]) -> BTreeMap<Option<u32>, usize> {
+    let mut counts = BTreeMap::new();
+    for example in examples {
+        *counts.entry(example.label).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+#[ignore = "needs the data sets: set BAYESLORA_DATA"]
+fn sst2_has_the_documented_counts() {
+    let data = published("sst2", "");
+    assert_eq!((data.train.len(), data.validation.len()), (6_920, 872));
+    assert_eq!(sizes(&data), [("sst2", 1_821), ("ag-news", 7_600), ("banking77", 3_080)]);
+    assert_eq!(counts(&data.train), BTreeMap::from([(Some(0), 3_310), (Some(1), 3_610)]));
+    assert_eq!(counts(&data.validation), BTreeMap::from([(Some(0), 428), (Some(1), 444)]));
+    assert_eq!(counts(&data.domains[0].examples), BTreeMap::from([(Some(0), 912), (Some(1), 909)]));
+    assert_eq!(counts(&data.domains[1].examples), BTreeMap::from([(None, 7_600)]));
+    // Computed apart, by a Python transcription of the readers, the order and the digest.
+    assert_eq!(data.digest, "2ac5e5f1df05aaaedda8be8c3ee0de8da0c1a3c0fdc8294b8e7eba532fd34bf9");
+}
+
+#[test]
+#[ignore = "needs the data sets: set BAYESLORA_DATA"]
+fn banking77_has_the_documented_counts() {
+    let all = published("banking77", "held-out-intents = 0");
+    assert_eq!((all.classes.len(), all.train.len() + all.validation.len()), (77, 10_003));
+    assert_eq!(sizes(&all), [("banking77", 3_080), ("sst2", 1_821), ("ag-news", 7_600)]);
+    assert!(counts(&all.domains[0].examples).values().all(|count| *count == 40));
+    let data = published("banking77", "");
+    assert_eq!((data.classes.len(), &sizes(&data)[..2]), (60, &[("banking77", 2_400), ("held-out-intents", 680)][..]));
+    // Computed apart, as above.
+    assert_eq!(data.digest, "a3dffab75165f869783856d68cbbfce8bb421bf8bbde1037dab92e9207fdd980");
+}
+
+#[test]
+#[ignore = "needs the data sets: set BAYESLORA_DATA"]
+fn corrupted_test_sets_lose_more_of_their_words_the_stronger_they_are() {
+    let data = published("sst2", "corruptions = ['typos', 'word-drop', 'word-shuffle']");
+    assert_eq!(data.domains.len(), 3 + 15);
+    let texts = |domain: &Domain| domain.examples.iter().map(|example| example.text.clone()).collect::<Vec<_>>();
+    let clean = texts(&data.domains[0]);
+    for kind in data.domains[3..].chunks(5) {
+        let changed: Vec<usize> =
+            kind.iter().map(|domain| texts(domain).iter().zip(&clean).filter(|(a, b)| a != b).count()).collect();
+        assert!(changed.is_sorted() && changed[0] > 200 && changed[4] > 1_700, "{}: {changed:?}", kind[0].info.id);
+        let all: BTreeSet<&str> = kind[4].examples.iter().map(|example| example.text.as_str()).collect();
+        assert!(all.len() > 1_800, "{}", kind[0].info.id);
+    }
+}
