@@ -7,6 +7,7 @@
 mod adaptive;
 mod couplings;
 mod differences;
+mod distances;
 mod error;
 mod experiment;
 mod geometry;

@@ -6,6 +6,7 @@
 use bayeslora_adapters::{AdapterSet, Draw};
 use bayeslora_models::{Bert, Hidden, Packing, Pass, Tokenizer};
 use candle_core::{Device, Tensor};
+use ndarray::Array2;
 
 use crate::Result;
 use crate::progress::Progress;
@@ -116,6 +117,20 @@ impl Sentences {
     /// The sentences as a sampler reads them, with their `addresses`.
     pub(crate) fn hidden<'a>(&'a self, addresses: &'a [u32]) -> Hidden<'a> {
         Hidden { values: &self.hidden, lengths: &self.lengths, examples: addresses }
+    }
+
+    /// Mean over each sentence's tokens of the activations below the first adapted block, `[sentences, width]`.
+    pub(crate) fn mean_hidden(&self) -> Array2<f64> {
+        let mut means = Array2::zeros((self.len(), self.width));
+        for (mut mean, rows) in means.outer_iter_mut().zip(self.packing.sentences()) {
+            let tokens = rows.len().max(1) as f64;
+            for row in self.hidden[rows.start * self.width..rows.end * self.width].chunks(self.width) {
+                for (sum, &value) in mean.iter_mut().zip(row) {
+                    *sum += f64::from(value) / tokens;
+                }
+            }
+        }
+        means
     }
 
     /// Activations `[rows, width]`, lengths and noise addresses of the sentences at `places`.

@@ -7,6 +7,7 @@ use bayeslora_metrics::{Averaging, Predictive};
 use ndarray::{Array2, Array3};
 
 use crate::Result;
+use crate::distances::Distances;
 use crate::record::{DecilePoint, DomainRecord, Histogram, ReliabilityPoint, RiskPoint};
 use crate::tasks::{Domain, Ratings};
 
@@ -22,6 +23,8 @@ pub(crate) struct Scored<'a> {
     pub(crate) domain: &'a Domain,
     pub(crate) predictive: Predictive,
     pub(crate) truth: Option<Truth>,
+    /// Of the texts from the training texts, where they were computed.
+    pub(crate) distances: Option<&'a Distances>,
 }
 
 /// The labels of a domain, and which of them were predicted.
@@ -33,19 +36,23 @@ pub(crate) struct Truth {
 /// A score that may tell foreign examples from those of the training domain, or errors from the rest: larger for more uncertain
 /// ones.
 pub(crate) struct Score {
-    /// Name in metric keys: `auroc_<name>`.
+    /// Name in metric keys: `auroc_<name>`, `aurc_<name>`.
     pub(crate) name: &'static str,
-    /// One number per example; `None` where the predictive has nothing of the kind.
-    pub(crate) of: fn(&Predictive) -> Option<Vec<f64>>,
+    /// One number per example; `None` where there is nothing of the kind.
+    pub(crate) of: fn(&Scored<'_>) -> Option<Vec<f64>>,
 }
 
-/// Every score, in the order of the tables. Those of disagreement are identically zero for a single pass, which has none.
+/// Every score, in the order of the tables. Those of disagreement are identically zero for a single pass, which has none; distances need
+/// no predictive at all.
 pub(crate) const SCORES: &[Score] = &[
-    Score { name: "max_probability", of: |p| Some(p.max_probability().iter().map(|p| 1.0 - p).collect()) },
-    Score { name: "predictive_entropy", of: |p| Some(p.predictive_entropy().to_vec()) },
-    Score { name: "expected_entropy", of: |p| Some(p.expected_entropy().to_vec()) },
-    Score { name: "mutual_information", of: |p| (p.samples() > 1).then(|| p.mutual_information().to_vec()) },
-    Score { name: "variance", of: |p| (p.samples() > 1).then(|| p.probability_variance().to_vec()) },
+    Score { name: "max_probability", of: |s| Some(s.predictive.max_probability().iter().map(|p| 1.0 - p).collect()) },
+    Score { name: "predictive_entropy", of: |s| Some(s.predictive.predictive_entropy().to_vec()) },
+    Score { name: "expected_entropy", of: |s| Some(s.predictive.expected_entropy().to_vec()) },
+    Score { name: "mutual_information", of: |s| s.sampled().map(|p| p.mutual_information().to_vec()) },
+    Score { name: "variance", of: |s| s.sampled().map(|p| p.probability_variance().to_vec()) },
+    Score { name: "input_norm", of: |s| s.distances.map(|d| d.input_norm.clone()) },
+    Score { name: "mahalanobis", of: |s| s.distances.map(|d| d.mahalanobis.clone()) },
+    Score { name: "nearest_neighbours", of: |s| s.distances.map(|d| d.nearest_neighbours.clone()) },
 ];
 
 /// Metric keys and values; `None` where a metric is undefined.
@@ -60,7 +67,12 @@ impl<'a> Scored<'a> {
             let correct = predictive.predicted().iter().zip(&labels).map(|(p, y)| p == y).collect();
             Truth { labels, correct }
         });
-        Ok(Self { domain, predictive, truth })
+        Ok(Self { domain, predictive, truth, distances: None })
+    }
+
+    /// The predictive, if it has samples that can disagree.
+    fn sampled(&self) -> Option<&Predictive> {
+        (self.predictive.samples() > 1).then_some(&self.predictive)
     }
 
     /// What the raters said of every example; `None` when some were not rated.
@@ -142,12 +154,20 @@ impl<'a> Scored<'a> {
         Ok(metrics::reliability(probabilities, labels, BINS)?.into_iter().map(point).collect())
     }
 
-    /// Selective prediction by the top probability, with the risk-coverage curve.
+    /// Selective prediction by the top probability, with the risk-coverage curve, and by every other score.
     fn selective(&self, correct: &[bool], scores: &mut Scores) -> Result<Vec<RiskPoint>> {
         let curve = metrics::RiskCoverage::from_confidence(&self.predictive.max_probability().to_vec(), correct)?;
         scores.insert("aurc".to_owned(), Some(curve.aurc()));
         scores.insert("e_aurc".to_owned(), Some(curve.e_aurc()));
         scores.insert("selective_accuracy_80".to_owned(), Some(curve.selective_accuracy(0.8)?));
+        // By the top probability it is `aurc` itself.
+        for score in SCORES.iter().filter(|score| score.name != "max_probability") {
+            if let Some(uncertainty) = (score.of)(self) {
+                let confidence: Vec<f64> = uncertainty.iter().map(|value| -value).collect();
+                let own = metrics::RiskCoverage::from_confidence(&confidence, correct)?;
+                scores.insert(format!("aurc_{}", score.name), Some(own.aurc()));
+            }
+        }
         let points = curve.curve(CURVE_POINTS).into_iter();
         Ok(points.map(|(coverage, risk)| RiskPoint { coverage, risk }).collect())
     }
@@ -192,13 +212,10 @@ impl<'a> Scored<'a> {
         Ok(())
     }
 
-    /// Detection by every score that both predictives have.
+    /// Detection by every score that both sides have.
     fn detection(&self, reference: &Self, scores: &mut Scores) -> Result<()> {
         for score in SCORES {
-            let (Some(shifted), Some(inside)) = ((score.of)(&self.predictive), (score.of)(&reference.predictive))
-            else {
-                continue;
-            };
+            let (Some(shifted), Some(inside)) = ((score.of)(self), (score.of)(reference)) else { continue };
             let name = score.name;
             scores.insert(format!("auroc_{name}"), Some(metrics::auroc(&inside, &shifted)?));
             scores.insert(format!("aupr_{name}"), Some(metrics::aupr(&inside, &shifted)?));
@@ -282,12 +299,17 @@ mod tests {
 
     #[test]
     fn what_a_domain_lacks_is_absent_and_the_rest_does_not_change() {
+        fn score<'a>(domain: &'a Domain, shift: f32, distances: &'a Distances) -> Scored<'a> {
+            let scored = Scored::new(domain, &logits(shift), Averaging::Probabilities).unwrap();
+            Scored { distances: Some(distances), ..scored }
+        }
         let inside = domain(true, false);
-        let reference = Scored::new(&inside, &logits(0.0), Averaging::Probabilities).unwrap();
+        let numbers = |factor: u32| (0..12).map(|n| f64::from(n * factor % 7)).collect::<Vec<f64>>();
+        let distances = Distances { input_norm: numbers(2), mahalanobis: numbers(3), nearest_neighbours: numbers(5) };
+        let reference = score(&inside, 0.0, &distances);
         let records = [(true, true), (true, false), (false, false)].map(|(labelled, rated)| {
             let shifted = domain(labelled, rated);
-            let scored = Scored::new(&shifted, &logits(0.1), Averaging::Probabilities).unwrap();
-            scored.record(Some(&reference)).unwrap()
+            score(&shifted, 0.1, &distances).record(Some(&reference)).unwrap()
         });
         let [rated, labelled, bare] = &records;
         let exists = |needs: metrics::Needs| {

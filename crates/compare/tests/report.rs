@@ -230,6 +230,10 @@ fn domains_have_the_tables_that_they_have_data_for() {
         ]
     );
     assert!(!table.contains("raters"), "nobody rated");
+    assert!(
+        table.contains("Examples: 10 as published, 10 strength 2, 10 strength 5.\n\n| method | as published |"),
+        "{table}"
+    );
     assert!(table.contains("| method | as published | strength 2 | strength 5 |"), "{table}");
     assert!(
         table.contains("| MC \\| p_0.1, sampled | 0.8700 ± 0.0424 | 0.7500 ± 0.0000 | 0.6250 ± 0.0000 |"),
@@ -244,6 +248,25 @@ fn domains_have_the_tables_that_they_have_data_for() {
     }
     let block = readme_block(&definition, &units, &[]).unwrap();
     assert!(block.starts_with("| method | Accuracy ↑ | NLL ↓ | Brier ↓ | ECE ↓ | AURC ↓ |\n"), "{block}");
+}
+
+#[test]
+fn scores_that_older_records_lack_have_tables_once_a_record_has_them() {
+    let headings = |units: &[UnitRecord]| -> Vec<String> {
+        let table = text(&files(units, &[]), "table.md");
+        table.lines().filter_map(|line| line.strip_prefix("## ")).map(str::to_owned).collect()
+    };
+    let mut units = units();
+    let before = headings(&units);
+    let Outcome::Finished { rows, .. } = &mut units[0].outcome else { unreachable!() };
+    rows[0].domains[0].scores.insert("aurc_mahalanobis".to_owned(), Some(0.1));
+    rows[0].domains[1].scores.insert("auroc_mahalanobis".to_owned(), Some(0.9));
+    let mut after = headings(&units);
+    let distances = "detected by the distance of the adapters' input, without any posterior";
+    let new = ["Inside: selective prediction by other scores".to_owned(), format!("Outside: {distances}")];
+    assert!(new.iter().all(|heading| after.contains(heading)), "{after:?}");
+    after.retain(|heading| !new.contains(heading));
+    assert_eq!(after, before);
 }
 
 #[test]

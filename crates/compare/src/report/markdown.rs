@@ -44,6 +44,26 @@ const DETECTION: [&str; 11] = [
     "ood_spearman_variance",
 ];
 
+/// Selective prediction by other scores than the top probability.
+const OTHER_SELECTIVE: [&str; 7] = [
+    "aurc_predictive_entropy",
+    "aurc_expected_entropy",
+    "aurc_mutual_information",
+    "aurc_variance",
+    "aurc_input_norm",
+    "aurc_mahalanobis",
+    "aurc_nearest_neighbours",
+];
+/// Detection by plain distances of the adapters' input from that of the training texts.
+const DISTANCES: [&str; 6] = [
+    "auroc_input_norm",
+    "auroc_mahalanobis",
+    "auroc_nearest_neighbours",
+    "aupr_mahalanobis",
+    "fpr95_mahalanobis",
+    "fpr95_nearest_neighbours",
+];
+
 /// Where the numbers come from, as the records say: one line per fact.
 pub(super) fn provenance(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<String>> {
     let mut hasher = Sha256::new();
@@ -147,6 +167,9 @@ pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&U
          Arrows point to the better direction.\n",
         definition.reference
     );
+    // Records of before these scores were kept have none of them.
+    let recorded = |keys: &[&str]| aggregate.cells.iter().any(|cell| keys.contains(&cell.metric.as_str()));
+    let (others, distances) = (recorded(&OTHER_SELECTIVE), recorded(&DISTANCES));
     let mut section = |domain: &DomainInfo, title: &str, keys: &[&str]| {
         let table = table(definition, aggregate, domain, keys);
         if !table.is_empty() {
@@ -157,14 +180,20 @@ pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&U
         section(domain, "predictive quality", &MAIN);
         section(domain, "calibration", &CALIBRATION);
         section(domain, "selective prediction", &SELECTIVE);
+        if others {
+            section(domain, "selective prediction by other scores", &OTHER_SELECTIVE);
+        }
         section(domain, "agreement with the raters", &RATERS);
     }
     for domain in shifted(definition) {
         section(domain, "under shift", &SHIFT);
         section(domain, "detected against the in-distribution test set", &DETECTION);
+        if distances {
+            section(domain, "detected by the distance of the adapters' input, without any posterior", &DISTANCES);
+        }
         section(domain, "agreement with the raters", &RATERS);
     }
-    text.push_str(&corrupted(definition, aggregate));
+    text.push_str(&corrupted(definition, aggregate, units));
     text.push_str(&differences(definition, aggregate));
     text.push_str(&cost(definition, units));
     Ok(text)
@@ -173,8 +202,22 @@ pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&U
 /// Metrics of corrupted test sets.
 const CORRUPTED: [&str; 4] = ["accuracy", "nll", "ece", "auroc_predictive_entropy"];
 
+/// Examples of a domain in the records that have it, `120` or, where they differ, `100 to 120`.
+fn examples(units: &[&UnitRecord], definition: &Definition, domain: &DomainInfo) -> String {
+    let mut counts: BTreeSet<u64> = BTreeSet::new();
+    for row in &definition.rows {
+        let domains = records_of(units, &row.id).into_iter().flat_map(|(_, record)| &record.domains);
+        counts.extend(domains.filter(|found| found.domain == domain.id).map(|found| found.examples));
+    }
+    match (counts.first(), counts.last()) {
+        (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+        (Some(count), _) => count.to_string(),
+        _ => "no".to_owned(),
+    }
+}
+
 /// Tables by strength, one for each kind of corruption and metric.
-fn corrupted(definition: &Definition, aggregate: &Aggregate) -> String {
+fn corrupted(definition: &Definition, aggregate: &Aggregate, units: &[&UnitRecord]) -> String {
     let mut text = String::new();
     let mut kinds: Vec<Corruption> = Vec::new();
     for (kind, _) in definition.domains.iter().filter_map(|domain| domain.corruption) {
@@ -189,8 +232,12 @@ fn corrupted(definition: &Definition, aggregate: &Aggregate) -> String {
             _ => None,
         });
         let columns: Vec<(String, &DomainInfo)> = clean.chain(of_kind).collect();
+        let counts: Vec<String> =
+            columns.iter().map(|(name, domain)| format!("{} {name}", examples(units, definition, domain))).collect();
+        let counts = counts.join(", ");
         for metric in CORRUPTED.iter().filter_map(|key| metric(key)) {
-            let _ = write!(text, "## {}: {}\n\n| method |", kind.label(), heading(metric));
+            let (kind, heading) = (kind.label(), heading(metric));
+            let _ = write!(text, "## {kind}: {heading}\n\nExamples: {counts}.\n\n| method |");
             for (name, _) in &columns {
                 let _ = write!(text, " {name} |");
             }

@@ -10,6 +10,7 @@ use ndarray::Array3;
 
 use super::{Unit, unit_key};
 use crate::assets::{AssetDir, Assets};
+use crate::distances::{Distances, distances};
 use crate::experiment::Plan;
 use crate::methods::Reading;
 use crate::predict::Predictor;
@@ -39,6 +40,8 @@ pub(super) struct Splits {
     train: Sentences,
     validation: Sentences,
     domains: Vec<Sentences>,
+    /// Of every domain's sentences.
+    distances: Vec<Distances>,
 }
 
 impl<'a> Workshop<'a> {
@@ -118,7 +121,10 @@ impl<'a> Workshop<'a> {
         let train = compute(&self.data.train, 0)?;
         let validation = compute(&self.data.validation, 1)?;
         let domains = (2..).zip(&self.data.domains).map(|(split, domain)| compute(&domain.examples, split));
-        Ok(Splits { train, validation, domains: domains.collect::<Result<_>>()? })
+        let domains: Vec<Sentences> = domains.collect::<Result<_>>()?;
+        self.progress.stage("distances from the training texts");
+        let distances = distances(&train, self.data.classes.len(), &domains)?;
+        Ok(Splits { train, validation, domains, distances })
     }
 
     /// One unit: fit, predict, score.
@@ -178,7 +184,10 @@ impl<'a> Workshop<'a> {
                 logits.push(predictor.logits(fitted, reading, sentences)?);
             }
             let seconds = started.elapsed().as_secs_f64();
-            let scored = self.score(&logits)?;
+            let mut scored = self.score(&logits)?;
+            for (one, distances) in scored.iter_mut().zip(&splits.distances) {
+                one.distances = Some(distances);
+            }
             let inside = scored.iter().find(|scored| scored.domain.info.in_distribution);
             let mut domains = Vec::new();
             for one in &scored {
