@@ -64,6 +64,10 @@ pub fn smallest_detectable_difference(differences: &[f64], alpha: f64, power: f6
     Ok(sd * solve_increasing(0.0, enough, power, |effect| test.power(effect)))
 }
 
+/// Quantiles above this (three pairs or fewer at a small level) make the integrand over `u` a step that a grid misses: two pairs and no
+/// effect at the level 1e-4 would be given a power of 6.6e-4.
+const LARGE: f64 = 50.0;
+
 /// A two-sided paired t-test of a stated size.
 struct PairedTest {
     pairs: f64,
@@ -89,6 +93,11 @@ impl PairedTest {
         let normal = Normal::standard();
         let root = (self.pairs - 1.0).sqrt();
         let delta = effect * self.pairs.sqrt();
+        if self.critical > LARGE {
+            // Over the numerator of T instead: given it, T is beyond the quantile where u is small enough.
+            let rejected = |z: f64| self.chi.cdf(root * (z + delta).abs() / self.critical);
+            return simpson(-9.0, 9.0, |z| normal.pdf(z) * rejected(z)).min(1.0);
+        }
         // The density of u is within exp(-40) of 0 beyond these; it is 0 at 0 only in the limit for one degree of freedom.
         let (from, to) = ((1.0 - 9.0 / root).max(f64::MIN_POSITIVE), 1.0 + 9.0 / root);
         let rejected = |u: f64| normal.cdf(delta - self.critical * u) + normal.cdf(-delta - self.critical * u);
@@ -103,10 +112,19 @@ mod tests {
     #[test]
     fn without_an_effect_the_power_is_the_level_and_signs_do_not_matter() {
         for pairs in [2, 3, 30, 2000] {
-            let power = |effect| paired_power(effect, pairs, 0.05).unwrap();
-            assert!((power(0.0) - 0.05).abs() < 1e-8, "{pairs}: {}", power(0.0));
-            assert!((power(0.3) - power(-0.3)).abs() < 1e-12);
+            for alpha in [0.05, 1e-4] {
+                let power = |effect| paired_power(effect, pairs, alpha).unwrap();
+                assert!((power(0.0) - alpha).abs() < 1e-8, "{pairs}: {}", power(0.0));
+                assert!((power(0.3) - power(-0.3)).abs() < 1e-12);
+            }
         }
+    }
+
+    #[test]
+    fn two_pairs_at_a_small_level_are_a_ratio_of_normals() {
+        // Adaptive quadrature by scipy of |z + delta| / |z'|; 20 million draws of it gave 0.15857 with a standard error of 0.00008.
+        let power = paired_power(90.0, 2, 0.001).unwrap();
+        assert!((power - 0.158_464_398_784).abs() < 1e-7, "{power}");
     }
 
     #[test]

@@ -66,6 +66,9 @@ pub fn run(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<RunS
         }
     }
     if !missing.is_empty() {
+        for note in &workshop.data.notes {
+            progress.note(note);
+        }
         workshop.announce(&missing)?;
         let splits = workshop.splits()?;
         for (number, unit) in missing.iter().enumerate() {
