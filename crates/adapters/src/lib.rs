@@ -33,6 +33,7 @@ mod kernels;
 mod linear;
 mod lora;
 mod noise;
+mod packed;
 pub mod peft;
 mod posterior;
 mod product;
@@ -48,6 +49,7 @@ pub use error::{Error, Result};
 pub use linear::Dependence;
 pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed, philox};
+pub use packed::{Packed, affine};
 pub use posterior::{
     Activations, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter,
     PosteriorSettings, ScaleActivation, Scratch, StochasticAdapter,

@@ -1,19 +1,18 @@
 //! Samples of one adapted map on its own.
 
-use bayeslora_adapters::{Activations, Draw, Onto, Rows, Sampling, Scratch, Slot, StochasticAdapter, Threads, product};
+use bayeslora_adapters::{
+    Activations, Draw, Onto, Packed, Rows, Sampling, Scratch, Slot, StochasticAdapter, Threads, affine, product,
+};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::kernels::borrow;
 use crate::{Error, Result};
 
-/// Floats of a tile of the output: half a mebibyte.
-const FLOATS_PER_TILE: usize = 1 << 17;
-
 /// `W0 x + bias + s B e` for every sample of a draw, on a processor, all threads, written over `out`: memory that was there
 /// already takes no time to be handed out by the system.
 ///
-/// The frozen product is computed once; each sample is then a copy of it to which its own low-rank product is added.
+/// The frozen product is computed once; the low-rank product of each sample starts from it.
 ///
 /// # Shapes
 /// `weight: [d_out, d_in]`, `bias: [d_out]`, `x: [rows, d_in]` to `out: [samples, rows, d_out]`; as many rows as the draw
@@ -41,29 +40,49 @@ pub fn sample_layer(
     let count = sampling.count();
     let guards = (weight.storage_and_layout(), bias.storage_and_layout(), x.storage_and_layout());
     let (weight, bias, x_values) = (borrow(&guards.0)?, borrow(&guards.1)?, borrow(&guards.2)?);
-    let mut frozen = bias.repeat(rows);
-    product(&mut frozen, Onto::Values, 1.0, x_values, weight, (rows, d_in, d_out), Threads::All);
+    let frozen = frozen_product((weight, bias), x_values, (rows, d_in, d_out));
+    #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
+    let up = lora.with_values(|_, b| Packed::new(b, lora.scale() as f32, (d_out, lora.rank())))?;
     out.resize(count * frozen.len(), 0.0);
-    let samples = (sampling.samples.clone()).zip(out.chunks_exact_mut(frozen.len().max(1))).collect::<Vec<_>>();
-    samples.into_par_iter().try_for_each_init(
+    // Some samples at a time: what they share (`A`, in order; at the rank site `A x`) is computed once for them.
+    let chunk = count.div_ceil(CHUNKS_PER_THREAD * rayon::current_num_threads()).max(1);
+    let outs = out.par_chunks_mut((chunk * frozen.len()).max(1));
+    (sampling.samples.clone()).into_par_iter().step_by(chunk).zip(outs).try_for_each_init(
         || (Scratch::default(), Vec::new()),
-        |(scratch, core), (number, out)| -> Result<()> {
-            let draw = Draw::Sampled(Sampling { samples: number..number + 1, ..sampling.clone() });
-            adapter.core(slot, Activations { values: x_values, samples: 1, rows }, &draw, scratch, core)?;
-            #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-            let scale = lora.scale() as f32;
-            let rank = lora.rank();
-            // A tile of the copy is still in the cache when the product is added to it.
-            let tile = (FLOATS_PER_TILE / d_out).max(1);
-            let tiles = out.chunks_mut(tile * d_out).zip(frozen.chunks(tile * d_out)).zip(core.chunks(tile * rank));
-            for ((out, frozen), core) in tiles {
-                out.copy_from_slice(frozen);
-                let shape = (core.len() / rank, rank, d_out);
-                lora.with_values(|_, b| product(out, Onto::Values, scale, core, b, shape, Threads::One))?;
-            }
+        |(scratch, core), (first, out)| -> Result<()> {
+            let samples = first..sampling.samples.end.min(first + u32::try_from(chunk).unwrap_or(u32::MAX));
+            let draw = Draw::Sampled(Sampling { samples, ..sampling.clone() });
+            let drawn = adapter.core(slot, Activations { values: x_values, samples: 1, rows }, &draw, scratch, core)?;
+            // Where nothing was drawn, one sample stands for all.
+            let (first, others) = out.split_at_mut(drawn * frozen.len());
+            affine(first, &frozen, core, &up);
+            others.chunks_exact_mut(first.len().max(1)).for_each(|other| other.copy_from_slice(first));
             Ok(())
         },
     )
+}
+
+/// Parts that the samples of a layer are cut into: more than one for each thread, should one be slow.
+const CHUNKS_PER_THREAD: usize = 2;
+/// Rows of the frozen product that one task turns round.
+const ROWS_PER_TASK: usize = 16;
+
+/// `W0 x + bias`, `[rows, d_out]`, all threads.
+///
+/// Computed as `W0 x'` and turned round: a product copies its right operand into the order it wants, and the inputs are fewer
+/// than the weights.
+fn frozen_product((weight, bias): (&[f32], &[f32]), x: &[f32], (rows, d_in, d_out): (usize, usize, usize)) -> Vec<f32> {
+    let mut transposed = vec![0.0; d_out * rows];
+    product(&mut transposed, Onto::Nothing, 1.0, weight, x, (d_out, d_in, rows), Threads::All);
+    let mut frozen = vec![0.0; rows * d_out];
+    frozen.par_chunks_mut((ROWS_PER_TASK * d_out).max(1)).enumerate().for_each(|(task, frozen)| {
+        for (column, (values, bias)) in transposed.chunks_exact(rows).zip(bias).enumerate() {
+            for (row, value) in frozen.chunks_exact_mut(d_out).zip(&values[task * ROWS_PER_TASK..]) {
+                row[column] = value + bias;
+            }
+        }
+    });
+    frozen
 }
 
 /// Rows of one sentence, for a layer whose inputs stand alone.
@@ -91,8 +110,8 @@ mod tests {
         for coupling in ["independent", "balanced-4"] {
             let noise = Noise::new(1, Stream::Predictive).coupled(coupling.parse().unwrap());
             let sampling = Sampling { noise, samples: 3..9, rows: &numbers, with_divergence: false };
-            for site in DropoutSite::ALL {
-                let keep = KeepProbability::from_dropout(0.3).unwrap();
+            for (site, p) in DropoutSite::ALL.map(|site| (site, 0.3)).into_iter().chain([(DropoutSite::Rank, 0.0)]) {
+                let keep = KeepProbability::from_dropout(p).unwrap();
                 let lora = LowRank::from_tensors(slot, (d_out, d_in), &a, &b, 0.5).unwrap();
                 let adapter = DropoutLora::new(lora, DropoutSettings { site, scope: MaskScope::Token, keep });
                 let mut fast = vec![f32::NAN; 3];
@@ -102,8 +121,8 @@ mod tests {
                 let increment = adapter.increment(slot, &x.unsqueeze(0).unwrap(), &draw).unwrap();
                 let low = increment.core.broadcast_matmul(&b.t().unwrap()).unwrap().affine(0.5, 0.0).unwrap();
                 let frozen = x.matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
-                let plain = low.broadcast_add(&frozen).unwrap();
-                assert!(relative_difference(&fast, &plain) < 1e-5, "{site} {coupling}");
+                let plain = low.broadcast_add(&frozen).unwrap().broadcast_as(fast.shape()).unwrap();
+                assert!(relative_difference(&fast, &plain) < 1e-5, "{site} {p} {coupling}");
             }
         }
         let short = rows_alone(rows - 1);

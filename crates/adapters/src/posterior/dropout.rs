@@ -10,6 +10,7 @@ use crate::kernels::{borrowed, dropout, weight_dropout};
 use crate::linear::{Dependence, multiply};
 use crate::lora::LowRank;
 use crate::noise::Address;
+use crate::packed::affine;
 use crate::product::{Onto, Threads, product};
 use crate::site::{DropoutSite, KeepProbability, MaskScope, Slot};
 
@@ -53,7 +54,7 @@ impl DropoutLora {
 }
 
 /// Rows that are masked before their product is taken.
-const ROWS_PER_TILE: usize = 128;
+const ROWS_PER_TILE: usize = 32;
 
 /// Fills `scratch.masked` with rows `first..` of `x * z`; row `i` of all samples is row `i % shared` of `x`.
 fn drop_rows(
@@ -105,16 +106,13 @@ impl StochasticAdapter for DropoutLora {
         core: &mut Vec<f32>,
     ) -> Result<usize> {
         let DropoutSettings { site, scope, keep } = self.settings;
-        let rank = self.lora.rank();
-        let down = |a: &[f32], x: &[f32], out: &mut [f32]| {
-            let rows = out.len() / rank;
-            product(out, Onto::Nothing, 1.0, x, a, (rows, a.len() / rank, rank), Threads::One);
-        };
+        let (rank, width) = self.lora.a().dims2()?;
+        self.lora.with_values(|a, _| scratch.down.fill(a, 1.0, (rank, width)))?;
         let sampling = match draw {
             Draw::Sampled(sampling) if keep < KeepProbability::ONE => sampling,
             _ => {
                 core.resize(x.samples * x.rows * rank, 0.0);
-                self.lora.with_values(|a, _| down(a, x.values, core))?;
+                affine(core, &[], x.values, &scratch.down);
                 return Ok(x.samples);
             }
         };
@@ -122,21 +120,20 @@ impl StochasticAdapter for DropoutLora {
         scratch.leads.clear();
         core.resize(samples * x.rows * rank, 0.0);
         match site {
-            DropoutSite::Input => self.lora.with_values(|a, _| {
-                let width = a.len() / rank;
+            DropoutSite::Input => {
                 // A tile of masked rows stays in the cache between the mask and the product.
                 for (tile, out) in core.chunks_mut(ROWS_PER_TILE * rank).enumerate() {
                     let first = tile * ROWS_PER_TILE;
                     scratch.masked.resize(out.len() / rank * width, 0.0);
                     drop_rows(x.values, width, (first, x.samples * x.rows), (slot, scope, keep), sampling, scratch);
-                    down(a, &scratch.masked, out);
+                    affine(out, &[], &scratch.masked, &scratch.down);
                 }
-            })?,
+            }
             DropoutSite::Rank => {
                 scratch.masked.resize(samples * x.rows * rank, 0.0);
                 let shared = x.samples * x.rows;
                 let mut undropped = vec![0.0; shared * rank];
-                self.lora.with_values(|a, _| down(a, x.values, &mut undropped))?;
+                affine(&mut undropped, &[], x.values, &scratch.down);
                 drop_rows(&undropped, rank, (0, shared), (slot, scope, keep), sampling, scratch);
                 core.copy_from_slice(&scratch.masked);
             }

@@ -17,6 +17,7 @@ use crate::draw::Draw;
 use crate::linear::Dependence;
 use crate::lora::LowRank;
 use crate::noise::Address;
+use crate::packed::Packed;
 use crate::site::Slot;
 use crate::{Error, Result};
 
@@ -58,6 +59,8 @@ pub struct Activations<'a> {
 #[derive(Debug, Default)]
 pub struct Scratch {
     pub(crate) masked: Vec<f32>,
+    /// `A`.
+    pub(crate) down: Packed,
     pub(crate) words: Vec<u32>,
     /// What `words` were drawn at, row by row.
     pub(crate) leads: Vec<Option<Address>>,
