@@ -117,6 +117,14 @@ pub enum Error {
         /// What is wrong, with the nearest known word.
         problem: String,
     },
+    /// A method's parameter does not fit the data, the adapters or the training at hand.
+    #[error("{what}; {expected}")]
+    Parameter {
+        /// The parameter and its value.
+        what: String,
+        /// What would fit.
+        expected: String,
+    },
     /// Training or validation gave a loss that is not finite.
     #[error("the loss is {loss} at step {step}; lower the learning rate")]
     Diverged {

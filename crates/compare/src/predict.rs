@@ -6,10 +6,11 @@ use bayeslora_models::{Bert, Linearised, Sampler, Samples};
 use ndarray::{Array2, Array3};
 
 use crate::Result;
+use crate::member::Member;
 use crate::methods::Reading;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
-use crate::train::{Fitted, Member};
+use crate::train::Fitted;
 
 /// What a prediction needs beside the fit.
 pub struct Predictor<'a> {
@@ -59,7 +60,7 @@ impl Predictor<'_> {
     }
 
     /// Logits of one member: its mean when `samples` is 0.
-    fn member_logits(&self, member: &Member, samples: u32, sentences: &Sentences) -> Result<Array3<f32>> {
+    pub(crate) fn member_logits(&self, member: &Member, samples: u32, sentences: &Sentences) -> Result<Array3<f32>> {
         let sampler = self.sampler(member);
         let draw = match samples {
             0 => Samples::Mean,

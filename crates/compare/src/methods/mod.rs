@@ -4,9 +4,12 @@
 //! Adding a method means adding its file, its line in `REGISTRY`, and its tests.
 
 mod c_lora;
+mod checkpoint_ensemble;
 mod ensemble;
+mod map;
 mod mc_dropout;
 mod mle;
+mod reweighting;
 
 use serde::de::DeserializeOwned;
 
@@ -44,9 +47,14 @@ pub trait Method: std::fmt::Debug + Send + Sync {
     /// The checked parameters: what determines the fit beside data, backbone, adapter, training and seed.
     fn settings(&self) -> serde_json::Value;
 
-    /// Members trained, for the estimate of the work ahead.
+    /// Members of the fit.
     fn members(&self) -> u32 {
         1
+    }
+
+    /// Trainings it takes, for the estimate of the work ahead.
+    fn trainings(&self) -> u32 {
+        self.members()
     }
 
     /// Trains.
@@ -61,8 +69,10 @@ type Constructor = fn(toml::Table) -> Result<Box<dyn Method>, String>;
 /// Every method by its `kind` in experiment files.
 const REGISTRY: &[(&str, Constructor)] = &[
     ("mle", mle::from_settings),
+    ("map", map::from_settings),
     ("mc-dropout", mc_dropout::from_settings),
     ("ensemble", ensemble::from_settings),
+    ("checkpoint-ensemble", checkpoint_ensemble::from_settings),
     ("c-lora", c_lora::from_settings),
 ];
 
@@ -90,6 +100,25 @@ fn read<T: DeserializeOwned>(parameters: toml::Table) -> Result<T, String> {
 /// Refuses a probability outside `[0, 1)`.
 fn check_dropout(p: f64) -> Result<(), String> {
     bayeslora_adapters::KeepProbability::from_dropout(p).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Refuses a number that is not positive.
+fn check_positive(name: &str, value: f64) -> Result<(), String> {
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(format!("{name} is {value}; expected a positive number"))
+    }
+}
+
+/// Refuses a number below 0.
+fn check_not_negative(name: &str, value: f64) -> Result<(), String> {
+    if value.is_finite() && value >= 0.0 { Ok(()) } else { Err(format!("{name} is {value}; expected at least 0")) }
+}
+
+/// A parameter that does not fit the bench, which only the fit can see.
+fn refused(what: String, expected: String) -> crate::Error {
+    crate::Error::Parameter { what, expected }
 }
 
 /// The parameters as recorded.
