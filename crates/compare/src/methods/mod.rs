@@ -3,6 +3,7 @@
 //!
 //! Adding a method means adding its file, its line in `REGISTRY`, and its tests.
 
+mod blob;
 mod c_lora;
 mod checkpoint_ensemble;
 mod ensemble;
@@ -10,6 +11,9 @@ mod map;
 mod mc_dropout;
 mod mle;
 mod reweighting;
+mod scalabl;
+mod swag;
+mod tfb;
 
 use serde::de::DeserializeOwned;
 
@@ -74,6 +78,10 @@ const REGISTRY: &[(&str, Constructor)] = &[
     ("ensemble", ensemble::from_settings),
     ("checkpoint-ensemble", checkpoint_ensemble::from_settings),
     ("c-lora", c_lora::from_settings),
+    ("blob", blob::from_settings),
+    ("tfb", tfb::from_settings),
+    ("scalabl", scalabl::from_settings),
+    ("swag", swag::from_settings),
 ];
 
 /// Kinds of methods, in the order they are documented.
