@@ -156,6 +156,9 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// A matrix that has no decomposition.
+    #[error("a matrix could not be decomposed: {0}")]
+    Decomposition(#[from] ndarray_linalg::error::LinalgError),
     /// A figure.
     #[error(transparent)]
     Figure(#[from] bayeslora_figures::Error),

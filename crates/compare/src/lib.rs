@@ -11,6 +11,7 @@ mod error;
 mod experiment;
 mod geometry;
 mod inference;
+mod laplace;
 mod member;
 mod optimise;
 mod predict;
@@ -35,6 +36,7 @@ pub use experiment::{
     AdapterSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, TrainingSettings,
 };
 pub use inference::{Classifier, InferenceOptions, TextPrediction};
+pub use laplace::Laplace;
 pub use member::Member;
 pub use optimise::{Optimiser, Rule, linear_schedule};
 pub use predict::Predictor;

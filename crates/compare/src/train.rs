@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::TrainingSettings;
+use crate::laplace::Laplace;
 use crate::member::Member;
 use crate::optimise::{Optimiser, Rule, linear_schedule};
 use crate::prefix::{Batch, Sentences};
@@ -161,6 +162,8 @@ pub struct Fitted {
     pub members: Vec<Member>,
     /// How it went.
     pub record: FitRecord,
+    /// A Gaussian over weights of the first member, read through the linearised network.
+    pub laplace: Option<Laplace>,
 }
 
 impl Fitted {
@@ -187,7 +190,7 @@ impl Fitted {
             members.extend(fit.members);
         }
         record.tokens_per_second = tokens / record.seconds.max(f64::MIN_POSITIVE);
-        Self { members, record }
+        Self { members, record, laplace: None }
     }
 }
 
@@ -435,7 +438,7 @@ impl Fit<'_> {
             tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
             chosen: BTreeMap::new(),
         };
-        Ok(Fitted { members, record })
+        Ok(Fitted { members, record, laplace: None })
     }
 }
 

@@ -108,6 +108,7 @@ fn every_method_learns_repeats_itself_and_depends_on_its_seed() {
                 Reading::Mean => 1,
                 Reading::Sampled => 6,
                 Reading::Members => first.members.len(),
+                Reading::Linearised => first.laplace.as_ref().map_or(6, |laplace| laplace.draws() as usize),
             };
             assert_eq!(logits.dim(), (samples, fixture.validation.len(), 2), "{kind}, {reading:?}");
             assert!(logits.iter().all(|logit| logit.is_finite()), "{kind}, {reading:?}");
@@ -274,4 +275,59 @@ fn dropout_may_be_confined_to_some_blocks() {
     assert_eq!(problem, "block 0 is among the blocks of mc-dropout and has no adapter; the adapted blocks are 1, 2");
     let problem = confined("[]").unwrap_err();
     assert!(problem.contains("number of blocks is 0; expected at least 1"), "{problem}");
+}
+
+/// Every choice of the variational methods trains, and makes a difference.
+#[test]
+fn variants_of_variational_methods_learn_and_differ() {
+    let fixture = Fixture::new();
+    for (kind, variants) in [
+        ("blob", vec!["", "rho-optimiser = 'adamw-then-sgd'", "divergence-cycle = 'rescaled'", "scope = 'sequence'"]),
+        ("scalabl", vec!["", "kl-direction = 'p||q'", "scope = 'sample'"]),
+    ] {
+        let mut seen: Vec<Array3<f32>> = Vec::new();
+        for parameters in variants {
+            let fitted = fixture.fit(method(kind, parameters).unwrap().as_ref(), 1).unwrap();
+            let accuracy = accuracy(&fixture.logits(&fitted, Reading::Mean), fixture.validation.labels());
+            assert!(accuracy > 0.9, "{kind} {parameters}: accuracy {accuracy}");
+            let sampled = fixture.logits(&fitted, Reading::Sampled);
+            assert!(!seen.contains(&sampled), "{kind} {parameters}: the same as another variant");
+            seen.push(sampled);
+        }
+    }
+}
+
+#[test]
+fn tfb_adds_noise_to_the_mle_fit_and_says_how_much() {
+    let fixture = Fixture::new();
+    let fit = |kind, parameters| fixture.fit(method(kind, parameters).unwrap().as_ref(), 1).unwrap();
+    let mle = fit("mle", "");
+    let beta = |parameters| fit("tfb", parameters).record.chosen["beta"];
+    let fitted = fit("tfb", "tolerance = 0.02");
+    // The same update in other factors: its mean is that of the MLE fit, to rounding.
+    for (mean, own) in fixture.logits(&mle, Reading::Mean).iter().zip(fixture.logits(&fitted, Reading::Mean)) {
+        assert!((mean - own).abs() < 1e-4 * mean.abs().max(1.0), "{mean} {own}");
+    }
+    let (strict, loose) = (beta("tolerance = 0.002"), beta("tolerance = 0.05"));
+    assert!(strict <= fitted.record.chosen["beta"] && fitted.record.chosen["beta"] <= loose, "{strict} {loose}");
+    assert!(strict < loose && loose > 0.0, "{strict} {loose}");
+    assert!(beta("tolerance = 0.002\nreturned = 'smallest-refused'") > strict);
+}
+
+#[test]
+fn bad_parameters_are_named_with_value_and_range() {
+    for (kind, parameters, expected) in [
+        ("map", "prior-sd = 0.0", "prior-sd is 0; expected a positive number"),
+        ("checkpoint-ensemble", "members = 1", "members is 1; expected at least 2"),
+        ("blob", "divergence-weight = -1.0", "divergence-weight is -1; expected at least 0"),
+        ("tfb", "highest = 0.0001", "highest is 0.0001; expected a number above lowest (0.001)"),
+        ("scalabl", "initial-scale = nan", "initial-scale is NaN; expected a positive number"),
+        ("swag", "columns = 50", "columns is 50; expected 2 to snapshots (20)"),
+        ("laplace", "draws = 0", "draws is 0; expected at least 1"),
+        ("laplace", "prior-precision = -2.0", "prior-precision is -2; expected a positive number"),
+    ] {
+        assert_eq!(method(kind, parameters).unwrap_err(), expected, "{kind}");
+    }
+    let problem = method("scalabl", "kl-direction = 'p|q'").unwrap_err();
+    assert!(problem.contains("`q||p` or `p||q`"), "{problem}");
 }

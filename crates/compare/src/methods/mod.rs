@@ -7,6 +7,7 @@ mod blob;
 mod c_lora;
 mod checkpoint_ensemble;
 mod ensemble;
+mod laplace;
 mod map;
 mod mc_dropout;
 mod mle;
@@ -30,6 +31,8 @@ pub enum Reading {
     Sampled,
     /// One deterministic pass per member.
     Members,
+    /// Samples of Gaussian logits: the network linearised at the mean of the posterior.
+    Linearised,
 }
 
 impl Reading {
@@ -39,6 +42,7 @@ impl Reading {
             Self::Mean => "mean",
             Self::Sampled => "sampled",
             Self::Members => "members",
+            Self::Linearised => "linearised",
         }
     }
 }
@@ -82,6 +86,7 @@ const REGISTRY: &[(&str, Constructor)] = &[
     ("tfb", tfb::from_settings),
     ("scalabl", scalabl::from_settings),
     ("swag", swag::from_settings),
+    ("laplace", laplace::from_settings),
 ];
 
 /// Kinds of methods, in the order they are documented.

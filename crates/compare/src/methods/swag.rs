@@ -181,7 +181,7 @@ impl Method for Swag {
         record.seconds += collected.record.seconds;
         record.best_epoch = record.best_epoch.repeat(members.len());
         record.validation_nll = vec![record.validation_nll.concat(); members.len()];
-        Ok(Fitted { members, record })
+        Ok(Fitted { members, record, laplace: None })
     }
 }
 

@@ -101,7 +101,7 @@ impl<'a> Workshop<'a> {
             for reading in unit.method.method.readings() {
                 work += tested
                     * match reading {
-                        Reading::Mean => 1,
+                        Reading::Mean | Reading::Linearised => 1,
                         Reading::Sampled => u64::from(self.plan.prediction.samples),
                         Reading::Members => members,
                     };
