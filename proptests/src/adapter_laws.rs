@@ -1,8 +1,8 @@
 //! Laws of the stochastic adapters: exact moments against enumeration and Monte Carlo, and invariance of the noise.
 
 use bayeslora_adapters::{
-    ContextualSettings, Coupling, Draw, DropoutSite, LowRank, MaskScope, Noise, PosteriorSettings, Rows, Sampling,
-    ScaleActivation, Slot, StochasticAdapter, Stream, TargetMap,
+    ContextualSettings, Coupling, Draw, DropoutSite, GaussianSettings, LowRank, MaskScope, Noise, PosteriorSettings,
+    RankGaussianSettings, Rows, Sampling, ScaleActivation, Slot, StochasticAdapter, Stream, TargetMap,
 };
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
@@ -59,9 +59,17 @@ fn stochastic() -> impl Strategy<Value = PosteriorSettings> {
     let contextual = (proptest::sample::select(activations.to_vec()), scope()).prop_map(|(activation, scope)| {
         PosteriorSettings::Contextual(ContextualSettings { hidden: 5, activation, prior_sd: 0.2, scope })
     });
+    let gaussian = (scope(), 0.1_f64..1.0).prop_map(|(scope, initial_scale)| {
+        PosteriorSettings::Gaussian(GaussianSettings { scope, prior_sd: 0.2, initial_scale })
+    });
+    let rank_gaussian = (scope(), 0.1_f64..1.0).prop_map(|(scope, initial_scale)| {
+        PosteriorSettings::RankGaussian(RankGaussianSettings { scope, initial_scale, ..Default::default() })
+    });
     prop_oneof![
         3 => (site(), scope(), 0.05_f64..0.6).prop_map(|(site, scope, p)| dropout(site, scope, p)),
         2 => contextual,
+        1 => gaussian,
+        1 => rank_gaussian,
     ]
 }
 

@@ -109,6 +109,19 @@ impl Sampling<'_> {
         self.rows.address(slot, scope, sample, row)
     }
 
+    /// The rows cut where the draw changes: neighbours that share their noise in every sample.
+    pub(crate) fn shared_rows(&self, scope: MaskScope) -> Vec<Range<usize>> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        let at = |row| self.rows.address(Slot::NONE, scope, 0, row);
+        for row in 0..self.rows.len() {
+            match ranges.last_mut() {
+                Some(range) if at(range.start) == at(row) => range.end = row + 1,
+                _ => ranges.push(row..row + 1),
+            }
+        }
+        ranges
+    }
+
     /// Dropout multipliers `[samples, rows, width]`.
     pub(crate) fn multipliers(&self, slot: Slot, scope: MaskScope, width: usize, keep: KeepProbability) -> Vec<f32> {
         self.fill(slot, scope, width, |noise, at, scratch, out| noise.fill_multipliers(at, keep, scratch, out))
@@ -168,6 +181,9 @@ mod tests {
         assert_eq!(row(&sequence, 0, 0), row(&sequence, 0, 2));
         assert_ne!(row(&sequence, 0, 0), row(&sequence, 0, 3));
         assert_ne!(row(&sequence, 0, 0), row(&sequence, 1, 0));
+        assert_eq!(sampling.shared_rows(MaskScope::Sequence), [0..3, 3..5]);
+        assert_eq!(sampling.shared_rows(MaskScope::Sample), vec![0..5; 1]);
+        assert_eq!(sampling.shared_rows(MaskScope::Token).len(), 5);
         let sample = sampling.normals(slot, MaskScope::Sample, 8);
         assert_eq!(row(&sample, 0, 0), row(&sample, 0, 4));
         assert_ne!(row(&sample, 0, 0), row(&sample, 1, 0));

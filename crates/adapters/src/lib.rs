@@ -39,6 +39,7 @@ mod posterior;
 mod product;
 mod set;
 mod site;
+mod svd;
 mod vectorised;
 #[cfg(target_arch = "x86_64")]
 mod wide;
@@ -51,8 +52,9 @@ pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed, philox};
 pub use packed::{Packed, affine};
 pub use posterior::{
-    Activations, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Increment, Moments, Parameter,
-    PosteriorSettings, ScaleActivation, Scratch, StochasticAdapter,
+    Activations, Blocks, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings,
+    Increment, KlDirection, Moments, Parameter, PosteriorSettings, RankGaussian, RankGaussianSettings, ScaleActivation,
+    Scratch, StochasticAdapter,
 };
 pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;

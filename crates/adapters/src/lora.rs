@@ -134,15 +134,39 @@ fn check_rank(slot: Slot, rank: usize, d_out: usize, d_in: usize) -> Result<()> 
 pub(crate) fn uniform(
     slot: Slot,
     name: &str,
-    (rows, columns): (usize, usize),
+    shape: (usize, usize),
     fan_in: usize,
+    noise: &Noise,
+    device: &Device,
+) -> Result<Tensor> {
+    centred(slot, name, shape, 1.0 / (fan_in as f64).sqrt(), noise, device)
+}
+
+/// A matrix uniform on `(lower, upper)`, its parameter told apart as in [`uniform`].
+pub(crate) fn uniform_between(
+    slot: Slot,
+    name: &str,
+    shape: (usize, usize),
+    (lower, upper): (f64, f64),
+    noise: &Noise,
+    device: &Device,
+) -> Result<Tensor> {
+    let values = centred(slot, name, shape, (upper - lower) / 2.0, noise, device)?;
+    Ok((values + f64::midpoint(lower, upper))?)
+}
+
+fn centred(
+    slot: Slot,
+    name: &str,
+    (rows, columns): (usize, usize),
+    bound: f64,
     noise: &Noise,
     device: &Device,
 ) -> Result<Tensor> {
     let sample = name.bytes().fold(0_u32, |code, byte| (code * 31 + u32::from(byte)) % (1 << 24));
     let at = Address { slot, sample, example: Address::SHARED, position: Address::ANY };
     let mut values = vec![0.0; rows * columns];
-    noise.fill_uniform(at, 1.0 / (fan_in as f64).sqrt(), &mut Vec::new(), &mut values);
+    noise.fill_uniform(at, bound, &mut Vec::new(), &mut values);
     Ok(Tensor::from_vec(values, (rows, columns), device)?)
 }
 

@@ -248,6 +248,17 @@ impl Noise {
         }
         order
     }
+
+    /// Numbers below `n`, as many, each drawn with replacement; the same for the same seed and stream.
+    ///
+    /// The bias of scaling 32-bit words to the range is below `n / 2^32`.
+    pub fn with_replacement(&self, n: usize) -> Vec<usize> {
+        // An address that no permutation has.
+        let at = Address { slot: Slot::NONE, sample: 0, example: 0, position: Address::ANY };
+        let mut words = vec![0; n];
+        self.fill_words(at, &mut words);
+        words.into_iter().map(|word| usize::try_from((u64::from(word) * n as u64) >> 32).unwrap_or(0)).collect()
+    }
 }
 
 /// The middle of cell `word` of `2^32` equal cells of the unit interval: never 0, never 1.
@@ -333,5 +344,17 @@ mod tests {
         first.sort_unstable();
         assert_eq!(first, (0..1000).collect::<Vec<_>>());
         assert!(noise.permutation(0, 0).is_empty());
+    }
+    #[test]
+    fn resamples_leave_out_the_share_they_should() {
+        let n = 20_000;
+        let drawn = Noise::new(4, Stream::Order).with_replacement(n);
+        let distinct = drawn.iter().collect::<std::collections::BTreeSet<_>>().len();
+        // (1 - 1/n)^n of them are missing; their number has variance n (e^-1 - 2 e^-2), so 0.0022 is one standard error.
+        let missing = 1.0 - distinct as f64 / n as f64;
+        assert!((missing - (-1.0_f64).exp()).abs() < 4.0 * 0.0022, "{missing}");
+        assert!(drawn.iter().all(|&place| place < n));
+        assert_ne!(drawn, Noise::new(5, Stream::Order).with_replacement(n));
+        assert!(Noise::new(4, Stream::Order).with_replacement(0).is_empty());
     }
 }

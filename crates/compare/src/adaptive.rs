@@ -11,9 +11,9 @@ use bayeslora_metrics::Decider;
 use bayeslora_models::{Hidden, Samples};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
+use crate::member::Member;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
-use crate::train::Member;
 use crate::{Error, Result};
 
 /// When to stop.

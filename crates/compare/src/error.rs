@@ -122,6 +122,14 @@ pub enum Error {
         /// What is wrong, with the nearest known word.
         problem: String,
     },
+    /// A method's parameter does not fit the data, the adapters or the training at hand.
+    #[error("{what}; {expected}")]
+    Parameter {
+        /// The parameter and its value.
+        what: String,
+        /// What would fit.
+        expected: String,
+    },
     /// Training or validation gave a loss that is not finite.
     #[error("the loss is {loss} at step {step}; lower the learning rate")]
     Diverged {
@@ -153,6 +161,9 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// A matrix that has no decomposition.
+    #[error("a matrix could not be decomposed: {0}")]
+    Decomposition(#[from] ndarray_linalg::error::LinalgError),
     /// A figure.
     #[error(transparent)]
     Figure(#[from] bayeslora_figures::Error),

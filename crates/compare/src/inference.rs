@@ -247,20 +247,23 @@ fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> Result<Post
     if options.site.is_none() && options.scope.is_none() && options.dropout.is_none() {
         return Ok(found);
     }
-    let (site, scope, dropout) = match found {
-        PosteriorSettings::Dropout { site, scope, dropout } => (site, scope, dropout),
-        PosteriorSettings::Deterministic => (DropoutSite::Input, MaskScope::Token, 0.0),
-        PosteriorSettings::Contextual(_) => {
+    let (site, scope, dropout, blocks) = match found {
+        PosteriorSettings::Dropout { site, scope, dropout } => (site, scope, dropout, None),
+        PosteriorSettings::DropoutInBlocks { blocks, site, scope, dropout } => (site, scope, dropout, Some(blocks)),
+        PosteriorSettings::Deterministic => (DropoutSite::Input, MaskScope::Token, 0.0, None),
+        PosteriorSettings::Contextual(_) | PosteriorSettings::Gaussian(_) | PosteriorSettings::RankGaussian(_) => {
             return Err(
-                "the adapter has a contextual posterior (C-LoRA), without dropout to change; leave out --site, \
-                        --scope and --dropout"
+                "the adapter has Gaussian noise (C-LoRA, BLoB, TFB, ScalaBL), without dropout to change; leave out --site, \
+                 --scope and --dropout"
                     .to_owned(),
             );
         }
     };
-    Ok(PosteriorSettings::Dropout {
-        site: options.site.unwrap_or(site),
-        scope: options.scope.unwrap_or(scope),
-        dropout: options.dropout.unwrap_or(dropout),
+    let site = options.site.unwrap_or(site);
+    let scope = options.scope.unwrap_or(scope);
+    let dropout = options.dropout.unwrap_or(dropout);
+    Ok(match blocks {
+        Some(blocks) => PosteriorSettings::DropoutInBlocks { blocks, site, scope, dropout },
+        None => PosteriorSettings::Dropout { site, scope, dropout },
     })
 }

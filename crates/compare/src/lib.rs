@@ -12,6 +12,8 @@ mod error;
 mod experiment;
 mod geometry;
 mod inference;
+mod laplace;
+mod member;
 mod optimise;
 mod predict;
 mod prefix;
@@ -35,6 +37,8 @@ pub use experiment::{
     AdapterSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, TrainingSettings,
 };
 pub use inference::{Classifier, InferenceOptions, TextPrediction};
+pub use laplace::Laplace;
+pub use member::Member;
 pub use optimise::{Optimiser, Rule, linear_schedule};
 pub use predict::Predictor;
 pub use prefix::{Batch, Sentences};
@@ -43,7 +47,7 @@ pub use provenance::{COMMIT, cpu_model};
 pub use report_files::{check_report, write_report};
 pub use run::{CouplingsOptions, GeometryOptions, RunSummary, measure_couplings, measure_geometry, run};
 pub use store::Store;
-pub use train::{Bench, Fitted, Member, Objective, Position, Recipe, train};
+pub use train::{Bench, DivergenceUpdate, Fitted, Objective, Position, Recipe, Schedule, TrainingSet, train};
 
 /// Sizes the thread pool that every computation shares; to be called once, before any computation.
 ///

@@ -92,6 +92,20 @@ impl Optimiser {
         Ok(norm)
     }
 
+    /// One step of plain gradient descent on a further objective, without clipping or moments. A parameter without a gradient
+    /// stays, and so do all when `gradients` is empty.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn descend(&self, gradients: &[Option<Tensor>], rate: f64) -> Result<()> {
+        for (slot, gradient) in self.slots.iter().zip(gradients) {
+            if let Some(gradient) = gradient {
+                slot.var.set(&(slot.var.as_detached_tensor() - (gradient * rate)?)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Everything a checkpoint needs: parameters and moments, by name.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let slots = self.slots.iter().enumerate();

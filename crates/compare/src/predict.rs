@@ -6,10 +6,12 @@ use bayeslora_models::{Bert, Linearised, Sampler, Samples};
 use ndarray::{Array2, Array3};
 
 use crate::Result;
+use crate::laplace::{Laplace, Network};
+use crate::member::Member;
 use crate::methods::Reading;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
-use crate::train::{Fitted, Member};
+use crate::train::Fitted;
 
 /// What a prediction needs beside the fit.
 pub struct Predictor<'a> {
@@ -29,7 +31,8 @@ impl Predictor<'_> {
     /// Logits of `sentences` in their order.
     ///
     /// # Shapes
-    /// `[samples, examples, classes]`: one sample for a mean reading, one per member for an ensemble.
+    /// `[samples, examples, classes]`: one sample for a mean reading, one per member for an ensemble, as many draws as a Laplace
+    /// posterior says.
     ///
     /// # Errors
     /// When a tensor operation fails.
@@ -37,6 +40,16 @@ impl Predictor<'_> {
         match reading {
             Reading::Mean => self.member_logits(&fitted.members[0], 0, sentences),
             Reading::Sampled => self.member_logits(&fitted.members[0], self.samples, sentences),
+            Reading::Linearised => {
+                let gaussian = match &fitted.laplace {
+                    None => self.linearised(fitted, sentences)?,
+                    Some(laplace) => {
+                        let network = Network { bert: self.bert, from: self.from, member: &fitted.members[0] };
+                        laplace.gaussian(network, sentences, self.progress)?
+                    }
+                };
+                Ok(gaussian.samples(self.samples_of(fitted, reading) as usize, self.seed))
+            }
             Reading::Members => {
                 let members = fitted
                     .members
@@ -54,12 +67,13 @@ impl Predictor<'_> {
         match reading {
             Reading::Mean => 1,
             Reading::Sampled => self.samples,
+            Reading::Linearised => fitted.laplace.as_ref().map_or(self.samples, Laplace::draws),
             Reading::Members => u32::try_from(fitted.members.len()).unwrap_or(u32::MAX),
         }
     }
 
     /// Logits of one member: its mean when `samples` is 0.
-    fn member_logits(&self, member: &Member, samples: u32, sentences: &Sentences) -> Result<Array3<f32>> {
+    pub(crate) fn member_logits(&self, member: &Member, samples: u32, sentences: &Sentences) -> Result<Array3<f32>> {
         let sampler = self.sampler(member);
         let draw = match samples {
             0 => Samples::Mean,

@@ -65,6 +65,9 @@ pub struct FitRecord {
     pub seconds: f64,
     /// Training tokens (forward and backward) per second.
     pub tokens_per_second: f64,
+    /// What the fit chose for itself, by name: the result of a search, a fitted precision.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub chosen: BTreeMap<String, f64>,
 }
 
 /// One predictive of a fit on every domain: one row of the table.

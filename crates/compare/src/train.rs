@@ -1,20 +1,20 @@
-//! The training loop all methods share: AdamW, linear warm-up, gradient clipping, early stopping on validation NLL,
-//! a checkpoint after every epoch.
+//! The training loop all methods share: AdamW, linear warm-up, gradient clipping, early stopping on validation NLL or
+//! snapshots along the way, a checkpoint after every epoch.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bayeslora_adapters::files::write_atomically;
-use bayeslora_adapters::{
-    AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Rows, Sampling, Slot, Stream, derive_seed,
-};
-use bayeslora_models::{Bert, Head, classify, initial_adapters};
+use bayeslora_adapters::{Draw, LoraShape, Noise, PosteriorSettings, Rows, Sampling, Slot, Stream, derive_seed};
+use bayeslora_models::{Bert, classify};
 use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::TrainingSettings;
+use crate::laplace::Laplace;
+use crate::member::Member;
 use crate::optimise::{Optimiser, Rule, linear_schedule};
 use crate::prefix::{Batch, Sentences};
 use crate::progress::Progress;
@@ -47,6 +47,18 @@ pub struct Bench<'a> {
     pub progress: &'a dyn Progress,
 }
 
+impl Bench<'_> {
+    /// Steps of an epoch.
+    pub fn steps_per_epoch(&self) -> u32 {
+        u32::try_from(self.train.len().div_ceil(self.training.batch_size)).unwrap_or(u32::MAX)
+    }
+
+    /// Steps of a training that is not stopped early.
+    pub fn steps(&self) -> u32 {
+        self.steps_per_epoch() * self.training.epochs
+    }
+}
+
 /// Where a fit is: what schedules of an objective may depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Position {
@@ -56,13 +68,54 @@ pub struct Position {
     pub steps_per_epoch: u32,
 }
 
-/// Weights of the two parts of the loss, `nll * mean NLL + divergence * KL`.
+/// Weights of the parts of the loss, `nll * mean NLL + divergence * KL + prior / 2 * |theta|^2`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Objective {
     /// Weight of the mean NLL.
     pub nll: f64,
     /// Weight of the divergence of the posterior from its prior.
     pub divergence: f64,
+    /// Weight of half the sum of squares of every trained parameter: `1 / (sigma_p^2 N)` for a prior `N(0, sigma_p^2)`.
+    pub prior: f64,
+}
+
+impl Default for Objective {
+    /// The mean NLL alone.
+    fn default() -> Self {
+        Self { nll: 1.0, divergence: 0.0, prior: 0.0 }
+    }
+}
+
+/// How the divergence of a posterior from its prior is descended, where it is a function of the parameters alone.
+///
+/// A divergence that depends on the activations (C-LoRA) is always part of the loss.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum DivergenceUpdate {
+    /// As part of the loss.
+    WithLoss,
+    /// By a step of plain gradient descent of its own after each step of the loss, not clipped.
+    Descent {
+        /// Peak learning rate; follows the schedule of the loss.
+        rate: f64,
+    },
+}
+
+/// Which examples a fit is trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrainingSet {
+    /// Every one, once an epoch.
+    Whole,
+    /// As many, drawn with replacement once for the whole fit.
+    Bootstrap,
+}
+
+/// How rates change over a training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// Up from 0 over the first `warmup` share of the steps, then down to 0 at the end.
+    Linear,
+    /// Not at all.
+    Constant,
 }
 
 /// What a method asks of the shared loop.
@@ -73,24 +126,33 @@ pub struct Recipe<'a> {
     pub objective: &'a (dyn Fn(Position) -> Objective + Sync),
     /// Rule of a parameter that does not follow AdamW, by name.
     pub rule: &'a (dyn Fn(&str) -> Option<Rule> + Sync),
+    /// How the divergence is descended.
+    pub divergence: DivergenceUpdate,
+    /// Examples trained on.
+    pub training_set: TrainingSet,
+    /// Where training starts: untrained adapters and head, or the values of a member of the same shapes.
+    pub start: Option<&'a Member>,
+    /// Factor of all rates.
+    pub schedule: Schedule,
+    /// Steps after which the parameters are kept, ascending. Where there are any, training does not stop early, and they
+    /// are the members of the fit, instead of the parameters of the best epoch.
+    pub snapshots: &'a [u32],
 }
 
 impl Recipe<'_> {
     /// Mean NLL, AdamW throughout.
     pub fn plain(posterior: PosteriorSettings) -> Self {
-        Recipe { posterior, objective: &|_| Objective { nll: 1.0, divergence: 0.0 }, rule: &|_| None }
+        Recipe {
+            posterior,
+            objective: &|_| Objective::default(),
+            rule: &|_| None,
+            divergence: DivergenceUpdate::WithLoss,
+            training_set: TrainingSet::Whole,
+            start: None,
+            schedule: Schedule::Linear,
+            snapshots: &[],
+        }
     }
-}
-
-/// One trained set of adapters with its head.
-#[derive(Debug)]
-pub struct Member {
-    /// The adapters.
-    pub adapters: AdapterSet,
-    /// The head.
-    pub head: Head,
-    /// Their posterior.
-    pub posterior: PosteriorSettings,
 }
 
 /// What a method fitted.
@@ -100,6 +162,8 @@ pub struct Fitted {
     pub members: Vec<Member>,
     /// How it went.
     pub record: FitRecord,
+    /// A Gaussian over weights of the first member, read through the linearised network.
+    pub laplace: Option<Laplace>,
 }
 
 impl Fitted {
@@ -112,6 +176,7 @@ impl Fitted {
             best_epoch: Vec::new(),
             seconds: 0.0,
             tokens_per_second: 0.0,
+            chosen: BTreeMap::new(),
         };
         let mut members = Vec::new();
         let mut tokens = 0.0;
@@ -125,7 +190,7 @@ impl Fitted {
             members.extend(fit.members);
         }
         record.tokens_per_second = tokens / record.seconds.max(f64::MIN_POSITIVE);
-        Self { members, record }
+        Self { members, record, laplace: None }
     }
 }
 
@@ -147,24 +212,32 @@ struct State {
 /// When the loss is not finite, a tensor operation fails, or a checkpoint cannot be written.
 pub fn train(bench: &Bench<'_>, recipe: &Recipe<'_>, member: u64) -> Result<Fitted> {
     let seed = derive_seed(bench.seed, member);
-    let initial = Noise::new(seed, Stream::Initial);
-    let adapters = initial_adapters(bench.bert, bench.slots, bench.lora, &recipe.posterior, &initial)?;
-    let head = Head::initial(bench.classes, bench.bert.config().hidden_size, &initial, bench.bert.device())?;
+    let fresh = Member::initial(bench, recipe.posterior, &Noise::new(seed, Stream::Initial))?;
+    if let Some(start) = recipe.start {
+        for ((_, var), (_, value)) in fresh.parameters().zip(start.parameters()) {
+            var.set(&value.as_detached_tensor())?;
+        }
+    }
     let default = Rule::AdamW { rate: bench.training.learning_rate, decay: bench.training.weight_decay };
-    let adapter_parameters =
-        adapters.parameters().map(|(_, p)| (p.var.clone(), (recipe.rule)(p.name).unwrap_or(default)));
-    let head_parameters = [(head.weight.clone(), default), (head.bias.clone(), default)];
-    let optimiser = Optimiser::new(adapter_parameters.chain(head_parameters))?;
+    let rules = fresh.parameters().map(|(name, var)| (var.clone(), (recipe.rule)(name).unwrap_or(default)));
+    let optimiser = Optimiser::new(rules)?;
+    let order = Noise::new(seed, Stream::Order);
+    let places = match recipe.training_set {
+        TrainingSet::Whole => (0..bench.train.len()).collect(),
+        TrainingSet::Bootstrap => order.with_replacement(bench.train.len()),
+    };
     let mut fit = Fit {
         bench,
         recipe,
-        member: Member { adapters, head, posterior: recipe.posterior },
+        member: fresh,
         best: optimiser.parameters()?,
+        snapshots: Vec::new(),
         optimiser,
         state: State::default(),
         path: bench.folder.join(format!("member-{member}.checkpoint.safetensors")),
         noise: Noise::new(seed, Stream::Training),
-        order: Noise::new(seed, Stream::Order),
+        order,
+        places,
     };
     fit.resume()?;
     while !fit.is_finished() {
@@ -183,34 +256,44 @@ struct Fit<'a> {
     member: Member,
     optimiser: Optimiser,
     best: Vec<Tensor>,
+    /// Parameters at the steps of the recipe passed so far.
+    snapshots: Vec<Vec<Tensor>>,
     state: State,
     path: PathBuf,
     noise: Noise,
     order: Noise,
+    /// Examples of an epoch.
+    places: Vec<usize>,
 }
 
 impl Fit<'_> {
-    fn steps_per_epoch(&self) -> u32 {
-        u32::try_from(self.bench.train.len().div_ceil(self.bench.training.batch_size)).unwrap_or(u32::MAX)
-    }
-
     fn is_finished(&self) -> bool {
         let settings = self.bench.training;
-        self.state.epoch >= settings.epochs
-            || self.state.epoch >= self.state.best_epoch + settings.patience && self.state.epoch > 0
+        let waited = self.state.epoch >= self.state.best_epoch + settings.patience && self.state.epoch > 0;
+        self.state.epoch >= settings.epochs || waited && self.recipe.snapshots.is_empty()
     }
 
     fn epoch(&mut self) -> Result<()> {
         let started = Instant::now();
         let settings = self.bench.training;
-        let total = self.steps_per_epoch() * settings.epochs;
-        let order = self.order.permutation(self.bench.train.len(), self.state.epoch);
+        let order = self.order.permutation(self.places.len(), self.state.epoch);
+        let order: Vec<usize> = order.into_iter().map(|index| self.places[index]).collect();
         for places in order.chunks(settings.batch_size) {
-            let position = Position { step: self.state.steps, steps_per_epoch: self.steps_per_epoch() };
+            let position = Position { step: self.state.steps, steps_per_epoch: self.bench.steps_per_epoch() };
             let (gradients, tokens) = self.gradients(places, position)?;
-            let factor = linear_schedule(self.state.steps, total, settings.warmup);
+            let factor = match self.recipe.schedule {
+                Schedule::Linear => linear_schedule(self.state.steps, self.bench.steps(), settings.warmup),
+                Schedule::Constant => 1.0,
+            };
             self.optimiser.step(&gradients, factor, settings.clip_norm)?;
+            if let DivergenceUpdate::Descent { rate } = self.recipe.divergence {
+                let gradients = self.divergence_gradients(position)?;
+                self.optimiser.descend(&gradients, rate * factor)?;
+            }
             self.state.steps += 1;
+            if self.recipe.snapshots.contains(&self.state.steps) {
+                self.snapshots.push(self.optimiser.parameters()?);
+            }
             self.state.tokens += tokens;
             self.bench.progress.advance(3 * tokens);
         }
@@ -250,23 +333,31 @@ impl Fit<'_> {
         let mut total: Vec<Option<Tensor>> = Vec::new();
         for (gradients, part_tokens) in parts {
             tokens += part_tokens;
-            if total.is_empty() {
-                total = gradients;
-                continue;
-            }
-            for (total, gradient) in total.iter_mut().zip(gradients) {
-                *total = match (total.take(), gradient) {
-                    (Some(total), Some(gradient)) => Some((total + gradient)?),
-                    (total, gradient) => total.or(gradient),
-                };
-            }
+            total = added(total, gradients)?;
+        }
+        if self.recipe.divergence == DivergenceUpdate::WithLoss {
+            total = added(total, self.divergence_gradients(position)?)?;
+        }
+        let Objective { prior, .. } = (self.recipe.objective)(position);
+        if prior > 0.0 {
+            let squares = self.member.parameters().map(|(_, var)| Ok(Some((var.as_detached_tensor() * prior)?)));
+            total = added(total, squares.collect::<Result<_>>()?)?;
         }
         Ok((total, tokens))
     }
 
+    /// Gradient of the weighted divergence, as far as it is a function of the parameters alone.
+    fn divergence_gradients(&self, position: Position) -> Result<Vec<Option<Tensor>>> {
+        let Objective { divergence: weight, .. } = (self.recipe.objective)(position);
+        match self.member.divergence()?.filter(|_| weight > 0.0) {
+            Some(divergence) => Ok(self.optimiser.gradients(&(divergence * weight)?.backward()?)),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Loss of a part of a step's sentences; `share` of them are in it.
     fn loss(&self, batch: &Batch, position: Position, share: f64) -> Result<Tensor> {
-        let Objective { nll, divergence } = (self.recipe.objective)(position);
+        let Objective { nll, divergence, .. } = (self.recipe.objective)(position);
         let rows = Rows::of_sentences(&batch.examples, &batch.lengths);
         let draw = Draw::Sampled(Sampling {
             noise: self.noise,
@@ -289,6 +380,11 @@ impl Fit<'_> {
         for (index, tensor) in self.best.iter().enumerate() {
             tensors.insert(format!("best.{index}"), tensor.clone());
         }
+        for (number, snapshot) in self.snapshots.iter().enumerate() {
+            for (index, tensor) in snapshot.iter().enumerate() {
+                tensors.insert(format!("snapshot.{number}.{index}"), tensor.clone());
+            }
+        }
         let encoding = |error: &dyn std::fmt::Display| Error::Store {
             path: self.path.clone(),
             problem: format!("cannot be encoded: {error}"),
@@ -303,34 +399,59 @@ impl Fit<'_> {
     fn resume(&mut self) -> Result<()> {
         let Ok(bytes) = std::fs::read(&self.path) else { return Ok(()) };
         let Some((state, tensors)) = read_checkpoint(&bytes, self.bench.bert.device()) else { return Ok(()) };
-        let best: Option<Vec<Tensor>> =
-            (0..self.best.len()).map(|index| tensors.get(&format!("best.{index}")).cloned()).collect();
-        if let Some(best) = best
+        let parameters = |what: &str| -> Option<Vec<Tensor>> {
+            (0..self.best.len()).map(|index| tensors.get(&format!("{what}.{index}")).cloned()).collect()
+        };
+        let passed = self.recipe.snapshots.iter().filter(|&&step| step <= state.steps).count();
+        let snapshots: Option<Vec<_>> = (0..passed).map(|number| parameters(&format!("snapshot.{number}"))).collect();
+        if let (Some(best), Some(snapshots)) = (parameters("best"), snapshots)
             && self.optimiser.restore(&tensors, state.steps)?
         {
             self.bench.progress.advance(3 * state.tokens);
             self.best = best;
+            self.snapshots = snapshots;
             self.state = state;
         }
         Ok(())
     }
 
     fn finish(self) -> Result<Fitted> {
-        self.optimiser.set_parameters(&self.best)?;
         let State { steps, validation_nll, best_epoch, seconds, tokens, epoch } = self.state;
+        let (members, kept_epochs) = if self.recipe.snapshots.is_empty() {
+            self.optimiser.set_parameters(&self.best)?;
+            (vec![self.member], vec![best_epoch])
+        } else {
+            let members = self.snapshots.iter().map(|values| self.member.with_values(self.bench, values));
+            let per_epoch = self.bench.steps_per_epoch();
+            let epochs = self.recipe.snapshots.iter().take(self.snapshots.len()).map(|step| step.div_ceil(per_epoch));
+            (members.collect::<Result<_>>()?, epochs.collect())
+        };
         // Epochs that early stopping saved are not work that lies ahead any more.
         let saved = u64::from(self.bench.training.epochs - epoch) * self.bench.train.tokens() as u64;
         self.bench.progress.advance(3 * saved);
         let record = FitRecord {
             trainable_parameters: self.optimiser.parameter_count() as u64,
             steps: steps.into(),
-            validation_nll: vec![validation_nll],
-            best_epoch: vec![best_epoch],
+            validation_nll: vec![validation_nll; members.len()],
+            best_epoch: kept_epochs,
             seconds,
             tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
+            chosen: BTreeMap::new(),
         };
-        Ok(Fitted { members: vec![self.member], record })
+        Ok(Fitted { members, record, laplace: None })
     }
+}
+
+/// Sums of gradients, parameter by parameter; an empty list has none.
+fn added(total: Vec<Option<Tensor>>, part: Vec<Option<Tensor>>) -> Result<Vec<Option<Tensor>>> {
+    if total.is_empty() || part.is_empty() {
+        return Ok(if total.is_empty() { part } else { total });
+    }
+    let sum = |(total, part): (Option<Tensor>, Option<Tensor>)| match (total, part) {
+        (Some(total), Some(part)) => Ok(Some((total + part)?)),
+        (total, part) => Ok(total.or(part)),
+    };
+    total.into_iter().zip(part).map(sum).collect()
 }
 
 fn read_checkpoint(bytes: &[u8], device: &Device) -> Option<(State, BTreeMap<String, Tensor>)> {
@@ -343,7 +464,7 @@ fn read_checkpoint(bytes: &[u8], device: &Device) -> Option<(State, BTreeMap<Str
 /// Rows of one forward pass of validation.
 const ROWS_PER_PASS: usize = 2048;
 
-/// Mean NLL of the validation sentences at the mean of the posterior.
+/// Mean NLL (nats) of the validation sentences at the mean of the posterior.
 fn validation_nll(bench: &Bench<'_>, member: &Member) -> Result<f64> {
     let mut total = 0.0;
     for places in bench.validation.batches_of_rows(ROWS_PER_PASS) {

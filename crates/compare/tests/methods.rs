@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
-use bayeslora_adapters::{LoraShape, TargetMap};
+use bayeslora_adapters::{AdapterSet, Draw, LoraShape, PosteriorSettings, Slot, TargetMap};
 use bayeslora_compare::methods::{self, Method, Reading};
-use bayeslora_compare::{Bench, Error, Fitted, Predictor, Sentences, Silent, TrainingSettings};
-use bayeslora_models::{Bert, target_slots};
-use candle_core::Device;
+use bayeslora_compare::{
+    Bench, Error, Fitted, Objective, Predictor, Recipe, Sentences, Silent, TrainingSettings, train,
+};
+use bayeslora_models::{Bert, Pass, target_slots};
+use candle_core::{DType, Device, Tensor};
 use ndarray::{Array3, Axis};
 
 /// The parameters without a default, for every kind.
@@ -15,6 +17,8 @@ fn required(kind: &str) -> &'static str {
     match kind {
         "mc-dropout" => "site = 'rank'\ndropout = 0.2",
         "ensemble" => "members = 2",
+        "checkpoint-ensemble" => "members = 3",
+        "swag" => "members = 3\nepochs = 1\nsnapshots = 6\ncolumns = 3",
         _ => "",
     }
 }
@@ -53,13 +57,17 @@ impl Fixture {
     }
 
     fn fit(&self, method: &dyn Method, seed: u64) -> Result<Fitted, Error> {
-        let folder = tempfile::tempdir().unwrap();
         let slots =
             target_slots(&self.bert, &[1, 2], &[TargetMap::Query, TargetMap::Value, TargetMap::Output]).unwrap();
-        method.fit(&Bench {
+        self.with_bench(&slots, seed, |bench| method.fit(bench))
+    }
+
+    fn with_bench<T>(&self, slots: &[Slot], seed: u64, run: impl FnOnce(&Bench<'_>) -> T) -> T {
+        let folder = tempfile::tempdir().unwrap();
+        run(&Bench {
             bert: &self.bert,
             from: 1,
-            slots: &slots,
+            slots,
             lora: LoraShape::new(4, 8.0).unwrap(),
             training: &self.training,
             train: &self.train,
@@ -100,6 +108,7 @@ fn every_method_learns_repeats_itself_and_depends_on_its_seed() {
                 Reading::Mean => 1,
                 Reading::Sampled => 6,
                 Reading::Members => first.members.len(),
+                Reading::Linearised => first.laplace.as_ref().map_or(6, |laplace| laplace.draws() as usize),
             };
             assert_eq!(logits.dim(), (samples, fixture.validation.len(), 2), "{kind}, {reading:?}");
             assert!(logits.iter().all(|logit| logit.is_finite()), "{kind}, {reading:?}");
@@ -139,4 +148,186 @@ fn a_fit_that_diverges_says_so() {
     fixture.training = TrainingSettings { epochs: 1, batch_size: 96, warmup: 0.0, ..fixture.training };
     let problem = fixture.fit(method("mle", "").unwrap().as_ref(), 1).unwrap_err();
     assert!(matches!(problem, Error::Diverged { step: 1, .. }), "{problem}");
+}
+
+/// Without adapters the fit is logistic regression on frozen features, whose maximum a posteriori has no gradient: `sum_n (p_n - y_n)
+/// phi_n' + W / sigma_p^2 = 0`.
+#[test]
+fn a_prior_in_the_loss_gives_the_maximum_a_posteriori() {
+    let mut fixture = Fixture::new();
+    fixture.training =
+        TrainingSettings { epochs: 400, batch_size: 96, learning_rate: 0.03, ..TrainingSettings::default() };
+    let precision = 1.0 / 0.4_f64.powi(2);
+    let fitted = fixture.with_bench(&[], 1, |bench| {
+        let recipe = Recipe {
+            objective: &|_| Objective { prior: precision / 96.0, ..Objective::default() },
+            snapshots: &[bench.steps()],
+            ..Recipe::plain(PosteriorSettings::Deterministic)
+        };
+        train(bench, &recipe, 0).unwrap()
+    });
+    let places: Vec<usize> = (0..fixture.train.len()).collect();
+    let batch = fixture.train.batch(&places, &Device::Cpu).unwrap();
+    let none = AdapterSet::new();
+    let mut pass = Pass::new(&none, Draw::Mean);
+    let first = fixture.bert.first_tokens(1, &batch.hidden, &batch.packing, &mut pass).unwrap();
+    let features = fixture.bert.pool(&first, &mut pass).unwrap();
+    let head = &fitted.members[0].head;
+    let logits = head.logits(&features).unwrap().squeeze(0).unwrap().to_dtype(DType::F64).unwrap();
+    let features = features.squeeze(0).unwrap().to_dtype(DType::F64).unwrap();
+    let residuals: Vec<f64> = logits
+        .to_vec2::<f64>()
+        .unwrap()
+        .iter()
+        .zip(&batch.labels)
+        .flat_map(|(z, &label)| {
+            let p = 1.0 / (1.0 + (z[0] - z[1]).exp()) - f64::from(label);
+            [-p, p]
+        })
+        .collect();
+    let residuals = Tensor::from_vec(residuals, (96, 2), &Device::Cpu).unwrap();
+    let weight = head.weight.as_detached_tensor().to_dtype(DType::F64).unwrap();
+    let data = residuals.t().unwrap().matmul(&features).unwrap();
+    let gradient = (&data + (&weight * precision).unwrap()).unwrap();
+    let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+    // The two parts cancel to the precision of f32 sums and of a last step of size 1e-4.
+    assert!(largest(&data) > 0.5, "{}", largest(&data));
+    assert!(largest(&gradient) < 0.01 * largest(&data), "{} beside {}", largest(&gradient), largest(&data));
+}
+
+#[test]
+fn checkpoint_ensembles_are_snapshots_of_one_training() {
+    let fixture = Fixture::new();
+    let fitted = fixture.fit(method("checkpoint-ensemble", "members = 3").unwrap().as_ref(), 1).unwrap();
+    // 4 epochs of 12 steps: snapshots after 32, 40 and 48.
+    assert_eq!(fitted.record.best_epoch, [3, 4, 4]);
+    assert_eq!(fitted.record.steps, 48);
+    // The last snapshot is the MLE fit at its last epoch.
+    let mut whole = Fixture::new();
+    whole.training.patience = 4;
+    let mle = whole.fit(method("mle", "").unwrap().as_ref(), 1).unwrap();
+    assert_eq!(mle.record.validation_nll[0], fitted.record.validation_nll[2]);
+    if mle.record.best_epoch == [4] {
+        let last = fixture.logits(&fitted, Reading::Members).index_axis(Axis(0), 2).to_owned();
+        assert_eq!(fixture.logits(&mle, Reading::Mean).index_axis(Axis(0), 0), last);
+    }
+    let method = method("checkpoint-ensemble", "members = 25").unwrap();
+    let problem = fixture.fit(method.as_ref(), 1).unwrap_err().to_string();
+    assert_eq!(problem, "members is 25; a training of 48 steps gives at most 24 snapshots");
+}
+
+/// Training that was cut off after an epoch gives the snapshots that it gives in one go.
+#[test]
+fn snapshots_survive_an_interruption() {
+    let fixture = Fixture::new();
+    let slots = target_slots(&fixture.bert, &[2], &[TargetMap::Query]).unwrap();
+    let recipe = |snapshots| Recipe { snapshots, ..Recipe::plain(PosteriorSettings::Deterministic) };
+    fixture.with_bench(&slots, 1, |bench| {
+        let whole = train(bench, &recipe(&[11, 24, 30]), 0).unwrap();
+        std::fs::remove_file(bench.folder.join("member-0.checkpoint.safetensors")).unwrap();
+        // A failure in the third epoch leaves the checkpoint of the second behind.
+        let poisoned = |position: bayeslora_compare::Position| Objective {
+            nll: if position.step < 29 { 1.0 } else { f64::NAN },
+            ..Objective::default()
+        };
+        train(bench, &Recipe { objective: &poisoned, ..recipe(&[11, 24, 30]) }, 0).unwrap_err();
+        assert!(bench.folder.join("member-0.checkpoint.safetensors").is_file());
+        let resumed = train(bench, &recipe(&[11, 24, 30]), 0).unwrap();
+        assert_eq!(fixture.logits(&whole, Reading::Members), fixture.logits(&resumed, Reading::Members));
+    });
+}
+
+#[test]
+fn parameters_added_later_leave_the_keys_of_old_records_alone() {
+    let settings = |kind, parameters| method(kind, parameters).unwrap().settings().to_string();
+    assert_eq!(
+        settings("mc-dropout", "site = 'rank'\ndropout = 0.1"),
+        r#"{"kind":"mc-dropout","parameters":{"dropout":0.1,"scope":"token","site":"rank"}}"#
+    );
+    assert_eq!(settings("ensemble", ""), r#"{"kind":"ensemble","parameters":{"members":5}}"#);
+    assert_eq!(
+        settings("c-lora", ""),
+        "{\"kind\":\"c-lora\",\"parameters\":{\"divergence-weight\":1e-6,\"network-learning-rate\":0.01,\"nll-weight\":1.0,\
+         \"posterior\":{\"activation\":\"sigmoid-squared\",\"hidden\":64,\"prior-sd\":0.2,\"scope\":\"token\"}}}"
+    );
+}
+
+#[test]
+fn a_bootstrap_changes_the_members_and_only_them() {
+    let fixture = Fixture::new();
+    let fit = |parameters| fixture.fit(method("ensemble", parameters).unwrap().as_ref(), 1).unwrap();
+    let (whole, bootstrap) = (fit("members = 2"), fit("members = 2\nbootstrap = true"));
+    assert_eq!(whole.record.trainable_parameters, bootstrap.record.trainable_parameters);
+    assert_ne!(fixture.logits(&whole, Reading::Members), fixture.logits(&bootstrap, Reading::Members));
+}
+
+#[test]
+fn dropout_may_be_confined_to_some_blocks() {
+    let fixture = Fixture::new();
+    let confined = |blocks: &str| method("mc-dropout", &format!("site = 'input'\ndropout = 0.2\nblocks = {blocks}"));
+    let fitted = fixture.fit(confined("[2]").unwrap().as_ref(), 1).unwrap();
+    for (slot, adapter) in fitted.members[0].adapters.iter() {
+        let x = Tensor::ones((1, adapter.low_rank().a().dims()[1]), DType::F64, &Device::Cpu).unwrap();
+        let variance = adapter.moments(&x).unwrap().total_variance().unwrap().to_vec1::<f64>().unwrap()[0];
+        assert_eq!(variance > 0.0, slot.block == 2, "{slot}: {variance}");
+    }
+    let problem = fixture.fit(confined("[2, 0]").unwrap().as_ref(), 1).unwrap_err().to_string();
+    assert_eq!(problem, "block 0 is among the blocks of mc-dropout and has no adapter; the adapted blocks are 1, 2");
+    let problem = confined("[]").unwrap_err();
+    assert!(problem.contains("number of blocks is 0; expected at least 1"), "{problem}");
+}
+
+/// Every choice of the variational methods trains, and makes a difference.
+#[test]
+fn variants_of_variational_methods_learn_and_differ() {
+    let fixture = Fixture::new();
+    for (kind, variants) in [
+        ("blob", vec!["", "rho-optimiser = 'adamw-then-sgd'", "divergence-cycle = 'rescaled'", "scope = 'sequence'"]),
+        ("scalabl", vec!["", "kl-direction = 'p||q'", "scope = 'sample'"]),
+    ] {
+        let mut seen: Vec<Array3<f32>> = Vec::new();
+        for parameters in variants {
+            let fitted = fixture.fit(method(kind, parameters).unwrap().as_ref(), 1).unwrap();
+            let accuracy = accuracy(&fixture.logits(&fitted, Reading::Mean), fixture.validation.labels());
+            assert!(accuracy > 0.9, "{kind} {parameters}: accuracy {accuracy}");
+            let sampled = fixture.logits(&fitted, Reading::Sampled);
+            assert!(!seen.contains(&sampled), "{kind} {parameters}: the same as another variant");
+            seen.push(sampled);
+        }
+    }
+}
+
+#[test]
+fn tfb_adds_noise_to_the_mle_fit_and_says_how_much() {
+    let fixture = Fixture::new();
+    let fit = |kind, parameters| fixture.fit(method(kind, parameters).unwrap().as_ref(), 1).unwrap();
+    let mle = fit("mle", "");
+    let beta = |parameters| fit("tfb", parameters).record.chosen["beta"];
+    let fitted = fit("tfb", "tolerance = 0.02");
+    // The same update in other factors: its mean is that of the MLE fit, to rounding.
+    for (mean, own) in fixture.logits(&mle, Reading::Mean).iter().zip(fixture.logits(&fitted, Reading::Mean)) {
+        assert!((mean - own).abs() < 1e-4 * mean.abs().max(1.0), "{mean} {own}");
+    }
+    let (strict, loose) = (beta("tolerance = 0.002"), beta("tolerance = 0.05"));
+    assert!(strict <= fitted.record.chosen["beta"] && fitted.record.chosen["beta"] <= loose, "{strict} {loose}");
+    assert!(strict < loose && loose > 0.0, "{strict} {loose}");
+    assert!(beta("tolerance = 0.002\nreturned = 'smallest-refused'") > strict);
+}
+
+#[test]
+fn bad_parameters_are_named_with_value_and_range() {
+    for (kind, parameters, expected) in [
+        ("map", "prior-sd = 0.0", "prior-sd is 0; expected a positive number"),
+        ("checkpoint-ensemble", "members = 1", "members is 1; expected at least 2"),
+        ("blob", "divergence-weight = -1.0", "divergence-weight is -1; expected at least 0"),
+        ("tfb", "highest = 0.0001", "highest is 0.0001; expected a number above lowest (0.001)"),
+        ("scalabl", "initial-scale = nan", "initial-scale is NaN; expected a positive number"),
+        ("swag", "columns = 50", "columns is 50; expected 2 to snapshots (20)"),
+        ("laplace", "draws = 0", "draws is 0; expected at least 1"),
+        ("laplace", "prior-precision = -2.0", "prior-precision is -2; expected a positive number"),
+    ] {
+        assert_eq!(method(kind, parameters).unwrap_err(), expected, "{kind}");
+    }
+    let problem = method("scalabl", "kl-direction = 'p|q'").unwrap_err();
+    assert!(problem.contains("`q||p` or `p||q`"), "{problem}");
 }

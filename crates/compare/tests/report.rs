@@ -72,6 +72,7 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
                 best_epoch: vec![1],
                 seconds: 2.0,
                 tokens_per_second: 50.0,
+                chosen: BTreeMap::new(),
             },
             rows: vec![RowRecord {
                 row: row.to_owned(),

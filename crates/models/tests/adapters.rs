@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{
-    AdapterSet, ContextualSettings, Draw, DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Rows, Sampling,
-    ScaleActivation, Stream, TargetMap,
+    AdapterSet, Blocks, ContextualSettings, Draw, DropoutSite, GaussianSettings, LoraShape, MaskScope, Noise,
+    PosteriorSettings, RankGaussianSettings, Rows, Sampling, ScaleActivation, Stream, TargetMap,
 };
 use bayeslora_models::{Bert, Head, Packing, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
@@ -25,6 +25,11 @@ fn posteriors() -> Vec<PosteriorSettings> {
         for site in DropoutSite::ALL {
             all.push(PosteriorSettings::Dropout { site, scope, dropout: 0.3 });
         }
+        let gaussian = GaussianSettings { scope, ..GaussianSettings::default() };
+        let rank = RankGaussianSettings { scope, ..RankGaussianSettings::default() };
+        all.extend([PosteriorSettings::Gaussian(gaussian), PosteriorSettings::RankGaussian(rank)]);
+        let blocks = Blocks::try_from(vec![2]).unwrap();
+        all.push(PosteriorSettings::DropoutInBlocks { blocks, site: DropoutSite::Rank, scope, dropout: 0.3 });
         for activation in [ScaleActivation::SigmoidSquared, ScaleActivation::TanhSquared, ScaleActivation::Softplus] {
             all.push(PosteriorSettings::Contextual(ContextualSettings { hidden: 8, activation, prior_sd: 0.2, scope }));
         }
@@ -93,7 +98,12 @@ fn every_trainable_parameter_gets_a_gradient() {
             assert!(gradient.iter().any(|g| g.abs() > 1e-9), "{posterior:?}: gradient of {name} is zero");
             counted += 1;
         }
-        let per_map = if matches!(posterior, PosteriorSettings::Contextual(_)) { 6 } else { 2 };
+        let per_map = match posterior {
+            PosteriorSettings::Contextual(_) => 6,
+            PosteriorSettings::RankGaussian(_) => 4,
+            PosteriorSettings::Gaussian(_) => 3,
+            _ => 2,
+        };
         // Six maps of two blocks, the pooler; weight and bias of the head.
         assert_eq!(counted, 13 * per_map + 2, "{posterior:?}");
     }
@@ -134,4 +144,23 @@ fn a_second_save_leaves_nothing_of_the_first() {
         std::fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
     assert_eq!(files, ["adapter_config.json", "adapter_model.safetensors", "posterior.json"]);
+}
+
+/// With `B = 0` every posterior, at its mean and sampled, is the frozen model.
+#[test]
+fn untrained_adapters_change_nothing() {
+    let bert = Bert::load(&folder(), &Device::Cpu).unwrap();
+    let slots = target_slots(&bert, &[1, 2], &TargetMap::ALL).unwrap();
+    let noise = Noise::new(3, Stream::Initial);
+    let head = Head::initial(2, bert.config().hidden_size, &noise, &Device::Cpu).unwrap();
+    let frozen = values(&logits(&bert, &head, &AdapterSet::new(), 0, false).0);
+    for posterior in posteriors() {
+        let shape = LoraShape::new(RANK, ALPHA).unwrap();
+        let adapters = initial_adapters(&bert, &slots, shape, &posterior, &noise).unwrap();
+        for samples in [0, 2] {
+            let own = values(&logits(&bert, &head, &adapters, samples, false).0);
+            let same = own.iter().zip(frozen.iter().cycle()).all(|(own, frozen)| (own - frozen).abs() < 1e-6);
+            assert!(same, "{posterior:?}, {samples} samples: {own:?} against {frozen:?}");
+        }
+    }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bayeslora_adapters::{
-    AdapterSet, ContextualSettings, Dependence, Draw, DropoutSite, Increment, LoraShape, LowRank, MaskScope, Moments,
-    Noise, Parameter, PosteriorSettings, Rows, Sampling, Slot, StochasticAdapter, Stream, TargetMap,
+    AdapterSet, ContextualSettings, Dependence, Draw, DropoutSite, GaussianSettings, Increment, LoraShape, LowRank,
+    MaskScope, Moments, Noise, Parameter, PosteriorSettings, RankGaussianSettings, Rows, Sampling, Slot,
+    StochasticAdapter, Stream, TargetMap,
 };
 use bayeslora_models::{Bert, Head, Hidden, Packing, Sampler, Samples, classify, initial_adapters, target_slots};
 use candle_core::{Device, Tensor};
@@ -85,6 +86,9 @@ fn posteriors() -> Vec<PosteriorSettings> {
         for site in DropoutSite::ALL {
             all.push(PosteriorSettings::Dropout { site, scope, dropout: 0.3 });
         }
+        let gaussian = GaussianSettings { scope, initial_scale: 0.5, ..GaussianSettings::default() };
+        let rank = RankGaussianSettings { scope, initial_scale: 0.5, ..RankGaussianSettings::default() };
+        all.extend([PosteriorSettings::Gaussian(gaussian), PosteriorSettings::RankGaussian(rank)]);
     }
     all
 }

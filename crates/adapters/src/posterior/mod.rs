@@ -5,20 +5,24 @@
 
 mod contextual;
 mod dropout;
+mod gaussian;
+mod rank_gaussian;
 mod settings;
 
 use candle_core::{DType, Device, Tensor, Var};
 
 pub use contextual::{Contextual, ContextualSettings, ScaleActivation};
 pub use dropout::{DropoutLora, DropoutSettings};
-pub use settings::PosteriorSettings;
+pub use gaussian::{Gaussian, GaussianSettings};
+pub use rank_gaussian::{KlDirection, RankGaussian, RankGaussianSettings};
+pub use settings::{Blocks, PosteriorSettings};
 
-use crate::draw::Draw;
+use crate::draw::{Draw, Sampling};
 use crate::linear::Dependence;
 use crate::lora::LowRank;
 use crate::noise::Address;
 use crate::packed::Packed;
-use crate::site::Slot;
+use crate::site::{MaskScope, Slot};
 use crate::{Error, Result};
 
 /// What an adapter adds to its map: `s B e`.
@@ -109,6 +113,15 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
     /// The trainable tensors, in a fixed order; the low-rank pair first.
     fn parameters(&self) -> Vec<Parameter<'_>>;
 
+    /// Divergence of the posterior from its prior in nats (a scalar), where it is a function of the parameters alone; see
+    /// [`Increment::divergence`] for one that depends on the activations.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    fn divergence(&self) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
     /// Covariance that this adapter's noise gives to outputs that depend on its core, to first order, `[sentences, outputs,
     /// outputs]` row after row, in f64.
     ///
@@ -162,6 +175,35 @@ impl Moments {
     pub fn total_variance(&self) -> Result<Tensor> {
         let squares = self.factor.sqr()?.sum_keepdim(0)?;
         Ok(self.weights.broadcast_mul(&squares)?.sum(1)?)
+    }
+}
+
+/// `core = center + sd * n`, component by component, with the standard normals `n` of the draw.
+///
+/// # Shapes
+/// `center` and `sd`: `[samples or 1, rows, rank]`; `core`: `[samples, rows, rank]`.
+fn components(
+    (center, sd): (&[f32], &[f32]),
+    rank: usize,
+    (slot, scope): (Slot, MaskScope),
+    sampling: &Sampling<'_>,
+    scratch: &mut Scratch,
+    core: &mut [f32],
+) {
+    let Scratch { masked: normals, words, .. } = scratch;
+    normals.resize(rank, 0.0);
+    let mut previous: Option<Address> = None;
+    for (index, out) in core.chunks_exact_mut(rank).enumerate() {
+        let at = sampling.address(slot, scope, index);
+        if previous != Some(at) {
+            sampling.noise.fill_normal(at, words, normals);
+            previous = Some(at);
+        }
+        let start = index * rank % center.len();
+        let moments = center[start..][..rank].iter().zip(&sd[start..][..rank]);
+        for ((out, (center, sd)), normal) in out.iter_mut().zip(moments).zip(normals.iter()) {
+            *out = center + sd * normal;
+        }
     }
 }
 

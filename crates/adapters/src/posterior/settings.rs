@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Contextual, ContextualSettings, DropoutLora, DropoutSettings, StochasticAdapter};
+use super::{
+    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, RankGaussian,
+    RankGaussianSettings, StochasticAdapter,
+};
 use crate::lora::LowRank;
 use crate::noise::Noise;
 use crate::site::{DropoutSite, KeepProbability, MaskScope, Slot};
@@ -26,8 +29,73 @@ pub enum PosteriorSettings {
         /// Dropout probability `p` (PEFT's `lora_dropout`).
         dropout: f64,
     },
+    /// [`DropoutLora`] in some blocks, plain LoRA in the others.
+    DropoutInBlocks {
+        /// Blocks with noise.
+        blocks: Blocks,
+        /// Site of the multipliers.
+        site: DropoutSite,
+        /// Reach of one draw.
+        scope: MaskScope,
+        /// Dropout probability `p`.
+        dropout: f64,
+    },
     /// [`Contextual`].
     Contextual(ContextualSettings),
+    /// [`Gaussian`].
+    Gaussian(GaussianSettings),
+    /// [`RankGaussian`].
+    RankGaussian(RankGaussianSettings),
+}
+
+/// Some blocks of a transformer, by number from 0 at the bottom; written as a list.
+///
+/// # Examples
+/// ```
+/// use bayeslora_adapters::Blocks;
+/// let last = Blocks::try_from(vec![4, 5])?;
+/// assert!(last.contains(5) && !last.contains(3));
+/// # Ok::<(), bayeslora_adapters::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+pub struct Blocks(u128);
+
+impl Blocks {
+    /// Whether `block` is among them.
+    pub fn contains(self, block: u8) -> bool {
+        1_u128.checked_shl(block.into()).is_some_and(|bit| self.0 & bit != 0)
+    }
+
+    /// Their numbers, ascending.
+    pub fn numbers(self) -> impl Iterator<Item = u8> {
+        (0..128).filter(move |&block| self.contains(block))
+    }
+}
+
+impl TryFrom<Vec<u8>> for Blocks {
+    type Error = Error;
+
+    /// # Errors
+    /// [`Error::Setting`] for an empty list or a block from 128 on.
+    fn try_from(numbers: Vec<u8>) -> Result<Self> {
+        let refused = |got: f64, expected| Error::Setting { name: "blocks", got, expected };
+        if numbers.is_empty() {
+            return Err(Error::Setting { name: "number of blocks", got: 0.0, expected: "at least 1" });
+        }
+        let mut blocks = 0;
+        for block in numbers {
+            let bit = 1_u128.checked_shl(block.into());
+            blocks |= bit.ok_or_else(|| refused(block.into(), "blocks from 0 to 127"))?;
+        }
+        Ok(Self(blocks))
+    }
+}
+
+impl From<Blocks> for Vec<u8> {
+    fn from(blocks: Blocks) -> Self {
+        blocks.numbers().collect()
+    }
 }
 
 impl PosteriorSettings {
@@ -44,7 +112,11 @@ impl PosteriorSettings {
     ) -> Result<Box<dyn StochasticAdapter>> {
         Ok(match *self {
             Self::Contextual(settings) => Box::new(Contextual::initial(slot, lora, settings, noise, device)?),
-            Self::Deterministic | Self::Dropout { .. } => Box::new(DropoutLora::new(lora, self.dropout_settings()?)),
+            Self::Gaussian(settings) => Box::new(Gaussian::initial(slot, lora, settings, noise, device)?),
+            Self::RankGaussian(settings) => Box::new(RankGaussian::initial(slot, &lora, settings, noise, device)?),
+            Self::Deterministic | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
+                Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
+            }
         })
     }
 
@@ -58,19 +130,32 @@ impl PosteriorSettings {
         lora: LowRank,
         tensors: &BTreeMap<String, Tensor>,
     ) -> Result<Box<dyn StochasticAdapter>> {
+        let saved = |names: &[&str]| -> Result<Vec<Tensor>> {
+            let found = names.iter().map(|&name| {
+                tensors.get(name).cloned().ok_or_else(|| Error::Shape {
+                    what: format!("{name} of {slot}"),
+                    got: vec![],
+                    expected: "a tensor saved beside the adapter".to_owned(),
+                })
+            });
+            found.collect()
+        };
         Ok(match *self {
             Self::Contextual(settings) => {
-                let network = Contextual::network_names().map(|name| {
-                    tensors.get(name).cloned().ok_or_else(|| Error::Shape {
-                        what: format!("{name} of {slot}"),
-                        got: vec![],
-                        expected: "a tensor saved beside the adapter".to_owned(),
-                    })
-                });
-                let network = network.into_iter().collect::<Result<Vec<_>>>()?;
+                let network = saved(&Contextual::network_names())?;
                 Box::new(Contextual::from_tensors(slot, lora, settings, &network)?)
             }
-            Self::Deterministic | Self::Dropout { .. } => Box::new(DropoutLora::new(lora, self.dropout_settings()?)),
+            Self::Gaussian(settings) => {
+                let rho = saved(&[Gaussian::tensor_name()])?;
+                Box::new(Gaussian::from_tensor(slot, lora, settings, &rho[0])?)
+            }
+            Self::RankGaussian(settings) => {
+                let multipliers = saved(&RankGaussian::tensor_names())?;
+                Box::new(RankGaussian::from_tensors(slot, lora, settings, &multipliers)?)
+            }
+            Self::Deterministic | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
+                Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
+            }
         })
     }
 
@@ -86,17 +171,27 @@ impl PosteriorSettings {
     pub fn is_stochastic(&self) -> bool {
         match *self {
             Self::Deterministic => false,
-            Self::Dropout { dropout, .. } => dropout > 0.0,
-            Self::Contextual(_) => true,
+            Self::Dropout { dropout, .. } | Self::DropoutInBlocks { dropout, .. } => dropout > 0.0,
+            Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) => true,
         }
     }
 
-    fn dropout_settings(&self) -> Result<DropoutSettings> {
+    fn dropout_settings(&self, slot: Slot) -> Result<DropoutSettings> {
         match *self {
             Self::Dropout { site, scope, dropout } => {
                 Ok(DropoutSettings { site, scope, keep: KeepProbability::from_dropout(dropout)? })
             }
-            Self::Deterministic | Self::Contextual(_) => Ok(DropoutSettings::NONE),
+            Self::DropoutInBlocks { blocks, site, scope, dropout } => {
+                let keep = KeepProbability::from_dropout(dropout)?;
+                Ok(if blocks.contains(slot.block) {
+                    DropoutSettings { site, scope, keep }
+                } else {
+                    DropoutSettings::NONE
+                })
+            }
+            Self::Deterministic | Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) => {
+                Ok(DropoutSettings::NONE)
+            }
         }
     }
 }

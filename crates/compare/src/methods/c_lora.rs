@@ -7,10 +7,11 @@
 use bayeslora_adapters::{ContextualSettings, PosteriorSettings};
 use serde::{Deserialize, Serialize};
 
-use super::{Method, Reading, read, recorded};
+use super::reweighting::divergence_share;
+use super::{Method, Reading, check_not_negative, check_positive, read, recorded};
 use crate::Result;
 use crate::optimise::Rule;
-use crate::train::{Bench, Fitted, Objective, Position, Recipe, train};
+use crate::train::{Bench, Fitted, Objective, Recipe, train};
 
 /// Parameters: name, default, purpose, range.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,32 +40,18 @@ impl Default for CLora {
 
 pub(super) fn from_settings(parameters: toml::Table) -> Result<Box<dyn Method>, String> {
     let method: CLora = read(parameters)?;
-    let positive = |value: f64| value.is_finite() && value > 0.0;
     for (name, value) in [
         ("network-learning-rate", method.network_learning_rate),
         ("nll-weight", method.nll_weight),
         ("prior-sd", method.posterior.prior_sd),
     ] {
-        if !positive(value) {
-            return Err(format!("{name} is {value}; expected a positive number"));
-        }
+        check_positive(name, value)?;
     }
-    let weight = method.divergence_weight;
-    if !(weight.is_finite() && weight >= 0.0) {
-        return Err(format!("divergence-weight is {weight}; expected at least 0"));
-    }
+    check_not_negative("divergence-weight", method.divergence_weight)?;
     if method.posterior.hidden == 0 {
         return Err("hidden is 0; expected at least 1".to_owned());
     }
     Ok(Box::new(method))
-}
-
-/// `pi_i = 2^i / (2^(M+1) - 1)` for step `i = 1..M` of an epoch of `M` steps (methods.md, section 7.3), written so that
-/// it does not overflow at large `M`.
-fn divergence_share(position: Position) -> f64 {
-    let steps = f64::from(position.steps_per_epoch);
-    let i = f64::from(position.step % position.steps_per_epoch.max(1)) + 1.0;
-    (i - steps - 1.0).exp2() / (1.0 - (-steps - 1.0).exp2())
 }
 
 impl Method for CLora {
@@ -78,25 +65,16 @@ impl Method for CLora {
 
     fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
         let weight = self.divergence_weight / bench.slots.len() as f64;
+        let posterior = PosteriorSettings::Contextual(self.posterior);
         let recipe = Recipe {
-            posterior: PosteriorSettings::Contextual(self.posterior),
-            objective: &|position| Objective { nll: self.nll_weight, divergence: weight * divergence_share(position) },
+            objective: &|position| Objective {
+                nll: self.nll_weight,
+                divergence: weight * divergence_share(position.step, position.steps_per_epoch),
+                ..Objective::default()
+            },
             rule: &|name| name.starts_with("contextual.").then_some(Rule::Sgd { rate: self.network_learning_rate }),
+            ..Recipe::plain(posterior)
         };
         train(bench, &recipe, 0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn divergence_shares_add_up_at_any_epoch_length() {
-        for steps in [1, 2, 17, 909, 100_000] {
-            let total: f64 = (0..steps).map(|step| divergence_share(Position { step, steps_per_epoch: steps })).sum();
-            let expected = 1.0 - 1.0 / ((f64::from(steps) + 1.0).exp2() - 1.0);
-            assert!((total - expected).abs() < 1e-12, "{steps}: {total}");
-        }
     }
 }

@@ -1,12 +1,12 @@
 //! Deep ensemble of LoRA adapters (methods.md, section 5): independent initial values, head and order of the data;
-//! probabilities averaged over members.
+//! probabilities averaged over members. With `bootstrap` each member also has its own resample of the training set.
 
 use bayeslora_adapters::PosteriorSettings;
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, read, recorded};
 use crate::Result;
-use crate::train::{Bench, Fitted, Recipe, train};
+use crate::train::{Bench, Fitted, Recipe, TrainingSet, train};
 
 /// Parameters: name, default, purpose, range.
 #[derive(Debug, Serialize, Deserialize)]
@@ -14,11 +14,14 @@ use crate::train::{Bench, Fitted, Recipe, train};
 struct Ensemble {
     /// 5: members, at least 2.
     members: u32,
+    /// false: whether each member is trained on as many examples drawn with replacement.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    bootstrap: bool,
 }
 
 impl Default for Ensemble {
     fn default() -> Self {
-        Self { members: 5 }
+        Self { members: 5, bootstrap: false }
     }
 }
 
@@ -44,11 +47,14 @@ impl Method for Ensemble {
     }
 
     fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
+        // Keys of records are made of the settings: `bootstrap` is left out of them where it is off, as before it existed.
+        let training_set = if self.bootstrap { TrainingSet::Bootstrap } else { TrainingSet::Whole };
+        let recipe = Recipe { training_set, ..Recipe::plain(PosteriorSettings::Deterministic) };
         let mut fits = Vec::new();
         for member in 0..self.members {
             bench.progress.stage(&format!("member {} of {}", member + 1, self.members));
             // Member 0 of a unit is the MLE fit of the same seed; members 1 to M share nothing with it.
-            fits.push(train(bench, &Recipe::plain(PosteriorSettings::Deterministic), u64::from(member) + 1)?);
+            fits.push(train(bench, &recipe, u64::from(member) + 1)?);
         }
         Ok(Fitted::ensemble(fits))
     }

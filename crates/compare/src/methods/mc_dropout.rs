@@ -1,7 +1,7 @@
 //! MC-dropout LoRA (BayesLoRA v1, arXiv 2506.22809; methods.md, section 4): dropout inside the adapters, in training and
 //! at prediction. Only the adapters have dropout; the backbone has none.
 
-use bayeslora_adapters::{DropoutSite, MaskScope, PosteriorSettings};
+use bayeslora_adapters::{Blocks, DropoutSite, MaskScope, PosteriorSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, check_dropout, read, recorded};
@@ -19,6 +19,11 @@ struct McDropout {
     scope: MaskScope,
     /// Dropout probability `p`, in [0, 1).
     dropout: f64,
+    /// All: blocks whose adapters have dropout, in training and at prediction; each must have an adapter. The others stay
+    /// deterministic, so that samples share everything below the lowest of these blocks. The pooler counts as a map of the
+    /// block after the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<Blocks>,
 }
 
 fn token() -> MaskScope {
@@ -41,7 +46,29 @@ impl Method for McDropout {
     }
 
     fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
-        let Self { site, scope, dropout } = *self;
-        train(bench, &Recipe::plain(PosteriorSettings::Dropout { site, scope, dropout }), 0)
+        let Self { site, scope, dropout, blocks } = *self;
+        let posterior = match blocks {
+            None => PosteriorSettings::Dropout { site, scope, dropout },
+            Some(blocks) => {
+                check_adapted(blocks, bench)?;
+                PosteriorSettings::DropoutInBlocks { blocks, site, scope, dropout }
+            }
+        };
+        train(bench, &Recipe::plain(posterior), 0)
+    }
+}
+
+/// Refuses blocks without adapters: their noise would silently be missing.
+fn check_adapted(blocks: Blocks, bench: &Bench<'_>) -> Result<()> {
+    let adapted = bench.slots.iter().map(|slot| slot.block).collect::<std::collections::BTreeSet<_>>();
+    match blocks.numbers().find(|block| !adapted.contains(block)) {
+        None => Ok(()),
+        Some(block) => {
+            let words: Vec<String> = adapted.iter().map(u8::to_string).collect();
+            Err(super::refused(
+                format!("block {block} is among the blocks of mc-dropout and has no adapter"),
+                format!("the adapted blocks are {}", words.join(", ")),
+            ))
+        }
     }
 }

@@ -3,10 +3,18 @@
 //!
 //! Adding a method means adding its file, its line in `REGISTRY`, and its tests.
 
+mod blob;
 mod c_lora;
+mod checkpoint_ensemble;
 mod ensemble;
+mod laplace;
+mod map;
 mod mc_dropout;
 mod mle;
+mod reweighting;
+mod scalabl;
+mod swag;
+mod tfb;
 
 use serde::de::DeserializeOwned;
 
@@ -23,6 +31,8 @@ pub enum Reading {
     Sampled,
     /// One deterministic pass per member.
     Members,
+    /// Samples of Gaussian logits: the network linearised at the mean of the posterior.
+    Linearised,
 }
 
 impl Reading {
@@ -32,6 +42,7 @@ impl Reading {
             Self::Mean => "mean",
             Self::Sampled => "sampled",
             Self::Members => "members",
+            Self::Linearised => "linearised",
         }
     }
 }
@@ -44,9 +55,14 @@ pub trait Method: std::fmt::Debug + Send + Sync {
     /// The checked parameters: what determines the fit beside data, backbone, adapter, training and seed.
     fn settings(&self) -> serde_json::Value;
 
-    /// Members trained, for the estimate of the work ahead.
+    /// Members of the fit.
     fn members(&self) -> u32 {
         1
+    }
+
+    /// Trainings it takes, for the estimate of the work ahead.
+    fn trainings(&self) -> u32 {
+        self.members()
     }
 
     /// Trains.
@@ -61,9 +77,16 @@ type Constructor = fn(toml::Table) -> Result<Box<dyn Method>, String>;
 /// Every method by its `kind` in experiment files.
 const REGISTRY: &[(&str, Constructor)] = &[
     ("mle", mle::from_settings),
+    ("map", map::from_settings),
     ("mc-dropout", mc_dropout::from_settings),
     ("ensemble", ensemble::from_settings),
+    ("checkpoint-ensemble", checkpoint_ensemble::from_settings),
     ("c-lora", c_lora::from_settings),
+    ("blob", blob::from_settings),
+    ("tfb", tfb::from_settings),
+    ("scalabl", scalabl::from_settings),
+    ("swag", swag::from_settings),
+    ("laplace", laplace::from_settings),
 ];
 
 /// Kinds of methods, in the order they are documented.
@@ -90,6 +113,25 @@ fn read<T: DeserializeOwned>(parameters: toml::Table) -> Result<T, String> {
 /// Refuses a probability outside `[0, 1)`.
 fn check_dropout(p: f64) -> Result<(), String> {
     bayeslora_adapters::KeepProbability::from_dropout(p).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Refuses a number that is not positive.
+fn check_positive(name: &str, value: f64) -> Result<(), String> {
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(format!("{name} is {value}; expected a positive number"))
+    }
+}
+
+/// Refuses a number below 0.
+fn check_not_negative(name: &str, value: f64) -> Result<(), String> {
+    if value.is_finite() && value >= 0.0 { Ok(()) } else { Err(format!("{name} is {value}; expected at least 0")) }
+}
+
+/// A parameter that does not fit the bench, which only the fit can see.
+fn refused(what: String, expected: String) -> crate::Error {
+    crate::Error::Parameter { what, expected }
 }
 
 /// The parameters as recorded.

@@ -12,11 +12,11 @@ use crate::adaptive::softmax;
 use crate::assets::Assets;
 use crate::couplings::{self, Finding, Pool, SAMPLES, Stopped};
 use crate::experiment::Plan;
+use crate::member::Member;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::train::Member;
 use crate::{Error, Result};
 
 /// Error levels of adaptive sampling, the smallest first.

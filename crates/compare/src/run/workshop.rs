@@ -98,11 +98,12 @@ impl<'a> Workshop<'a> {
         let mut work = train + validation + tested;
         for unit in missing {
             let members = u64::from(unit.method.method.members());
-            work += 3 * members * u64::from(self.plan.training.epochs) * train;
+            let trainings = u64::from(unit.method.method.trainings());
+            work += 3 * trainings * u64::from(self.plan.training.epochs) * train;
             for reading in unit.method.method.readings() {
                 work += tested
                     * match reading {
-                        Reading::Mean => 1,
+                        Reading::Mean | Reading::Linearised => 1,
                         Reading::Sampled => u64::from(self.plan.prediction.samples),
                         Reading::Members => members,
                     };

@@ -1,0 +1,63 @@
+//! A network that a method fitted: adapters, head, and the posterior over their weights.
+
+use bayeslora_adapters::{AdapterSet, Noise, PosteriorSettings, Stream};
+use bayeslora_models::{Head, initial_adapters};
+use candle_core::{Tensor, Var};
+
+use crate::Result;
+use crate::train::Bench;
+
+/// One trained set of adapters with its head.
+#[derive(Debug)]
+pub struct Member {
+    /// The adapters.
+    pub adapters: AdapterSet,
+    /// The head.
+    pub head: Head,
+    /// Their posterior.
+    pub posterior: PosteriorSettings,
+}
+
+impl Member {
+    /// Untrained adapters and head.
+    ///
+    /// # Errors
+    /// When the rank does not fit a map, or a setting is outside its range.
+    pub fn initial(bench: &Bench<'_>, posterior: PosteriorSettings, noise: &Noise) -> Result<Self> {
+        let adapters = initial_adapters(bench.bert, bench.slots, bench.lora, &posterior, noise)?;
+        let head = Head::initial(bench.classes, bench.bert.config().hidden_size, noise, bench.bert.device())?;
+        Ok(Self { adapters, head, posterior })
+    }
+
+    /// Every trained tensor with its name, in a fixed order: the adapters' slot by slot, then the head's.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &Var)> {
+        let head = [("classifier.weight", &self.head.weight), ("classifier.bias", &self.head.bias)];
+        self.adapters.parameters().map(|(_, parameter)| (parameter.name, parameter.var)).chain(head)
+    }
+
+    /// A copy that shares nothing with this member and has other values, in the order of [`Self::parameters`].
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    pub fn with_values(&self, bench: &Bench<'_>, values: &[Tensor]) -> Result<Self> {
+        let copy = Self::initial(bench, self.posterior, &Noise::new(0, Stream::Initial))?;
+        for ((_, var), value) in copy.parameters().zip(values) {
+            var.set(value)?;
+        }
+        Ok(copy)
+    }
+
+    /// Divergence of the posterior from its prior in nats (a scalar), as far as it is a function of the parameters alone.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn divergence(&self) -> Result<Option<Tensor>> {
+        let mut total: Option<Tensor> = None;
+        for (_, adapter) in self.adapters.iter() {
+            if let Some(part) = adapter.divergence()? {
+                total = Some(total.map_or(Ok(part.clone()), |total| total + part)?);
+            }
+        }
+        Ok(total)
+    }
+}

@@ -1,0 +1,74 @@
+//! Laplace-LoRA (arXiv 2308.13111; methods.md, section 8): a Gaussian posterior around a trained fit by the curvature of its loss,
+//! Kronecker-factored, read through the linearised network. See the crate's `laplace` module for the formulae.
+//!
+//! The prior precision is the one of largest marginal likelihood. The published codes start from the MLE fit, which is the mode of no
+//! prior; `prior-sd` trains under a prior instead. Unlike theirs the head is trained here and has a posterior too; `head` gives it to the
+//! head alone (LLLA).
+
+use bayeslora_adapters::PosteriorSettings;
+use serde::{Deserialize, Serialize};
+
+use super::{Method, Reading, check_positive, read, recorded};
+use crate::Result;
+use crate::laplace::{Laplace, Network, Reach};
+use crate::train::{Bench, Fitted, Objective, Recipe, train};
+
+/// Parameters: name, default, purpose, range.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct LaplaceLora {
+    /// `all`: weights with a posterior, every adapter and the head, or `head`, the last layer alone.
+    reach: Reach,
+    /// That of largest marginal likelihood: precision `lambda` of the prior in the posterior, positive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prior_precision: Option<f64>,
+    /// None: standard deviation of a prior in the loss of training (`map`), positive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prior_sd: Option<f64>,
+    /// 100: draws of the Gaussian logits, at least 1; they cost next to nothing.
+    draws: u32,
+}
+
+impl Default for LaplaceLora {
+    fn default() -> Self {
+        Self { reach: Reach::All, prior_precision: None, prior_sd: None, draws: 100 }
+    }
+}
+
+pub(super) fn from_settings(parameters: toml::Table) -> Result<Box<dyn Method>, String> {
+    let method: LaplaceLora = read(parameters)?;
+    for (name, value) in [("prior-precision", method.prior_precision), ("prior-sd", method.prior_sd)] {
+        value.map_or(Ok(()), |value| check_positive(name, value))?;
+    }
+    if method.draws == 0 {
+        return Err("draws is 0; expected at least 1".to_owned());
+    }
+    Ok(Box::new(method))
+}
+
+impl Method for LaplaceLora {
+    fn readings(&self) -> Vec<Reading> {
+        vec![Reading::Linearised]
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        recorded("laplace", self)
+    }
+
+    fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
+        let prior = self.prior_sd.map_or(0.0, |sd| 1.0 / (sd.powi(2) * bench.train.len() as f64));
+        let recipe = Recipe {
+            objective: &|_| Objective { prior, ..Objective::default() },
+            ..Recipe::plain(PosteriorSettings::Deterministic)
+        };
+        let mut fit = train(bench, &recipe, 0)?;
+        bench.progress.stage("curvature of the loss");
+        let network = Network { bert: bench.bert, from: bench.from, member: &fit.members[0] };
+        let laplace = Laplace::fit(network, bench.train, self.reach, self.draws)?;
+        let precision = self.prior_precision.unwrap_or_else(|| laplace.best_precision());
+        fit.record.chosen.insert("prior-precision".to_owned(), precision);
+        fit.record.chosen.insert("log-evidence-less-likelihood".to_owned(), laplace.log_evidence(precision));
+        fit.laplace = Some(laplace.with_precision(precision));
+        Ok(fit)
+    }
+}
