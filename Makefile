@@ -35,7 +35,7 @@ $(VENV)/installed: benches/peers/requirements.txt
 
 # ndarray-linalg links the system's OpenBLAS.
 lapack:
-	@ls /usr/lib/*/libopenblas.so /usr/lib/libopenblas.so >/dev/null 2>&1 || { \
+	@ls /usr/lib/*/libopenblas.so >/dev/null 2>&1 || ls /usr/lib/libopenblas.so >/dev/null 2>&1 || { \
 	  echo "installing libopenblas-dev" >&2; \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq libopenblas-dev; \
 	  else sudo apt-get update -qq && sudo apt-get install -y -qq libopenblas-dev; fi; }
