@@ -56,8 +56,9 @@ pub(super) fn load_fit(bert: &Bert, model: &Path, adapter: &Path) -> Result<(Fit
         best_epoch: Vec::new(),
         seconds: 0.0,
         tokens_per_second: 0.0,
+        chosen: std::collections::BTreeMap::new(),
     };
-    Ok((Fitted { members: vec![Member { adapters, head, posterior }], record }, from))
+    Ok((Fitted { members: vec![Member { adapters, head, posterior }], record, laplace: None }, from))
 }
 
 impl Predict {
