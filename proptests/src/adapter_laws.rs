@@ -1,8 +1,9 @@
 //! Laws of the stochastic adapters: exact moments against enumeration and Monte Carlo, and invariance of the noise.
 
 use bayeslora_adapters::{
-    ContextualSettings, Coupling, Draw, DropoutSite, GaussianSettings, LowRank, MaskScope, Noise, PosteriorSettings,
-    RankGaussianSettings, Rows, Sampling, ScaleActivation, Slot, StochasticAdapter, Stream, TargetMap,
+    ContextualSettings, CoreSource, Coupling, Draw, DropoutSite, GaussianSettings, LowRank, MaskScope, Noise,
+    PosteriorSettings, RankGaussianSettings, Rows, Sampling, ScaleActivation, Slot, StochasticAdapter, Stream,
+    TargetMap,
 };
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
@@ -56,9 +57,20 @@ fn coupling() -> impl Strategy<Value = Coupling> {
 /// Every posterior that draws something.
 fn stochastic() -> impl Strategy<Value = PosteriorSettings> {
     let activations = [ScaleActivation::SigmoidSquared, ScaleActivation::TanhSquared, ScaleActivation::Softplus];
-    let contextual = (proptest::sample::select(activations.to_vec()), scope()).prop_map(|(activation, scope)| {
-        PosteriorSettings::Contextual(ContextualSettings { hidden: 5, activation, prior_sd: 0.2, scope })
-    });
+    let cores = proptest::sample::select(vec![CoreSource::Contextual, CoreSource::Free]);
+    let fixed_sd = proptest::option::of(0.05_f64..0.5);
+    let contextual = (proptest::sample::select(activations.to_vec()), scope(), cores, fixed_sd).prop_map(
+        |(activation, scope, core, fixed_sd)| {
+            PosteriorSettings::Contextual(ContextualSettings {
+                hidden: 5,
+                activation,
+                prior_sd: 0.2,
+                scope,
+                core,
+                fixed_sd,
+            })
+        },
+    );
     let gaussian = (scope(), 0.1_f64..1.0).prop_map(|(scope, initial_scale)| {
         PosteriorSettings::Gaussian(GaussianSettings { scope, prior_sd: 0.2, initial_scale })
     });

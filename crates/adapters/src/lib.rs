@@ -52,9 +52,9 @@ pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed, philox};
 pub use packed::{Packed, affine};
 pub use posterior::{
-    Activations, Blocks, Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings,
-    Increment, KlDirection, Moments, Parameter, PosteriorSettings, RankGaussian, RankGaussianSettings, ScaleActivation,
-    Scratch, StochasticAdapter,
+    Activations, Blocks, Contextual, ContextualSettings, CoreSource, DropoutLora, DropoutSettings, Gaussian,
+    GaussianSettings, Increment, KlDirection, Moments, Parameter, PosteriorSettings, RankGaussian,
+    RankGaussianSettings, ScaleActivation, Scratch, StochasticAdapter,
 };
 pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;

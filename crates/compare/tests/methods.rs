@@ -284,6 +284,14 @@ fn variants_of_variational_methods_learn_and_differ() {
     for (kind, variants) in [
         ("blob", vec!["", "rho-optimiser = 'adamw-then-sgd'", "divergence-cycle = 'rescaled'", "scope = 'sequence'"]),
         ("scalabl", vec!["", "kl-direction = 'p||q'", "scope = 'sample'"]),
+        (
+            "c-lora",
+            vec![
+                "",
+                "posterior = { hidden = 64, activation = 'sigmoid-squared', prior-sd = 0.2, scope = 'token', core = 'free' }",
+                "posterior = { hidden = 64, activation = 'sigmoid-squared', prior-sd = 0.2, scope = 'token', fixed-sd = 0.1 }",
+            ],
+        ),
     ] {
         let mut seen: Vec<Array3<f32>> = Vec::new();
         for parameters in variants {

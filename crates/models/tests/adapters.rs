@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{
-    AdapterSet, Blocks, ContextualSettings, Draw, DropoutSite, GaussianSettings, LoraShape, MaskScope, Noise,
-    PosteriorSettings, RankGaussianSettings, Rows, Sampling, ScaleActivation, Stream, TargetMap,
+    AdapterSet, Blocks, ContextualSettings, CoreSource, Draw, DropoutSite, GaussianSettings, LoraShape, MaskScope,
+    Noise, PosteriorSettings, RankGaussianSettings, Rows, Sampling, ScaleActivation, Stream, TargetMap,
 };
 use bayeslora_models::{Bert, Head, Packing, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
@@ -25,13 +25,21 @@ fn posteriors() -> Vec<PosteriorSettings> {
         for site in DropoutSite::ALL {
             all.push(PosteriorSettings::Dropout { site, scope, dropout: 0.3 });
         }
+        let free = ContextualSettings { core: CoreSource::Free, scope, ..ContextualSettings::default() };
+        let fixed = ContextualSettings { fixed_sd: Some(0.1), scope, ..ContextualSettings::default() };
+        all.extend([free, fixed].map(PosteriorSettings::Contextual));
         let gaussian = GaussianSettings { scope, ..GaussianSettings::default() };
         let rank = RankGaussianSettings { scope, ..RankGaussianSettings::default() };
         all.extend([PosteriorSettings::Gaussian(gaussian), PosteriorSettings::RankGaussian(rank)]);
         let blocks = Blocks::try_from(vec![2]).unwrap();
         all.push(PosteriorSettings::DropoutInBlocks { blocks, site: DropoutSite::Rank, scope, dropout: 0.3 });
         for activation in [ScaleActivation::SigmoidSquared, ScaleActivation::TanhSquared, ScaleActivation::Softplus] {
-            all.push(PosteriorSettings::Contextual(ContextualSettings { hidden: 8, activation, prior_sd: 0.2, scope }));
+            all.push(PosteriorSettings::Contextual(ContextualSettings {
+                hidden: 8,
+                activation,
+                scope,
+                ..ContextualSettings::default()
+            }));
         }
     }
     all
@@ -99,9 +107,10 @@ fn every_trainable_parameter_gets_a_gradient() {
             counted += 1;
         }
         let per_map = match posterior {
+            PosteriorSettings::Contextual(ContextualSettings { core: CoreSource::Free, .. })
+            | PosteriorSettings::Gaussian(_) => 3,
             PosteriorSettings::Contextual(_) => 6,
             PosteriorSettings::RankGaussian(_) => 4,
-            PosteriorSettings::Gaussian(_) => 3,
             _ => 2,
         };
         // Six maps of two blocks, the pooler; weight and bias of the head.

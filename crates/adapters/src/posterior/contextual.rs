@@ -31,6 +31,24 @@ pub enum ScaleActivation {
     Softplus,
 }
 
+/// Where the core's mean and scale come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CoreSource {
+    /// The network reads them off the activations.
+    #[default]
+    Contextual,
+    /// They are parameters of the map, the same for all inputs: the network without its weights, its last bias alone.
+    Free,
+}
+
+impl CoreSource {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    fn is_contextual(&self) -> bool {
+        *self == Self::Contextual
+    }
+}
+
 /// Settings of the contextual network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -43,11 +61,24 @@ pub struct ContextualSettings {
     pub prior_sd: f64,
     /// Reach of one draw.
     pub scope: MaskScope,
+    /// Where mean and scale come from.
+    #[serde(default, skip_serializing_if = "CoreSource::is_contextual")]
+    pub core: CoreSource,
+    /// Standard deviation of every entry of the core, in place of a learned one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_sd: Option<f64>,
 }
 
 impl Default for ContextualSettings {
     fn default() -> Self {
-        Self { hidden: 64, activation: ScaleActivation::SigmoidSquared, prior_sd: 0.2, scope: MaskScope::Token }
+        Self {
+            hidden: 64,
+            activation: ScaleActivation::SigmoidSquared,
+            prior_sd: 0.2,
+            scope: MaskScope::Token,
+            core: CoreSource::Contextual,
+            fixed_sd: None,
+        }
     }
 }
 
@@ -56,10 +87,8 @@ impl Default for ContextualSettings {
 pub struct Contextual {
     lora: LowRank,
     settings: ContextualSettings,
-    weight_in: Var,
-    bias_in: Var,
-    weight_out: Var,
-    bias_out: Var,
+    /// The network's parameters in the order of [`NETWORK`]; of a free core the last alone.
+    network: Vec<Var>,
 }
 
 /// Names of the network's tensors in its file, in the order of [`Contextual::from_tensors`].
@@ -80,7 +109,7 @@ impl Contextual {
         let (rank, hidden) = (lora.rank(), settings.hidden);
         let shapes = [(hidden, rank), (1, hidden), (2 * rank * rank, hidden), (1, 2 * rank * rank)];
         let mut tensors = Vec::new();
-        for (index, (name, shape)) in NETWORK.into_iter().zip(shapes).enumerate() {
+        for (index, (name, shape)) in NETWORK.into_iter().zip(shapes).enumerate().skip(first_of(settings)) {
             let fan_in = if index < 2 { rank } else { hidden };
             let tensor = uniform(slot, name, shape, fan_in.max(1), noise, device)?;
             tensors.push(if index % 2 == 0 { tensor } else { tensor.squeeze(0)? });
@@ -88,7 +117,8 @@ impl Contextual {
         Self::from_tensors(slot, lora, settings, &tensors)
     }
 
-    /// From given tensors: weight `[hidden, r]`, bias `[hidden]`, weight `[2 r^2, hidden]`, bias `[2 r^2]`.
+    /// From given tensors: weight `[hidden, r]`, bias `[hidden]`, weight `[2 r^2, hidden]`, bias `[2 r^2]`; of a free core the last
+    /// alone.
     ///
     /// # Errors
     /// [`Error::Shape`] when they have other shapes.
@@ -100,9 +130,20 @@ impl Contextual {
         if !(settings.prior_sd.is_finite() && settings.prior_sd > 0.0) {
             return Err(Error::Setting { name: "prior-sd", got: settings.prior_sd, expected: "a positive number" });
         }
+        if let Some(got) = settings.fixed_sd.filter(|sd| !(sd.is_finite() && *sd > 0.0)) {
+            return Err(Error::Setting { name: "fixed-sd", got, expected: "a positive number" });
+        }
         let shapes = [vec![hidden, rank], vec![hidden], vec![2 * rank * rank, hidden], vec![2 * rank * rank]];
-        let mut vars = Vec::new();
-        for ((name, expected), tensor) in NETWORK.into_iter().zip(shapes).zip(tensors) {
+        let expected_count = NETWORK.len() - first_of(settings);
+        if tensors.len() != expected_count {
+            return Err(Error::Shape {
+                what: format!("contextual network of {slot}"),
+                got: vec![tensors.len()],
+                expected: format!("{expected_count} tensors"),
+            });
+        }
+        let mut network = Vec::new();
+        for ((name, expected), tensor) in NETWORK.into_iter().zip(shapes).skip(first_of(settings)).zip(tensors) {
             if tensor.dims() != expected {
                 return Err(Error::Shape {
                     what: format!("{name} of {slot}"),
@@ -110,28 +151,35 @@ impl Contextual {
                     expected: format!("{expected:?}"),
                 });
             }
-            vars.push(Var::from_tensor(tensor)?);
+            network.push(Var::from_tensor(tensor)?);
         }
-        let [weight_in, bias_in, weight_out, bias_out] = <[Var; 4]>::try_from(vars).map_err(|vars| Error::Shape {
-            what: format!("contextual network of {slot}"),
-            got: vec![vars.len()],
-            expected: "4 tensors".to_owned(),
-        })?;
-        Ok(Self { lora, settings, weight_in, bias_in, weight_out, bias_out })
+        Ok(Self { lora, settings, network })
     }
 
     /// Names of the network's tensors in its file, in the order of [`Contextual::from_tensors`].
-    pub fn network_names() -> [&'static str; 4] {
-        NETWORK
+    pub fn network_names(settings: ContextualSettings) -> &'static [&'static str] {
+        &NETWORK[first_of(settings)..]
     }
 
     /// `(M(u), sigma(u))`, each `[n, r, r]`, for `u [n, r]` in the precision of `u`.
     fn network(&self, u: &Tensor) -> Result<(Tensor, Tensor)> {
         let cast = |var: &Var| var.as_tensor().to_dtype(u.dtype());
-        let hidden = u.matmul(&cast(&self.weight_in)?.t()?)?.broadcast_add(&cast(&self.bias_in)?)?.relu()?;
-        let out = hidden.matmul(&cast(&self.weight_out)?.t()?)?.broadcast_add(&cast(&self.bias_out)?)?;
         let (n, rank) = u.dims2()?;
+        let out = match self.network.as_slice() {
+            [weight_in, bias_in, weight_out, bias_out] => {
+                let hidden = u.matmul(&cast(weight_in)?.t()?)?.broadcast_add(&cast(bias_in)?)?.relu()?;
+                hidden.matmul(&cast(weight_out)?.t()?)?.broadcast_add(&cast(bias_out)?)?
+            }
+            free => {
+                let rows = Tensor::zeros((n, 2 * rank * rank), u.dtype(), u.device())?;
+                free.iter().try_fold(rows, |rows, bias| rows.broadcast_add(&cast(bias)?))?
+            }
+        };
         let mean = out.narrow(1, 0, rank * rank)?.reshape((n, rank, rank))?;
+        if let Some(sd) = self.settings.fixed_sd {
+            let sigma = Tensor::ones((n, rank, rank), u.dtype(), u.device())?;
+            return Ok((mean, (sigma * sd)?));
+        }
         let raw = out.narrow(1, rank * rank, rank * rank)?.reshape((n, rank, rank))?;
         let sigma = match self.settings.activation {
             ScaleActivation::SigmoidSquared => sigmoid(&raw)?.sqr()?,
@@ -149,6 +197,14 @@ impl Contextual {
         let log_ratio = (sigma + 1e-6)?.log()?.affine(-1.0, beta.ln() - 0.5)?;
         let squares = ((sigma.sqr()? + mean.sqr()?)? / (2.0 * beta * beta))?;
         Ok((log_ratio + squares)?.sum_all()?)
+    }
+}
+
+/// The first of the network's tensors that there is.
+fn first_of(settings: ContextualSettings) -> usize {
+    match settings.core {
+        CoreSource::Contextual => 0,
+        CoreSource::Free => NETWORK.len() - 1,
     }
 }
 
@@ -209,9 +265,9 @@ impl StochasticAdapter for Contextual {
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        let network = [&self.weight_in, &self.bias_in, &self.weight_out, &self.bias_out];
+        let names = Self::network_names(self.settings).iter().copied();
         let lora = [("lora_A.weight", self.lora.a()), ("lora_B.weight", self.lora.b())];
-        lora.into_iter().chain(NETWORK.into_iter().zip(network)).map(|(name, var)| Parameter { name, var }).collect()
+        lora.into_iter().chain(names.zip(&self.network)).map(|(name, var)| Parameter { name, var }).collect()
     }
 
     /// Derivatives by the entries of `N` at its mean 0: `g_i sigma_ij u_j`; those of the mean part are in `g`.

@@ -11,7 +11,7 @@ mod settings;
 
 use candle_core::{DType, Device, Tensor, Var};
 
-pub use contextual::{Contextual, ContextualSettings, ScaleActivation};
+pub use contextual::{Contextual, ContextualSettings, CoreSource, ScaleActivation};
 pub use dropout::{DropoutLora, DropoutSettings};
 pub use gaussian::{Gaussian, GaussianSettings};
 pub use rank_gaussian::{KlDirection, RankGaussian, RankGaussianSettings};

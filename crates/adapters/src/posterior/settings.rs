@@ -142,7 +142,7 @@ impl PosteriorSettings {
         };
         Ok(match *self {
             Self::Contextual(settings) => {
-                let network = saved(&Contextual::network_names())?;
+                let network = saved(Contextual::network_names(settings))?;
                 Box::new(Contextual::from_tensors(slot, lora, settings, &network)?)
             }
             Self::Gaussian(settings) => {

@@ -17,7 +17,8 @@ use crate::train::{Bench, Fitted, Objective, Recipe, train};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct CLora {
-    /// The contextual network and its prior.
+    /// The contextual network and its prior. Ablations: `core = "free"` makes mean and scale of the core parameters of the map instead of
+    /// outputs of the network (the paper's FE); `fixed-sd` sets every deviation instead of learning it.
     posterior: ContextualSettings,
     /// 0.01: peak learning rate of the networks' SGD, positive.
     network_learning_rate: f64,
@@ -48,6 +49,7 @@ pub(super) fn from_settings(parameters: toml::Table) -> Result<Box<dyn Method>, 
         check_positive(name, value)?;
     }
     check_not_negative("divergence-weight", method.divergence_weight)?;
+    method.posterior.fixed_sd.map_or(Ok(()), |sd| check_positive("fixed-sd", sd))?;
     if method.posterior.hidden == 0 {
         return Err("hidden is 0; expected at least 1".to_owned());
     }
