@@ -315,7 +315,10 @@ fn bad_lines_of_input_are_numbered() {
     let contextual =
         r#"{"kind": "contextual", "hidden": 64, "activation": "softplus", "prior-sd": 0.2, "scope": "token"}"#;
     fs::write(folder.path().join("adapter/posterior.json"), contextual).unwrap();
-    assert_says(&with(&["predict", "--site", "rank"], b"x\n"), &["posterior.json", "contextual", "leave out --site"]);
+    assert_says(
+        &with(&["predict", "--site", "rank"], b"x\n"),
+        &["posterior.json", "Gaussian noise (C-LoRA", "leave out --site"],
+    );
     assert_says(&with(&["predict"], b"x\n"), &["contextual.0.weight", "saved beside the adapter"]);
     fs::remove_file(folder.path().join("adapter/posterior.json")).unwrap();
     assert_says(&with(&["predict", "--samples", "0"], b"x\n"), &["--samples is 0"]);
