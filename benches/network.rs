@@ -7,7 +7,7 @@ use bayeslora_benches::{encoder, sentences};
 use bayeslora_compare::methods::{self, Method, Reading};
 use bayeslora_compare::{Bench, Fitted, Predictor, Sentences, Silent, TrainingSettings};
 use bayeslora_models::{Bert, target_slots};
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 
 /// The allocator of the command line: fresh pages for every tensor would be timed too.
 #[global_allocator]
@@ -88,7 +88,8 @@ fn training(criterion: &mut Criterion) {
 fn predictive(criterion: &mut Criterion) {
     let fixture = Fixture::new();
     let mut group = criterion.benchmark_group("predictive");
-    group.sample_size(10);
+    // As many iterations in each sample: samples of 1, 2, ... of them would take a minute at T = 100.
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
     for (name, method) in compared() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let fitted = fixture.fit(method.as_ref(), folder.path());
