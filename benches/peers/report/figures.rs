@@ -107,6 +107,12 @@ impl Figure for Time<'_> {
     where
         B::ErrorType: 'static,
     {
+        // Where there is room beside lines that rise.
+        let (keyed, corner) = if series(self.0, "texts").is_empty() {
+            ("samples", SeriesLabelPosition::UpperLeft)
+        } else {
+            ("texts", SeriesLabelPosition::LowerRight)
+        };
         for ((set, axis), panel) in SWEEPS.iter().zip(area.split_evenly((2, 3))) {
             let lines = series(self.0, set);
             if lines.is_empty() {
@@ -127,8 +133,8 @@ impl Figure for Time<'_> {
                 line(&mut chart, logs, place, label(contestant))?;
                 marks(&mut chart, &points.iter().filter_map(spread).collect::<Vec<_>>(), place)?;
             }
-            if *set == "samples" {
-                legend(&mut chart, SeriesLabelPosition::UpperLeft, 12)?;
+            if *set == keyed {
+                legend(&mut chart, corner.clone(), 12)?;
             }
         }
         Ok(())
