@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   bayeslora run results/movies-minilm/experiment.toml
   bayeslora run results/movies-minilm/experiment.toml --profile full
+  bayeslora tune results/methods-movies/experiment.toml --profile main
   bayeslora report results/movies-minilm/experiment.toml --profile full --check
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32
   bayeslora theory --grid full
@@ -39,6 +40,8 @@ struct Cli {
 enum Command {
     /// Compute what is missing of an experiment, then write its report.
     Run(commands::run::Arguments),
+    /// Search every method's settings on the validation set, by the same number of trials.
+    Tune(commands::tune::Arguments),
     /// Write an experiment's tables and figures from its records alone.
     Report(commands::report::Arguments),
     /// Predict texts from standard input with an adapter, one JSON line each.
@@ -49,6 +52,8 @@ enum Command {
     Geometry(commands::geometry::Arguments),
     /// Measure how many samples coupled masks and adaptive T save on a run's trained adapters.
     Couplings(commands::couplings::Arguments),
+    /// Set what BayesLoRA v1 reports beside the same quantities of a finished run of its protocol.
+    Paper(commands::paper::Arguments),
     /// Download and verify the models and data sets.
     Fetch(commands::fetch::Arguments),
 }
@@ -96,11 +101,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     match cli.command {
         Command::Run(arguments) => commands::run::run(arguments),
+        Command::Tune(arguments) => commands::tune::run(arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Theory(arguments) => commands::theory::run(&arguments),
         Command::Geometry(arguments) => commands::geometry::run(arguments),
         Command::Couplings(arguments) => commands::couplings::run(arguments),
+        Command::Paper(arguments) => commands::paper::run(arguments),
         Command::Fetch(arguments) => commands::fetch::run(arguments),
     }
 }

@@ -7,22 +7,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
 use tempfile::TempDir;
 
-/// The repository's experiment, cut down to seconds, in a folder of its own.
+/// The repository's first experiment, cut down to seconds.
 fn small_experiment() -> (TempDir, PathBuf) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results/movies-minilm/experiment.toml");
+    cut_down(
+        "movies-minilm",
+        &[
+            ("split-seed = 0", "split-seed = 0\nmax-validation = 40"),
+            ("max-train = 2400", "max-train = 96"),
+            ("max-test = 800", "max-test = 60"),
+            ("max-shifted = 300", "max-shifted = 30"),
+            ("\nsamples = 10\n", "\nsamples = 3\n"),
+            ("members = 5", "members = 2"),
+            ("resamples = 1000", "resamples = 50"),
+            ("batch-size = 32", "batch-size = 16"),
+        ],
+    )
+}
+
+/// An experiment of the repository with some of its text replaced, in a folder of its own.
+fn cut_down(name: &str, replaced: &[(&str, &str)]) -> (TempDir, PathBuf) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results").join(name).join("experiment.toml");
     let mut text = fs::read_to_string(source).unwrap();
-    for (from, to) in [
-        ("split-seed = 0", "split-seed = 0\nmax-validation = 40"),
-        ("max-train = 2400", "max-train = 96"),
-        ("max-test = 800", "max-test = 60"),
-        ("max-shifted = 300", "max-shifted = 30"),
-        ("\nsamples = 10\n", "\nsamples = 3\n"),
-        ("members = 5", "members = 2"),
-        ("resamples = 1000", "resamples = 50"),
-        ("batch-size = 32", "batch-size = 16"),
-    ] {
+    for (from, to) in replaced {
         assert!(text.contains(from), "{from:?} is not in the experiment");
         text = text.replacen(from, to, 1);
     }
@@ -45,8 +56,8 @@ fn run(path: &Path, threads: &str) {
 /// Every score of every unit, by name.
 fn scores(folder: &Path) -> BTreeMap<String, f64> {
     let mut scores = BTreeMap::new();
-    for entry in fs::read_dir(folder.join("quick/units")).unwrap() {
-        let record: serde_json::Value = serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap();
+    for path in files_of(&folder.join("quick/units")).into_keys().chain(files_of(&folder.join("units")).into_keys()) {
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         for row in record["outcome"]["rows"].as_array().unwrap() {
             for domain in row["domains"].as_array().unwrap() {
                 for (metric, value) in domain["scores"].as_object().unwrap() {
@@ -59,8 +70,9 @@ fn scores(folder: &Path) -> BTreeMap<String, f64> {
     scores
 }
 
-fn written(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
-    let entries = fs::read_dir(folder.join("quick/units")).into_iter().flatten().map(Result::unwrap);
+/// The records in a folder with the times they were written.
+fn files_of(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(Result::unwrap);
     let records = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"));
     records.map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap())).collect()
 }
@@ -71,9 +83,10 @@ fn the_same_seed_gives_the_same_scores_on_one_thread_and_on_two() {
     run(&path, "2");
     let expected = scores(first.path());
     assert!(expected.len() > 100, "{} scores", expected.len());
-    let finished = written(first.path());
+    let finished = || files_of(&first.path().join("quick/units"));
+    let before = finished();
     run(&path, "2");
-    assert_eq!(finished, written(first.path()), "a finished unit was computed again");
+    assert_eq!(before, finished(), "a finished unit was computed again");
 
     let (again, path) = small_experiment();
     run(&path, "2");
@@ -135,29 +148,92 @@ fn geometry_is_reproducible(path: &Path, folder: &Path) {
     assert!(message.contains("adapter") && message.contains("`bayeslora run`"), "{message}");
 }
 
-#[test]
-fn a_run_killed_at_any_moment_continues_to_the_same_scores() {
-    let (whole, path) = small_experiment();
-    run(&path, "2");
-    let expected = scores(whole.path());
+/// Every method of the large comparison, tuned by two trials, cut down to seconds.
+fn every_method() -> (TempDir, PathBuf) {
+    cut_down(
+        "methods-movies",
+        &[
+            ("split-seed = 0", "split-seed = 0\nmax-validation = 40"),
+            ("max-train = 2400", "max-train = 64\nmax-test = 40\nepochs = 1\nsamples = 3"),
+            ("max-shifted = 300\n", "max-shifted = 20\n"),
+            ("seeds = [1, 2, 3, 4, 5]", "seeds = [1]"),
+            ("resamples = 1000", "resamples = 20"),
+            ("batch-size = 32", "batch-size = 16"),
+            ("trials = 6", "trials = 2"),
+            ("\"training.batch-size\" = [16, 32]", "\"training.batch-size\" = [8, 16]"),
+            (
+                "kind = \"swag\"",
+                "kind = \"swag\"\nparameters = { epochs = 1, snapshots = 4, columns = 2, members = 2 }",
+            ),
+            ("id = \"checkpoint-ensemble\"", "id = \"checkpoint-ensemble\"\nparameters = { members = 2 }"),
+        ],
+    )
+}
 
-    let (interrupted, path) = small_experiment();
+fn bayeslora(arguments: &[&str], path: &Path) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_bayeslora")).args(arguments).arg(path).output().unwrap()
+}
+
+/// Calls `killed` again and again, each time killed after a random time within `longest`, 20 times; `finished` must only grow and keep
+/// the times of its files.
+fn kill_at_random(
+    mut start: impl FnMut() -> Command,
+    longest: Duration,
+    finished: impl Fn() -> BTreeMap<PathBuf, SystemTime>,
+) {
+    let mut random = ChaCha8Rng::seed_from_u64(20);
     let mut kept: BTreeMap<PathBuf, SystemTime> = BTreeMap::new();
-    // Killed ever later: before the first unit, within fits, between units.
-    for milliseconds in [400, 900, 1500, 2200, 3000] {
-        let mut child = command(&path, "2").spawn().unwrap();
+    for _ in 0..20 {
+        let mut child = start().spawn().unwrap();
+        let moment = longest.mul_f64(random.random());
         let started = Instant::now();
-        while started.elapsed() < Duration::from_millis(milliseconds) && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(20));
+        while started.elapsed() < moment && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        let now = written(interrupted.path());
+        let now = finished();
         for (record, time) in &kept {
             assert_eq!(now.get(record), Some(time), "{} was lost or written again", record.display());
         }
         kept = now;
     }
-    run(&path, "2");
+}
+
+#[test]
+fn tuning_and_a_run_of_every_method_killed_at_twenty_moments_come_to_the_same_results() {
+    let (whole, path) = every_method();
+    let refused = bayeslora(&["run", "--profile", "main"], &path);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && message.contains("chosen.toml") && message.contains("bayeslora tune"),
+        "{message}"
+    );
+    let timed = |arguments: &[&str]| {
+        let started = Instant::now();
+        let output = bayeslora(arguments, &path);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        started.elapsed()
+    };
+    let tuning = timed(&["tune", "--profile", "main", "--threads", "2"]);
+    let running = timed(&["run", "--profile", "main", "--threads", "2"]);
+    assert!(bayeslora(&["tune", "--profile", "main", "--check"], &path).status.success());
+    let expected = scores(whole.path());
+    assert!(expected.keys().any(|name| name.contains("laplace")) && expected.keys().any(|name| name.contains("tfb")));
+
+    let (interrupted, path) = every_method();
+    let command = |word: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+        command.args([word, "--profile", "main", "--threads", "2"]).arg(&path);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    // A third of the work at most between two kills: before the first unit, within fits, between units, and after the last.
+    kill_at_random(|| command("tune"), tuning.mul_f64(0.3), || files_of(&interrupted.path().join("tuning/trials")));
+    assert!(command("tune").status().unwrap().success());
+    let chosen = |folder: &TempDir| fs::read(folder.path().join("tuning/chosen.toml")).unwrap();
+    assert_eq!(chosen(&whole), chosen(&interrupted));
+    kill_at_random(|| command("run"), running.mul_f64(0.3), || files_of(&interrupted.path().join("units")));
+    assert!(command("run").status().unwrap().success());
     assert_eq!(expected, scores(interrupted.path()));
 }

@@ -15,6 +15,7 @@ mod inference;
 mod laplace;
 mod member;
 mod optimise;
+mod paper;
 mod predict;
 mod prefix;
 mod progress;
@@ -24,6 +25,7 @@ mod run;
 mod score;
 mod store;
 mod train;
+mod tuning;
 
 pub mod assets;
 pub mod methods;
@@ -34,7 +36,8 @@ pub mod tasks;
 pub use adaptive::Decision;
 pub use error::{Error, Result};
 pub use experiment::{
-    AdapterSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, TrainingSettings,
+    AdapterSettings, Changes, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, Space,
+    TrainingSettings, TuningSettings,
 };
 pub use inference::{Classifier, InferenceOptions, TextPrediction};
 pub use laplace::Laplace;
@@ -45,9 +48,12 @@ pub use prefix::{Batch, Sentences};
 pub use progress::{Progress, Silent};
 pub use provenance::{COMMIT, cpu_model};
 pub use report_files::{check_report, write_report};
-pub use run::{CouplingsOptions, GeometryOptions, RunSummary, measure_couplings, measure_geometry, run};
+pub use run::{
+    CouplingsOptions, GeometryOptions, RunSummary, measure_couplings, measure_geometry, measure_paper, run, tune,
+};
 pub use store::Store;
 pub use train::{Bench, DivergenceUpdate, Fitted, Objective, Position, Recipe, Schedule, TrainingSet, train};
+pub use tuning::check_tuning;
 
 /// Sizes the thread pool that every computation shares; to be called once, before any computation.
 ///

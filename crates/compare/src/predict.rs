@@ -13,6 +13,9 @@ use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::train::Fitted;
 
+/// Draws of Gaussian logits: next to free beside the passes that gave the Gaussians.
+const GAUSSIAN_DRAWS: u32 = 100;
+
 /// What a prediction needs beside the fit.
 pub struct Predictor<'a> {
     /// The frozen backbone.
@@ -67,7 +70,7 @@ impl Predictor<'_> {
         match reading {
             Reading::Mean => 1,
             Reading::Sampled => self.samples,
-            Reading::Linearised => fitted.laplace.as_ref().map_or(self.samples, Laplace::draws),
+            Reading::Linearised => fitted.laplace.as_ref().map_or(GAUSSIAN_DRAWS, Laplace::draws),
             Reading::Members => u32::try_from(fitted.members.len()).unwrap_or(u32::MAX),
         }
     }

@@ -178,7 +178,7 @@ impl Store {
     }
 }
 
-fn check_schema(path: &Path, got: u32) -> Result<()> {
+pub(crate) fn check_schema(path: &Path, got: u32) -> Result<()> {
     if got == SCHEMA {
         return Ok(());
     }
@@ -186,7 +186,7 @@ fn check_schema(path: &Path, got: u32) -> Result<()> {
     Err(Error::Store { path: path.to_owned(), problem })
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.is_file() {
         return Ok(None);
     }
@@ -197,7 +197,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     Ok(Some(record))
 }
 
-fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -> u32) -> Result<Vec<T>> {
+pub(crate) fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -> u32) -> Result<Vec<T>> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
@@ -211,7 +211,7 @@ fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -> u32) -> R
     Ok(records)
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Store {
         path: path.to_owned(),
         problem: format!("record cannot be encoded: {error}"),

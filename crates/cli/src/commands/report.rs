@@ -23,11 +23,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let plan = Experiment::load(&arguments.experiment)?.plan(&arguments.experiment, &arguments.profile)?;
     if arguments.check {
-        let stale = check_report(&plan, arguments.readme.as_deref())?;
-        for path in &stale {
-            eprintln!("differs from the records: {}", path.display());
-        }
-        return Ok(if stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(super::report_stale(&check_report(&plan, arguments.readme.as_deref())?));
     }
     for path in write_report(&plan, arguments.readme.as_deref())? {
         println!("{}", path.display());

@@ -37,7 +37,7 @@ pub(crate) fn markdown(plan: &Plan, options: &CouplingsOptions, methods: &[Metho
         plan.profile,
         plan.experiment.name,
         plan.model.name(),
-        plan.lora.rank,
+        plan.shared.adapter.rank,
     );
     for method in methods {
         let _ = writeln!(text, "{}", words(method));

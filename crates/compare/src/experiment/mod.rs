@@ -3,6 +3,7 @@
 //! `experiment.toml` is read into an [`Experiment`]; [`Experiment::plan`] resolves one of its profiles into a [`Plan`],
 //! checked, that can run. Unknown keys are refused with the nearest known one.
 
+mod changes;
 mod plan;
 mod suggest;
 
@@ -13,6 +14,7 @@ use bayeslora_adapters::TargetMap;
 use bayeslora_metrics::{Averaging, Bootstrap};
 use serde::{Deserialize, Serialize};
 
+pub use changes::Changes;
 pub use plan::{Plan, PlannedMethod};
 pub(crate) use suggest::unknown;
 
@@ -50,6 +52,9 @@ pub struct Experiment {
     /// Intervals of paired differences.
     #[serde(default)]
     pub bootstrap: Bootstrap,
+    /// The search of `bayeslora tune`.
+    #[serde(default)]
+    pub tuning: TuningSettings,
     /// What is compared.
     pub methods: Vec<MethodEntry>,
     /// Named sizes of the experiment.
@@ -133,6 +138,42 @@ pub struct MethodEntry {
     /// Its parameters.
     #[serde(default)]
     pub parameters: toml::Table,
+    /// What it changes in the shared training loop, by key of [`TrainingSettings`].
+    #[serde(default)]
+    pub training: toml::Table,
+    /// What it changes in the shared adapters, by key of [`AdapterSettings`].
+    #[serde(default)]
+    pub adapter: toml::Table,
+    /// What it changes in the shared sampling, by key of [`PredictionSettings`].
+    #[serde(default)]
+    pub prediction: toml::Table,
+    /// What tuning may change beside the shared search space.
+    #[serde(default)]
+    pub search: Space,
+    /// A method whose tuned training loop it takes over instead of searching the shared space: for what starts from the
+    /// same fit.
+    pub tuned_like: Option<String>,
+}
+
+/// Values to choose from, by the path of a setting as in [`Changes`].
+pub type Space = BTreeMap<String, Vec<toml::Value>>;
+
+/// How settings are searched: name, default, purpose, range.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TuningSettings {
+    /// 6: trials of every method at most, the settings as written among them; at least 1.
+    pub trials: u32,
+    /// 1000: seeds of every trial, other ones than those of the tables; at least one.
+    pub seeds: Vec<u64>,
+    /// The space that every method searches.
+    pub search: Space,
+}
+
+impl Default for TuningSettings {
+    fn default() -> Self {
+        Self { trials: 6, seeds: vec![1000], search: Space::new() }
+    }
 }
 
 /// What a profile changes.
@@ -156,6 +197,9 @@ pub struct Profile {
     pub samples: Option<u32>,
     /// Methods run, all by default.
     pub methods: Option<Vec<String>>,
+    /// Whether methods run with what `bayeslora tune` chose for this profile.
+    #[serde(default)]
+    pub tuned: bool,
 }
 
 impl Experiment {

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::LoraShape;
 
+use super::changes::changed;
 use super::suggest::{unknown, with_suggestion};
-use super::{Experiment, PredictionSettings, TrainingSettings};
+use super::{AdapterSettings, Changes, Experiment, MethodEntry, PredictionSettings, TrainingSettings, TuningSettings};
 use crate::assets::AssetId;
 use crate::methods::{self, Method, Reading};
 use crate::tasks::PlannedTask;
+use crate::tuning::Chosen;
 use crate::{Error, Result};
 
 /// A checked experiment in one of its profiles.
@@ -26,12 +28,8 @@ pub struct Plan {
     pub model: AssetId,
     /// Task, with data and splits.
     pub task: PlannedTask,
-    /// Rank and scale.
-    pub lora: LoraShape,
-    /// Training.
-    pub training: TrainingSettings,
-    /// Sampling.
-    pub prediction: PredictionSettings,
+    /// What methods share as long as they do not change it.
+    pub(crate) shared: Shared,
     /// Methods in table order.
     pub methods: Vec<PlannedMethod>,
 }
@@ -43,16 +41,41 @@ pub struct PlannedMethod {
     pub id: String,
     /// Name in tables.
     pub label: String,
+    /// Size and place of its adapters.
+    pub adapter: AdapterSettings,
+    /// Rank and scale of these.
+    pub lora: LoraShape,
+    /// Its training loop.
+    pub training: TrainingSettings,
+    /// Its sampling.
+    pub prediction: PredictionSettings,
     /// The method.
     pub method: Box<dyn Method>,
 }
 
 impl Experiment {
-    /// Resolves a profile.
+    /// Resolves a profile, with the settings that tuning chose where the profile says so.
     ///
     /// # Errors
-    /// [`Error::Experiment`] for an unknown profile, method or task, or a setting out of range.
+    /// [`Error::Experiment`] for an unknown profile, method or task, or a setting out of range; [`Error::Store`] for a tuned profile
+    /// whose tuning has not been done or cannot be read.
     pub fn plan(self, path: &Path, profile: &str) -> Result<Plan> {
+        let tuned = match self.profiles.get(profile) {
+            Some(found) if found.tuned => Chosen::load(&results_folder(path, &found.folder), path, profile)?,
+            _ => Chosen::default(),
+        };
+        self.plan_with(path, profile, &tuned)
+    }
+
+    /// Resolves a profile with every method as written: what tuning starts from.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn plan_untuned(self, path: &Path, profile: &str) -> Result<Plan> {
+        self.plan_with(path, profile, &Chosen::default())
+    }
+
+    fn plan_with(self, path: &Path, profile: &str, tuned: &Chosen) -> Result<Plan> {
         let refused = |problem: String| Error::Experiment { path: path.to_owned(), problem };
         let chosen = self
             .profiles
@@ -60,7 +83,6 @@ impl Experiment {
             .cloned()
             .ok_or_else(|| refused(unknown("profile", profile, self.profiles.keys().map(String::as_str))))?;
         let model: AssetId = self.model.parse()?;
-        let lora = LoraShape::new(self.adapter.rank, self.adapter.alpha)?;
         let mut data = self.data.clone();
         for (name, cap) in [
             ("max-train", chosen.max_train),
@@ -77,14 +99,19 @@ impl Experiment {
         training.epochs = chosen.epochs.unwrap_or(training.epochs);
         let mut prediction = self.prediction.clone();
         prediction.samples = chosen.samples.unwrap_or(prediction.samples);
+        let shared = Shared { adapter: self.adapter.clone(), training, prediction };
+        shared.check().map_err(refused)?;
         let mut methods = Vec::new();
         for entry in &self.methods {
             if methods.iter().any(|planned: &PlannedMethod| planned.id == entry.id) {
                 return Err(refused(format!("two methods have the id \"{}\"", entry.id)));
             }
-            let method = methods::from_settings(&entry.kind, entry.parameters.clone())
-                .map_err(|problem| refused(format!("method \"{}\": {}", entry.id, with_suggestion(&problem))))?;
-            methods.push(PlannedMethod { id: entry.id.clone(), label: entry.label.clone(), method });
+            let like = entry.tuned_like.as_deref();
+            if like.is_some_and(|like| !methods.iter().any(|earlier| earlier.id == like)) {
+                let ids = methods.iter().map(|earlier| earlier.id.as_str());
+                return Err(refused(unknown("tuned-like, an earlier method,", like.unwrap_or_default(), ids)));
+            }
+            methods.push(PlannedMethod::new(entry, &shared, tuned.of(&entry.id)).map_err(refused)?);
         }
         if let Some(wanted) = &chosen.methods {
             let ids: Vec<&str> = methods.iter().map(|m| m.id.as_str()).collect();
@@ -93,21 +120,78 @@ impl Experiment {
             }
             methods.retain(|m| wanted.contains(&m.id));
         }
-        let folder = path.parent().unwrap_or(Path::new(".")).join(&chosen.folder);
+        let folder = results_folder(path, &chosen.folder);
         let plan = Plan {
             profile: profile.to_owned(),
             seeds: chosen.seeds,
             folder,
             model,
             task,
-            lora,
-            training,
-            prediction,
+            shared,
             methods,
             experiment: self,
         };
         plan.check().map_err(refused)?;
         Ok(plan)
+    }
+}
+
+fn results_folder(path: &Path, folder: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new(".")).join(folder)
+}
+
+/// What methods share as long as they do not change it.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) adapter: AdapterSettings,
+    pub(crate) training: TrainingSettings,
+    pub(crate) prediction: PredictionSettings,
+}
+
+impl PlannedMethod {
+    /// `entry` on what is shared, with changes.
+    ///
+    /// # Errors
+    /// One line: an unknown setting with the nearest known one, or one out of range.
+    pub(crate) fn new(entry: &MethodEntry, shared: &Shared, changes: &Changes) -> Result<Self, String> {
+        let named = |problem: String| format!("method \"{}\": {}", entry.id, with_suggestion(&problem));
+        let (mut parameters, mut training) = (entry.parameters.clone(), entry.training.clone());
+        changes.apply(&mut parameters, &mut training).map_err(named)?;
+        let shared = Shared {
+            adapter: changed(&shared.adapter, entry.adapter.clone(), "adapter").map_err(named)?,
+            training: changed(&shared.training, training, "training").map_err(named)?,
+            prediction: changed(&shared.prediction, entry.prediction.clone(), "prediction").map_err(named)?,
+        };
+        shared.check().map_err(named)?;
+        let Shared { adapter, training, prediction } = shared;
+        let lora = LoraShape::new(adapter.rank, adapter.alpha).map_err(|error| named(error.to_string()))?;
+        let method = methods::from_settings(&entry.kind, parameters).map_err(named)?;
+        Ok(Self { id: entry.id.clone(), label: entry.label.clone(), adapter, lora, training, prediction, method })
+    }
+}
+
+fn range(name: &str, value: f64, ok: bool, expected: &str) -> Result<(), String> {
+    if ok { Ok(()) } else { Err(format!("{name} is {value}; expected {expected}")) }
+}
+
+impl Shared {
+    fn check(&self) -> Result<(), String> {
+        let t = &self.training;
+        range("training.epochs", t.epochs.into(), t.epochs >= 1, "at least 1")?;
+        range("training.batch-size", t.batch_size as f64, t.batch_size >= 1, "at least 1")?;
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        range("training.learning-rate", t.learning_rate, positive(t.learning_rate), "a positive number")?;
+        range("training.warmup", t.warmup, (0.0..=1.0).contains(&t.warmup), "0 to 1")?;
+        let decay = t.weight_decay;
+        range("training.weight-decay", decay, decay.is_finite() && decay >= 0.0, "at least 0")?;
+        range("training.clip-norm", t.clip_norm, positive(t.clip_norm), "a positive number")?;
+        range("training.patience", t.patience.into(), t.patience >= 1, "at least 1")?;
+        let samples = self.prediction.samples;
+        range("prediction.samples", samples.into(), samples >= 1, "at least 1")?;
+        if self.adapter.target_maps.is_empty() || self.adapter.target_blocks.is_empty() {
+            return Err("adapter.target-maps or adapter.target-blocks is empty; name at least one of each".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -130,26 +214,11 @@ impl Plan {
     }
 
     fn check(&self) -> Result<(), String> {
-        let range = |name: &str, value: f64, ok: bool, expected: &str| {
-            if ok { Ok(()) } else { Err(format!("{name} is {value}; expected {expected}")) }
-        };
-        let t = &self.training;
-        range("training.epochs", t.epochs.into(), t.epochs >= 1, "at least 1")?;
-        range("training.batch-size", t.batch_size as f64, t.batch_size >= 1, "at least 1")?;
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        range("training.learning-rate", t.learning_rate, positive(t.learning_rate), "a positive number")?;
-        range("training.warmup", t.warmup, (0.0..=1.0).contains(&t.warmup), "0 to 1")?;
-        let decay = t.weight_decay;
-        range("training.weight-decay", decay, decay.is_finite() && decay >= 0.0, "at least 0")?;
-        range("training.clip-norm", t.clip_norm, positive(t.clip_norm), "a positive number")?;
-        range("training.patience", t.patience.into(), t.patience >= 1, "at least 1")?;
-        range("prediction.samples", self.prediction.samples.into(), self.prediction.samples >= 1, "at least 1")?;
         let max_tokens = self.experiment.max_tokens;
         range("max-tokens", max_tokens as f64, max_tokens >= 3, "at least 3 (special tokens included)")?;
-        let adapter = &self.experiment.adapter;
-        if adapter.target_maps.is_empty() || adapter.target_blocks.is_empty() {
-            return Err("adapter.target-maps or adapter.target-blocks is empty; name at least one of each".to_owned());
-        }
+        let TuningSettings { trials, seeds, .. } = &self.experiment.tuning;
+        range("tuning.trials", f64::from(*trials), *trials >= 1, "at least 1")?;
+        range("the number of tuning.seeds", seeds.len() as f64, !seeds.is_empty(), "at least 1")?;
         if self.seeds.is_empty() || self.methods.is_empty() {
             return Err(format!("profile \"{}\" has no seeds or no methods", self.profile));
         }

@@ -24,6 +24,9 @@ struct McDropout {
     /// block after the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     blocks: Option<Blocks>,
+    /// false: whether the linearised predictive, which needs no sampling of the network, is a row of the tables too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    linearised: bool,
 }
 
 fn token() -> MaskScope {
@@ -38,7 +41,12 @@ pub(super) fn from_settings(parameters: toml::Table) -> Result<Box<dyn Method>, 
 
 impl Method for McDropout {
     fn readings(&self) -> Vec<Reading> {
-        vec![Reading::Mean, Reading::Sampled]
+        // What the method is judged by stands last.
+        if self.linearised {
+            vec![Reading::Mean, Reading::Linearised, Reading::Sampled]
+        } else {
+            vec![Reading::Mean, Reading::Sampled]
+        }
     }
 
     fn settings(&self) -> serde_json::Value {
@@ -46,7 +54,7 @@ impl Method for McDropout {
     }
 
     fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
-        let Self { site, scope, dropout, blocks } = *self;
+        let Self { site, scope, dropout, blocks, .. } = *self;
         let posterior = match blocks {
             None => PosteriorSettings::Dropout { site, scope, dropout },
             Some(blocks) => {

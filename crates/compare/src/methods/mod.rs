@@ -49,7 +49,7 @@ impl Reading {
 
 /// A method with checked parameters.
 pub trait Method: std::fmt::Debug + Send + Sync {
-    /// The predictives it offers, each a row of the tables.
+    /// The predictives it offers, each a row of the tables; tuning judges by the last one.
     fn readings(&self) -> Vec<Reading>;
 
     /// The checked parameters: what determines the fit beside data, backbone, adapter, training and seed.

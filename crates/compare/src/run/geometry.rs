@@ -210,7 +210,7 @@ impl<'a> Probe<'a> {
         let (a, b) = (tensor("lora_A.weight")?, tensor("lora_B.weight")?);
         let refused = |error: bayeslora_theory::Error| Error::Report(format!("{slot}: {error}"));
         let dropout = Dropout::new(dropout).map_err(refused)?;
-        let scale = self.workshop.plan.lora.scale;
+        let scale = self.workshop.plan.shared.adapter.alpha / self.workshop.plan.shared.adapter.rank as f64;
         Site::ALL.iter().map(|&site| Layer::new(a.clone(), b.clone(), scale, site, dropout).map_err(refused)).collect()
     }
 

@@ -4,14 +4,20 @@ mod couplings;
 mod geometry;
 mod keys;
 mod paired;
+mod paper;
+mod tune;
 mod workshop;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 pub(crate) use couplings::MethodCouplings;
 pub use couplings::{CouplingsOptions, measure_couplings};
 pub use geometry::{GeometryOptions, measure_geometry};
 pub(crate) use keys::{comparison_key, unit_key};
+pub use paper::measure_paper;
+pub use tune::tune;
 
 use self::workshop::Workshop;
 use crate::Result;
@@ -70,11 +76,18 @@ pub fn run(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<RunS
             progress.note(note);
         }
         workshop.announce(&missing)?;
-        let splits = workshop.splits()?;
+        let mut splits = BTreeMap::new();
         for (number, unit) in missing.iter().enumerate() {
             let name = unit.name();
+            let splits = match splits.entry(workshop.from_of(unit.method)) {
+                Entry::Occupied(found) => found.into_mut(),
+                Entry::Vacant(place) => {
+                    let computed = workshop.splits(*place.key())?;
+                    place.insert(computed)
+                }
+            };
             progress.stage(&format!("{name} ({} of {})", number + 1, missing.len()));
-            let record = workshop.compute(unit, &splits)?;
+            let record = workshop.compute(unit, splits)?;
             if let Outcome::Failed { reason } = &record.outcome {
                 summary.failed.push(format!("{name}: {reason}"));
             }

@@ -6,6 +6,7 @@ use super::workshop::Workshop;
 use super::{Unit, comparison_key};
 use crate::Result;
 use crate::differences::{Pairs, differences};
+use crate::experiment::PlannedMethod;
 use crate::record::{ComparisonRecord, Difference, SCHEMA};
 
 /// Logits of a row and of the reference at one seed, domain by domain.
@@ -42,7 +43,7 @@ impl Workshop<'_> {
                     .note(&format!("no paired differences for {label}: predictions of some seeds were not kept"));
                 continue;
             }
-            let differences = self.differences(&logits)?;
+            let differences = self.differences((method, reference_method), &logits)?;
             let bootstrap = &plan.experiment.bootstrap;
             self.store.write_comparison(&ComparisonRecord {
                 schema: SCHEMA,
@@ -64,10 +65,15 @@ impl Workshop<'_> {
         Ok(self.data.domains.iter().map(|domain| all.remove(&format!("{row}.{}", domain.info.id))).collect())
     }
 
-    fn differences(&self, logits: &[PairedLogits]) -> Result<Vec<Difference>> {
+    fn differences(
+        &self,
+        (own, other): (&PlannedMethod, &PlannedMethod),
+        logits: &[PairedLogits],
+    ) -> Result<Vec<Difference>> {
         let mut pairs: Vec<Pairs<'_>> = self.data.domains.iter().map(|_| Pairs { seeds: Vec::new() }).collect();
-        for (own, other) in logits {
-            for (pair, (row, reference)) in pairs.iter_mut().zip(self.score(own)?.into_iter().zip(self.score(other)?)) {
+        for (of_row, of_reference) in logits {
+            let scored = self.score(own, of_row)?.into_iter().zip(self.score(other, of_reference)?);
+            for (pair, (row, reference)) in pairs.iter_mut().zip(scored) {
                 pair.seeds.push((row, reference));
             }
         }

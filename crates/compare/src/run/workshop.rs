@@ -1,6 +1,7 @@
 //! One unit after another: fit, predict, score, keep.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::time::Instant;
 
 use bayeslora_adapters::{Slot, derive_seed};
@@ -11,7 +12,7 @@ use ndarray::Array3;
 use super::{Unit, unit_key};
 use crate::assets::{AssetDir, Assets};
 use crate::distances::{Distances, distances};
-use crate::experiment::Plan;
+use crate::experiment::{AdapterSettings, Plan, PlannedMethod};
 use crate::methods::Reading;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
@@ -31,7 +32,8 @@ pub(super) struct Workshop<'a> {
     pub(super) model: AssetDir,
     pub(super) data: TaskData,
     pub(super) bert: Bert,
-    slots: Vec<Slot>,
+    /// Adapted slots, by method.
+    slots: BTreeMap<&'a str, Vec<Slot>>,
     pub(super) progress: &'a dyn Progress,
 }
 
@@ -50,13 +52,17 @@ impl<'a> Workshop<'a> {
         let data = plan.task.load(assets, &mut tell)?;
         let model = assets.open(plan.model, &mut tell)?;
         let bert = Bert::load(model.path(), &Device::Cpu)?;
-        let adapter = &plan.experiment.adapter;
-        let slots = target_slots(&bert, &adapter.target_blocks, &adapter.target_maps)?;
-        for &slot in &slots {
-            let (d_out, d_in) = bert.slot_shape(slot)?;
-            if adapter.rank > d_out.min(d_in) {
-                return Err(bayeslora_adapters::Error::Rank { slot, got: adapter.rank, d_out, d_in }.into());
+        let mut slots = BTreeMap::new();
+        for method in &plan.methods {
+            let AdapterSettings { rank, target_blocks, target_maps, .. } = &method.adapter;
+            let own = target_slots(&bert, target_blocks, target_maps)?;
+            for &slot in &own {
+                let (d_out, d_in) = bert.slot_shape(slot)?;
+                if *rank > d_out.min(d_in) {
+                    return Err(bayeslora_adapters::Error::Rank { slot, got: *rank, d_out, d_in }.into());
+                }
             }
+            slots.insert(method.id.as_str(), own);
         }
         Ok(Self { plan, store, model, data, bert, slots, progress })
     }
@@ -77,11 +83,20 @@ impl<'a> Workshop<'a> {
         Ok(Tokenizer::load(self.model.path(), longest)?)
     }
 
-    /// First adapted block; everything below is frozen. With the pooler alone adapted it is the last block, of which the
+    fn slots(&self, method: &PlannedMethod) -> &[Slot] {
+        self.slots.get(method.id.as_str()).map_or(&[], Vec::as_slice)
+    }
+
+    /// First adapted block of a method; everything below is frozen. With the pooler alone adapted it is the last block, of which the
     /// rows of the first tokens are wanted.
-    pub(super) fn from(&self) -> usize {
-        let first = self.slots.first().map_or(0, |slot| usize::from(slot.block));
+    pub(super) fn from_of(&self, method: &PlannedMethod) -> usize {
+        let first = self.slots(method).first().map_or(0, |slot| usize::from(slot.block));
         first.min(self.bert.blocks() - 1)
+    }
+
+    /// First block that any method adapts.
+    pub(super) fn from(&self) -> usize {
+        self.plan.methods.iter().map(|method| self.from_of(method)).min().unwrap_or(0)
     }
 
     /// Tells how much work lies ahead, before any of it.
@@ -95,16 +110,17 @@ impl<'a> Workshop<'a> {
         for domain in &self.data.domains {
             tested += count(&domain.examples)?;
         }
-        let mut work = train + validation + tested;
+        let prefixes: BTreeSet<usize> = missing.iter().map(|unit| self.from_of(unit.method)).collect();
+        let mut work = (train + validation + tested) * prefixes.len() as u64;
         for unit in missing {
             let members = u64::from(unit.method.method.members());
             let trainings = u64::from(unit.method.method.trainings());
-            work += 3 * trainings * u64::from(self.plan.training.epochs) * train;
+            work += 3 * trainings * u64::from(unit.method.training.epochs) * train;
             for reading in unit.method.method.readings() {
                 work += tested
                     * match reading {
                         Reading::Mean | Reading::Linearised => 1,
-                        Reading::Sampled => u64::from(self.plan.prediction.samples),
+                        Reading::Sampled => u64::from(unit.method.prediction.samples),
                         Reading::Members => members,
                     };
             }
@@ -113,11 +129,12 @@ impl<'a> Workshop<'a> {
         Ok(())
     }
 
-    pub(super) fn splits(&self) -> Result<Splits> {
+    /// The sentences of every split, with the activations below block `from`.
+    pub(super) fn splits(&self, from: usize) -> Result<Splits> {
         self.progress.stage("frozen prefix of every sentence");
         let tokenizer = self.tokenizer()?;
         let compute = |examples: &[crate::tasks::Example], split| {
-            Sentences::compute(&self.bert, &tokenizer, examples, split, self.from(), self.progress)
+            Sentences::compute(&self.bert, &tokenizer, examples, split, from, self.progress)
         };
         let train = compute(&self.data.train, 0)?;
         let validation = compute(&self.data.validation, 1)?;
@@ -128,22 +145,32 @@ impl<'a> Workshop<'a> {
         Ok(Splits { train, validation, domains, distances })
     }
 
+    /// What the fit of a unit may use.
+    pub(super) fn bench<'b>(
+        &'b self,
+        unit: &'b Unit<'_>,
+        (train, validation): (&'b Sentences, &'b Sentences),
+        folder: &'b Path,
+    ) -> Bench<'b> {
+        Bench {
+            bert: &self.bert,
+            from: self.from_of(unit.method),
+            slots: self.slots(unit.method),
+            lora: unit.method.lora,
+            training: &unit.method.training,
+            train,
+            validation,
+            classes: self.data.classes.len(),
+            seed: unit.seed,
+            folder,
+            progress: self.progress,
+        }
+    }
+
     /// One unit: fit, predict, score.
     pub(super) fn compute(&self, unit: &Unit<'_>, splits: &Splits) -> Result<UnitRecord> {
         let folder = self.store.run_folder(&unit.key);
-        let bench = Bench {
-            bert: &self.bert,
-            from: self.from(),
-            slots: &self.slots,
-            lora: self.plan.lora,
-            training: &self.plan.training,
-            train: &splits.train,
-            validation: &splits.validation,
-            classes: self.data.classes.len(),
-            seed: unit.seed,
-            folder: &folder,
-            progress: self.progress,
-        };
+        let bench = self.bench(unit, (&splits.train, &splits.validation), &folder);
         let outcome = match unit.method.method.fit(&bench) {
             Ok(fitted) => {
                 let rows = self.predict(unit, &fitted, splits)?;
@@ -168,8 +195,8 @@ impl<'a> Workshop<'a> {
     fn predict(&self, unit: &Unit<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<RowRecord>> {
         let predictor = Predictor {
             bert: &self.bert,
-            from: self.from(),
-            samples: self.plan.prediction.samples,
+            from: self.from_of(unit.method),
+            samples: unit.method.prediction.samples,
             seed: derive_seed(unit.seed, u64::MAX),
             progress: self.progress,
         };
@@ -185,7 +212,7 @@ impl<'a> Workshop<'a> {
                 logits.push(predictor.logits(fitted, reading, sentences)?);
             }
             let seconds = started.elapsed().as_secs_f64();
-            let mut scored = self.score(&logits)?;
+            let mut scored = self.score(unit.method, &logits)?;
             for (one, distances) in scored.iter_mut().zip(&splits.distances) {
                 one.distances = Some(distances);
             }
@@ -209,15 +236,15 @@ impl<'a> Workshop<'a> {
         Ok(rows)
     }
 
-    pub(super) fn score(&self, logits: &[Array3<f32>]) -> Result<Vec<Scored<'_>>> {
-        let averaging = self.plan.prediction.averaging;
+    pub(super) fn score(&self, method: &PlannedMethod, logits: &[Array3<f32>]) -> Result<Vec<Scored<'_>>> {
+        let averaging = method.prediction.averaging;
         self.data.domains.iter().zip(logits).map(|(domain, logits)| Scored::new(domain, logits, averaging)).collect()
     }
 
     /// Saves the adapters for `bayeslora predict` and drops the checkpoints they came from.
     fn keep_adapters(&self, unit: &Unit<'_>, fitted: &Fitted) -> Result<()> {
         let folder = self.store.run_folder(&unit.key);
-        let adapter = &self.plan.experiment.adapter;
+        let adapter = &unit.method.adapter;
         for (number, member) in fitted.members.iter().enumerate() {
             let name = if fitted.members.len() == 1 { "adapter".to_owned() } else { format!("adapter-{number}") };
             let base = self.plan.model.name();

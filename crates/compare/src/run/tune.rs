@@ -1,0 +1,131 @@
+//! Trials of a plan's tuning: what is missing is fitted and judged on validation, what is there is kept.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bayeslora_adapters::derive_seed;
+use bayeslora_metrics::{Predictive, accuracy, negative_log_likelihood};
+
+use super::workshop::Workshop;
+use super::{Unit, unit_key};
+use crate::assets::Assets;
+use crate::experiment::{Plan, PlannedMethod};
+use crate::methods::Reading;
+use crate::predict::Predictor;
+use crate::prefix::Sentences;
+use crate::progress::Progress;
+use crate::provenance;
+use crate::store::{Store, write_json};
+use crate::tuning::{self, SCHEMA, Trial, TrialOutcome, TrialRecord};
+use crate::{Error, Result};
+
+/// Part of a trial's seed that its predictive samples come from: none of a run's.
+const JUDGED: u64 = u64::MAX - 3;
+
+/// Computes the missing trials of `plan`, chooses, and writes `chosen.toml` and tables into `tuning` within its results.
+///
+/// # Errors
+/// When an asset cannot be had, data or weights are damaged, or results cannot be written. A fit that diverges is no error: its trial
+/// is not chosen.
+pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
+    let store = Store::new(tuning::folder(plan));
+    store.check_writable()?;
+    let workshop = Workshop::open(plan, store, assets, progress)?;
+    let tokenizer = workshop.tokenizer()?;
+    progress.stage("frozen prefix of every sentence");
+    let compute = |examples: &[crate::tasks::Example], split| {
+        Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.from(), progress)
+    };
+    let splits =
+        Splits { train: compute(&workshop.data.train, 0)?, validation: compute(&workshop.data.validation, 1)? };
+    // All trials are planned, and refused where a setting is out of range, before the first is run.
+    let mut count = 0;
+    for method in &plan.methods {
+        let entry = plan.experiment.methods.iter().find(|entry| entry.id == method.id);
+        for trial in entry.map_or_else(|| Ok(Vec::new()), |entry| tuning::trials(plan, entry, &Default::default()))? {
+            progress.expect(splits.work(&trial.method) * plan.experiment.tuning.seeds.len() as u64);
+            count += 1;
+        }
+    }
+    let mut number = 0;
+    tuning::search(plan, |trial, seed| {
+        number += 1;
+        let key = unit_key(plan, &trial.method, seed, workshop.model.digest(), &workshop.data.digest);
+        if let Some(record) = tuning::recorded(&workshop.store, &trial.method.id, seed, &key)? {
+            progress.advance(splits.work(&trial.method));
+            return Ok(record);
+        }
+        progress.stage(&format!("{}, {} ({number} of {count})", trial.method.label, trial.changes));
+        let record = judge(&workshop, &splits, trial, Unit { method: &trial.method, seed, key })?;
+        write_json(&tuning::record_path(&workshop.store, &record), &record)?;
+        Ok(record)
+    })?;
+    tuning::write(plan)
+}
+
+/// What trials are fitted on and judged by.
+struct Splits {
+    train: Sentences,
+    validation: Sentences,
+}
+
+impl Splits {
+    /// Work of a trial, in token passes.
+    fn work(&self, method: &PlannedMethod) -> u64 {
+        let fits = 3 * u64::from(method.method.trainings()) * u64::from(method.training.epochs);
+        let passes = match main_reading(method) {
+            Reading::Mean | Reading::Linearised => 1,
+            Reading::Sampled => method.prediction.samples,
+            Reading::Members => method.method.members(),
+        };
+        fits * self.train.tokens() as u64 + u64::from(passes) * self.validation.tokens() as u64
+    }
+}
+
+/// The reading that a method is judged by: its samples where it has any.
+fn main_reading(method: &PlannedMethod) -> Reading {
+    method.method.readings().pop().unwrap_or(Reading::Mean)
+}
+
+fn judge(workshop: &Workshop<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>) -> Result<TrialRecord> {
+    let started = Instant::now();
+    let folder = workshop.store.run_folder(&unit.key);
+    let bench = workshop.bench(&unit, (&splits.train, &splits.validation), &folder);
+    let outcome = match trial.method.method.fit(&bench) {
+        Ok(fitted) => {
+            let predictor = Predictor {
+                bert: &workshop.bert,
+                from: workshop.from(),
+                samples: trial.method.prediction.samples,
+                seed: derive_seed(unit.seed, JUDGED),
+                progress: workshop.progress,
+            };
+            let logits = predictor.logits(&fitted, main_reading(&trial.method), &splits.validation)?;
+            let predictive = Predictive::from_logits(logits.view(), trial.method.prediction.averaging)?;
+            let labels: Vec<usize> = splits.validation.labels().iter().map(|&label| label as usize).collect();
+            TrialOutcome::Finished {
+                nll: negative_log_likelihood(predictive.log_probabilities(), &labels)?,
+                accuracy: accuracy(&predictive.predicted(), &labels)?,
+                seconds: started.elapsed().as_secs_f64(),
+            }
+        }
+        Err(error @ Error::Diverged { .. }) => TrialOutcome::Failed { reason: error.to_string() },
+        Err(error) => return Err(error),
+    };
+    // Checkpoints of a judged trial serve nothing.
+    if folder.is_dir() {
+        std::fs::remove_dir_all(&folder)
+            .map_err(|error| Error::Store { path: folder.clone(), problem: format!("cannot be removed: {error}") })?;
+    }
+    let json = |value: &toml::Value| serde_json::to_value(value).unwrap_or_default();
+    Ok(TrialRecord {
+        schema: SCHEMA,
+        key: unit.key,
+        experiment: workshop.plan.experiment.name.clone(),
+        method: trial.method.id.clone(),
+        seed: unit.seed,
+        changes: trial.changes.0.iter().map(|(path, value)| (path.clone(), json(value))).collect(),
+        outcome,
+        provenance: provenance::current(workshop.model.digest(), &workshop.data.digest),
+    })
+}
