@@ -2,6 +2,8 @@
 //! training run per method, and the predictive per posterior and number of samples.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run should stop")]
 
+use std::time::Duration;
+
 use bayeslora_adapters::{LoraShape, Slot, TargetMap};
 use bayeslora_benches::{encoder, sentences};
 use bayeslora_compare::methods::{self, Method, Reading};
@@ -122,5 +124,10 @@ fn predictive(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, training, predictive);
+criterion_group! {
+    name = benches;
+    // A second warms caches and clocks as well as three do; what differs is the length of the whole.
+    config = Criterion::default().warm_up_time(Duration::from_secs(1));
+    targets = training, predictive
+}
 criterion_main!(benches);

@@ -1,6 +1,8 @@
 //! The core sampler: noise, and the adapters' random cores, per site and number of samples.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run should stop")]
 
+use std::time::Duration;
+
 use bayeslora_adapters::{
     Address, Draw, DropoutSite, KeepProbability, MaskScope, Noise, Rows, Sampling, StochasticAdapter as _, Stream,
 };
@@ -88,5 +90,10 @@ fn layer(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, noise, cores, layer);
+criterion_group! {
+    name = benches;
+    // A second warms caches and clocks as well as three do; what differs is the length of the whole.
+    config = Criterion::default().warm_up_time(Duration::from_secs(1));
+    targets = noise, cores, layer
+}
 criterion_main!(benches);

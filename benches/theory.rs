@@ -1,6 +1,8 @@
 //! Inner loops of the theory harness: samples and gradients of the f64 reference, by width.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run should stop")]
 
+use std::time::Duration;
+
 use bayeslora_theory::{Dropout, Layer, Pair, Problem, Site, expected_gradient, normal, sampled_gradient, stream};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -34,5 +36,10 @@ fn theory(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, theory);
+criterion_group! {
+    name = benches;
+    // A second warms caches and clocks as well as three do; what differs is the length of the whole.
+    config = Criterion::default().warm_up_time(Duration::from_secs(1));
+    targets = theory
+}
 criterion_main!(benches);

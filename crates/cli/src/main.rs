@@ -44,6 +44,8 @@ enum Command {
     Tune(commands::tune::Arguments),
     /// Write an experiment's tables and figures from its records alone.
     Report(commands::report::Arguments),
+    /// Draw metrics against what the profiles of an experiment vary, from its records alone.
+    Curve(commands::curve::Arguments),
     /// Predict texts from standard input with an adapter, one JSON line each.
     Predict(commands::predict::Arguments),
     /// Check the claims about adapter variance numerically and write the table of verdicts.
@@ -103,6 +105,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Tune(arguments) => commands::tune::run(arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
+        Command::Curve(arguments) => commands::curve::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Theory(arguments) => commands::theory::run(&arguments),
         Command::Geometry(arguments) => commands::geometry::run(arguments),

@@ -6,6 +6,7 @@
 
 mod adaptive;
 mod couplings;
+mod curve;
 mod differences;
 mod distances;
 mod error;
@@ -34,10 +35,11 @@ pub mod report;
 pub mod tasks;
 
 pub use adaptive::Decision;
+pub use curve::{check_curve, write_curve};
 pub use error::{Error, Result};
 pub use experiment::{
-    AdapterSettings, Changes, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, Space,
-    TrainingSettings, TuningSettings,
+    AdapterSettings, Changes, CurveSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile,
+    Space, TrainingSettings, TuningSettings,
 };
 pub use inference::{Classifier, InferenceOptions, TextPrediction};
 pub use laplace::Laplace;

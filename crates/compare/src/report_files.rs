@@ -6,7 +6,7 @@ use bayeslora_adapters::files::{read, write_atomically};
 
 use crate::experiment::Plan;
 use crate::record::{ComparisonRecord, Provenance, UnitRecord};
-use crate::report::{Definition, File, RowDefinition, readme_block, render, splice};
+use crate::report::{Aggregate, Definition, File, RowDefinition, readme_block, render, splice};
 use crate::run::{comparison_key, unit_key};
 use crate::store::Store;
 use crate::{Error, Result};
@@ -62,6 +62,16 @@ fn records(plan: &Plan, store: &Store) -> Result<(Vec<UnitRecord>, Vec<Compariso
     };
     let comparisons = store.comparisons()?.into_iter().filter(current).collect();
     Ok((units, comparisons))
+}
+
+/// The numbers of a plan's tables.
+///
+/// # Errors
+/// When there are no records, or one cannot be read.
+pub(crate) fn aggregated(plan: &Plan) -> Result<Aggregate> {
+    let definition = definition(plan);
+    let (units, comparisons) = records(plan, &Store::new(&plan.folder))?;
+    Aggregate::of(&definition, &units, &comparisons)
 }
 
 /// The files of the report, by path, with the block of the README when one is given.

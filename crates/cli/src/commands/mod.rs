@@ -1,6 +1,7 @@
 //! One module per command, each with its arguments and one `run`.
 
 pub(crate) mod couplings;
+pub(crate) mod curve;
 pub(crate) mod fetch;
 pub(crate) mod geometry;
 pub(crate) mod paper;

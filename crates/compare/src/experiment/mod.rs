@@ -55,6 +55,8 @@ pub struct Experiment {
     /// The search of `bayeslora tune`.
     #[serde(default)]
     pub tuning: TuningSettings,
+    /// A curve over profiles.
+    pub curve: Option<CurveSettings>,
     /// What is compared.
     pub methods: Vec<MethodEntry>,
     /// Named sizes of the experiment.
@@ -125,6 +127,19 @@ impl Default for PredictionSettings {
     }
 }
 
+/// What `bayeslora curve` draws over the profiles that say `at`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CurveSettings {
+    /// What the profiles vary, in words: `training sentences`.
+    pub axis: String,
+    /// Whether the axis is logarithmic.
+    #[serde(default)]
+    pub logarithmic: bool,
+    /// Metrics by key, a panel and a table each.
+    pub metrics: Vec<String>,
+}
+
 /// One method as written.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -185,6 +200,11 @@ pub struct Profile {
     /// Folder of its results within the experiment's, the experiment's own by default.
     #[serde(default)]
     pub folder: PathBuf,
+    /// What it changes in `[data]`.
+    #[serde(default)]
+    pub data: toml::Table,
+    /// Where it stands on the axis of the curve.
+    pub at: Option<f64>,
     /// Training examples at most.
     pub max_train: Option<usize>,
     /// Test examples at most.

@@ -84,6 +84,7 @@ impl Experiment {
             .ok_or_else(|| refused(unknown("profile", profile, self.profiles.keys().map(String::as_str))))?;
         let model: AssetId = self.model.parse()?;
         let mut data = self.data.clone();
+        data.extend(chosen.data.clone());
         for (name, cap) in [
             ("max-train", chosen.max_train),
             ("max-test", chosen.max_test),

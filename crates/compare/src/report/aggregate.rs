@@ -4,8 +4,8 @@ use bayeslora_metrics::{METRICS, MetricInfo, summarise};
 use serde::Serialize;
 
 use super::Definition;
-use crate::Result;
 use crate::record::{ComparisonRecord, Outcome, RowRecord, UnitRecord};
+use crate::{Error, Result};
 
 /// One metric of one row on one domain.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,6 +49,17 @@ pub(super) fn records_of<'a>(units: &[&'a UnitRecord], row: &str) -> Vec<(&'a Un
 }
 
 impl Aggregate {
+    /// Of an experiment's records.
+    ///
+    /// # Errors
+    /// [`Error::Report`] when there is none.
+    pub(crate) fn of(definition: &Definition, units: &[UnitRecord], comparisons: &[ComparisonRecord]) -> Result<Self> {
+        if units.is_empty() {
+            return Err(Error::Report(format!("{} has no records yet; run `{}`", definition.name, definition.command)));
+        }
+        Self::new(definition, &units.iter().collect::<Vec<_>>(), comparisons)
+    }
+
     pub(super) fn new(
         definition: &Definition,
         units: &[&UnitRecord],
