@@ -86,12 +86,18 @@ pub(crate) static TRAINERS: &[&Contestant] = &[
     &ours("training", "bayeslora, training step", "exact"),
 ];
 
+/// A sweep with the frozen prefix computed once, and without.
+pub(crate) static SWEEPERS: &[&Contestant] = &[
+    &ours("prefix-recomputed", "bayeslora, whole network at every step", "recomputed"),
+    &ours("prefix-shared", "bayeslora, frozen prefix once for all fits", "shared"),
+];
+
 /// The measurements of the machine itself.
 pub(crate) static LIMITS: Contestant = ours("limits", "limits and kernels", "limits");
 
 /// Everybody, in the order of tables.
 pub(crate) fn all() -> impl Iterator<Item = &'static Contestant> {
-    [SAMPLERS, FORWARDS, LAYERS, TRAINERS].into_iter().flatten().copied().chain([&LIMITS])
+    [SAMPLERS, FORWARDS, LAYERS, TRAINERS, SWEEPERS].into_iter().flatten().copied().chain([&LIMITS])
 }
 
 /// The contestant of a record; one that is no longer in the table has its identifier for a label.

@@ -39,6 +39,8 @@ pub(crate) enum Work {
         clip: f64,
         factors: Vec<f64>,
     },
+    /// Fit adapters of the last `blocks` blocks to the texts of `input` several times, one epoch each, and sample them.
+    Sweep { model: PathBuf, input: PathBuf, blocks: usize, rank: usize, fits: u32, samples: u32 },
     /// Samples of one map, whose tensors `x`, `w`, `bias`, `a`, `b` are in `input`.
     Layer { input: PathBuf, scale: f64, dropout: f64, samples: u32 },
     /// The machine's own limits and the kernels against them.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use bayeslora_compare::linear_schedule;
 
-use crate::contestants::{Contestant, EXACT, FORWARDS, LAYERS, LIMITS, SAMPLERS, SORTED_CHEAP, Side, TRAINERS, V1};
+use crate::contestants::{
+    Contestant, EXACT, FORWARDS, LAYERS, LIMITS, SAMPLERS, SORTED_CHEAP, SWEEPERS, Side, TRAINERS, V1,
+};
 use crate::cost::{Cost, Sizes, layer, predictive, training_step};
 use crate::inputs::{ALPHA, DROPOUT, Inputs, RANK, Texts};
 use crate::protocol::Work;
@@ -116,6 +118,7 @@ pub(crate) static SETS: &[Set] = &[
     Set { id: "rank", title: "against rank", expected: (60, 12), rounds: 2, budget: 20.0, points: rank },
     Set { id: "length", title: "against sentence length", expected: (90, 12), rounds: 2, budget: 20.0, points: length },
     Set { id: "blocks", title: "against blocks adapted", expected: (60, 12), rounds: 2, budget: 20.0, points: blocks },
+    Set { id: "prefix", title: "frozen prefix", expected: (90, 10), rounds: 2, budget: 30.0, points: prefix },
 ];
 
 impl Plan<'_> {
@@ -352,4 +355,21 @@ fn blocks(plan: &Plan<'_>) -> Result<Vec<Point>> {
         Ok(plan.predictions(blocks as f64, &plan.swept(), texts.clone(), (plan.size(5, 2), BATCH), Some(adapter)))
     };
     plan.size(&[1_usize, 2, 4, 6][..], &[2, 6]).iter().map(point).collect()
+}
+
+/// A sweep of several fits, by the blocks that are adapted.
+fn prefix(plan: &Plan<'_>) -> Result<Vec<Point>> {
+    let texts = plan.inputs.train(plan.size(192, 32));
+    let input = plan.inputs.write("sweep", &texts)?;
+    let (fits, samples, rank) = (plan.size(3, 2), plan.size(10, 3), 8);
+    let point = |&blocks: &usize| {
+        let entry = |&contestant: &&'static Contestant| Entry {
+            contestant,
+            work: Work::Sweep { model: plan.inputs.model.clone(), input: input.clone(), blocks, rank, fits, samples },
+            cost: Cost::default(),
+        };
+        let entries = SWEEPERS.iter().map(entry).collect();
+        Point { at: blocks as f64, entries, check: Check::Nothing, threads: plan.threads }
+    };
+    Ok(plan.size(&[1_usize, 2, 4][..], &[2]).iter().map(point).collect())
 }

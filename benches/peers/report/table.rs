@@ -67,6 +67,7 @@ pub(super) fn markdown(records: &Records) -> String {
         }
     }
     page += &sweeps(records);
+    page += &prefix(records);
     page += &errors(records);
     page += &kernels(records);
     page += &agreement(records);
@@ -176,6 +177,23 @@ fn sweeps(records: &Records) -> String {
         }
     }
     text += "\n![Time against samples, batch, texts, rank, length and blocks](time.svg)\n";
+    text
+}
+
+fn prefix(records: &Records) -> String {
+    let Some(record) = records.set("prefix") else { return String::new() };
+    let mut text = String::from(
+        "\n## What the frozen prefix saves\n\nThree fits of one epoch (rank 8, input site) and ten samples of every text each, as a sweep over seeds \
+         and methods makes them: activations below the first adapted block computed once for all, or the whole network at every step.\n\n\
+         | blocks adapted, of 6 | whole network, s | prefix once, s | ratio |\n|---:|---:|---:|---:|\n",
+    );
+    for one in record.measurements.iter().filter(|one| one.contestant == "prefix-recomputed") {
+        let shared = record.find("prefix-shared", one.at).and_then(Measurement::median);
+        if let (Some(whole), Some(shared)) = (one.median(), shared) {
+            let (ratio, whole, shared) = (digits(whole / shared), digits(whole), digits(shared));
+            let _ = writeln!(text, "| {} | {whole} | {shared} | {ratio} |", one.at);
+        }
+    }
     text
 }
 

@@ -3,6 +3,7 @@
 mod layer;
 mod limits;
 mod predict;
+mod sweep;
 mod train;
 
 pub(crate) use train::order;
@@ -58,6 +59,7 @@ fn load(job: &Job) -> Result<Box<dyn Task>> {
     Ok(match &job.work {
         Work::Predict { .. } => Box::new(predict::Predict::load(job)?),
         Work::Train { .. } => Box::new(train::Training::load(job)?),
+        Work::Sweep { .. } => Box::new(sweep::Sweep::load(job)?),
         Work::Layer { .. } => Box::new(layer::Layer::load(job)?),
         Work::Limits { .. } => Box::new(limits::Limits::load(job)?),
     })

@@ -105,7 +105,7 @@ impl Curves {
         #[derive(Serialize)]
         struct Row<'a> {
             at: f64,
-            row: &'a str,
+            method: &'a str,
             metric: &'a str,
             seeds: usize,
             mean: f64,
@@ -114,11 +114,11 @@ impl Curves {
         let failed = |error: &dyn std::fmt::Display| Error::Report(format!("curve.csv: {error}"));
         let mut writer = ::csv::Writer::from_writer(Vec::new());
         for (point, (at, _)) in self.points.iter().enumerate() {
-            for (row, _) in &self.rows {
+            for (method, _) in &self.rows {
                 for metric in self.metrics() {
-                    let Some(cell) = self.cell(point, row, metric.key) else { continue };
+                    let Some(cell) = self.cell(point, method, metric.key) else { continue };
                     let Cell { seeds, mean, sd, .. } = *cell;
-                    let row = Row { at: *at, row, metric: metric.key, seeds, mean, sd };
+                    let row = Row { at: *at, method, metric: metric.key, seeds, mean, sd };
                     writer.serialize(row).map_err(|error| failed(&error))?;
                 }
             }

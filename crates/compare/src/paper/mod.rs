@@ -13,7 +13,7 @@ pub(crate) use table::{csv, markdown};
 
 use crate::Result;
 
-/// What v1 reports for DistilBERT on the first tenth of GLUE's SST-2.
+/// What v1 reports for its `DistilBERT` on the first tenth of GLUE's SST-2.
 pub(crate) const REPORTED: Reported = Reported { accuracy: 0.8797, spearman: 0.376, p_value: 1.8e-46 };
 
 /// Figures of a paper.
@@ -99,6 +99,15 @@ pub(crate) enum Kind {
     Shifted(usize),
 }
 
+/// Where rows are on a plane.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    /// Of each row.
+    pub(crate) at: Vec<(f64, f64)>,
+    /// Of the variance that spanned the plane, along either axis.
+    pub(crate) shares: [f64; 2],
+}
+
 /// Coordinates of every row of `rows` along the first two principal components of `reference`, with the shares of its variance that
 /// these explain.
 ///
@@ -106,7 +115,7 @@ pub(crate) enum Kind {
 ///
 /// # Errors
 /// When the decomposition fails.
-pub(crate) fn principal_plane(reference: &Array2<f64>, rows: &Array2<f64>) -> Result<(Vec<(f64, f64)>, [f64; 2])> {
+pub(crate) fn principal_plane(reference: &Array2<f64>, rows: &Array2<f64>) -> Result<Plane> {
     let mean: Array1<f64> = reference.mean_axis(Axis(0)).unwrap_or_default();
     let centred = reference - &mean;
     let (values, vectors) = centred.t().dot(&centred).eigh(UPLO::Lower)?;
@@ -119,7 +128,7 @@ pub(crate) fn principal_plane(reference: &Array2<f64>, rows: &Array2<f64>) -> Re
     let offset = rows - &mean;
     let (first, second) = (offset.dot(&component(0)), offset.dot(&component(1)));
     let shares = [0, 1].map(|place| values[values.len() - 1 - place] / total);
-    Ok((first.into_iter().zip(second).collect(), shares))
+    Ok(Plane { at: first.into_iter().zip(second).collect(), shares })
 }
 
 #[cfg(test)]
@@ -135,7 +144,7 @@ mod tests {
             points.extend([cos * x - sin * y + 5.0, sin * x + cos * y, z]);
         }
         let points = Array2::from_shape_vec((8, 3), points).unwrap();
-        let (coordinates, shares) = principal_plane(&points, &points).unwrap();
+        let Plane { at, shares } = principal_plane(&points, &points).unwrap();
         assert!((shares[0] - 9.0 / 14.0).abs() < 1e-12 && (shares[1] - 4.0 / 14.0).abs() < 1e-12, "{shares:?}");
         for ((first, second), (x, y, _)) in
             coordinates.iter().zip(combinations(&[3.0, -3.0], &[2.0, -2.0], &[1.0, -1.0]))

@@ -70,7 +70,7 @@ pub fn measure_couplings(
     let texts = &domain.examples[..domain.examples.len().min(options.texts)];
     progress.stage("frozen prefix of every sentence");
     let sentences =
-        Sentences::compute(&workshop.bert, &workshop.tokenizer()?, texts, split, workshop.from(), progress)?;
+        Sentences::compute(&workshop.bert, &workshop.tokenizer()?, texts, split, workshop.lowest(), progress)?;
     let couplings = pool_couplings(options.replicates)?;
     let drawn: u64 = couplings.iter().map(|(_, samples)| u64::from(*samples)).sum();
     progress.expect(drawn * sentences.tokens() as u64 * saved.len() as u64);
@@ -82,7 +82,7 @@ pub fn measure_couplings(
         let member = Member { adapters: adapter.adapters, head: adapter.head, posterior };
         let predictor = |part: u64| Predictor {
             bert: &workshop.bert,
-            from: workshop.from(),
+            from: workshop.lowest(),
             samples: options.most,
             seed: derive_seed(unit.seed, part),
             progress,

@@ -54,7 +54,7 @@ pub fn measure_geometry(
     let saved = dropout_adapters(&workshop, &units)?;
     let tokenizer = workshop.tokenizer()?;
     let compute = |examples: &[crate::tasks::Example], split| {
-        Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.from(), progress)
+        Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.lowest(), progress)
     };
     progress.stage("frozen prefix of every sentence");
     let train = compute(&workshop.data.train, 0)?;
@@ -178,7 +178,7 @@ impl<'a> Probe<'a> {
         visit: impl Fn(&[usize], &[usize], &BTreeMap<Slot, Array2<f64>>) -> T + Sync,
         mut take: impl FnMut(T),
     ) -> Result<()> {
-        let (bert, from) = (&self.workshop.bert, self.workshop.from());
+        let (bert, from) = (&self.workshop.bert, self.workshop.lowest());
         let batches = sentences.batches_of_rows(ROWS_PER_PASS);
         let pass = |places: &Vec<usize>| -> Result<T> {
             let batch = sentences.batch(places, bert.device())?;

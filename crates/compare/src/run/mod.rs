@@ -79,7 +79,7 @@ pub fn run(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<RunS
         let mut splits = BTreeMap::new();
         for (number, unit) in missing.iter().enumerate() {
             let name = unit.name();
-            let splits = match splits.entry(workshop.from_of(unit.method)) {
+            let splits = match splits.entry(workshop.first_adapted(unit.method)) {
                 Entry::Occupied(found) => found.into_mut(),
                 Entry::Vacant(place) => {
                     let computed = workshop.splits(*place.key())?;

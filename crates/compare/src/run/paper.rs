@@ -8,12 +8,13 @@ use bayeslora_models::Pass;
 use candle_core::DType;
 use ndarray::Array2;
 
+use super::Unit;
 use super::geometry::dropout_adapters;
 use super::workshop::Workshop;
 use crate::assets::Assets;
 use crate::experiment::Plan;
 use crate::member::Member;
-use crate::paper::{self, Finding, Kind, Point, SENTENCE_SAMPLES, SENTENCES, Sentence};
+use crate::paper::{self, Finding, Kind, Plane, Point, SENTENCE_SAMPLES, SENTENCES, Sentence};
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
@@ -38,114 +39,31 @@ pub fn measure_paper(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> R
     let workshop = Workshop::open(plan, Store::new(&plan.folder), assets, progress)?;
     if workshop.data.classes.len() != 2 {
         let classes = workshop.data.classes.len();
-        return Err(Error::Report(format!(
-            "paper: {} has {classes} classes; the paper's task has two",
-            plan.experiment.task
-        )));
+        let task = &plan.experiment.task;
+        return Err(Error::Report(format!("paper: {task} has {classes} classes; the paper's task has two")));
     }
     let units = workshop.units();
     let saved = dropout_adapters(&workshop, &units)?;
-    let tokenizer = workshop.tokenizer()?;
-    progress.stage("frozen prefix of every sentence");
-    let compute = |examples: &[Example], split| {
-        Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.from(), progress)
-    };
-    let validation = compute(&workshop.data.validation, 1)?;
-    let mut tests = Vec::new();
-    for (split, domain) in (2..).zip(&workshop.data.domains) {
-        let most =
-            if domain.info.in_distribution { domain.examples.len() } else { PICTURED.min(domain.examples.len()) };
-        if domain.info.corruption.is_none() {
-            tests.push((domain, compute(&domain.examples[..most], split)?));
-        }
-    }
-    let texts: Vec<Example> = SENTENCES
-        .iter()
-        .map(|&text| Example { id: text.to_owned(), text: text.to_owned(), label: None, ratings: None })
-        .collect();
-    let sentences = compute(&texts, u8::MAX)?;
-    let (_, test) = tests
-        .iter()
-        .find(|(domain, _)| domain.info.in_distribution)
-        .ok_or_else(|| Error::Report("paper: no test set of the training domain".to_owned()))?;
+    let texts = Texts::read(&workshop)?;
     for (unit, ..) in &saved {
         let samples = u64::from(unit.method.prediction.samples);
-        progress.expect(samples * validation.tokens() as u64 + (samples + 1) * test.tokens() as u64);
+        let (validation, test) = (texts.validation.tokens() as u64, texts.test.tokens() as u64);
+        progress.expect(samples * validation + (samples + 1) * test);
     }
     let mut findings = Vec::new();
     let mut picture = None;
     for (unit, adapter, ..) in saved {
         progress.stage(&unit.name());
-        let samples = unit.method.prediction.samples;
         let member = Member { adapters: adapter.adapters, head: adapter.head, posterior: adapter.posterior };
-        let of = |part: u64| Predictor {
-            bert: &workshop.bert,
-            from: workshop.from(),
-            samples,
-            seed: derive_seed(unit.seed, part),
-            progress,
-        };
-        let averaging = unit.method.prediction.averaging;
-        let predict = |part: u64, samples: u32, sentences: &Sentences| -> Result<Predictive> {
-            let logits = of(part).member_logits(&member, samples, sentences)?;
-            Ok(Predictive::from_logits(logits.view(), averaging)?)
-        };
-        // The run's own samples of the test set, by their seed.
-        let (sampled, still) = (predict(u64::MAX, samples, test)?, predict(u64::MAX, 0, test)?);
-        let labels = |sentences: &Sentences| sentences.labels().iter().map(|&y| y as usize).collect::<Vec<_>>();
-        let errors_of = |predictive: &Predictive| -> Vec<bool> {
-            predictive.predicted().iter().zip(labels(test)).map(|(predicted, label)| *predicted != label).collect()
-        };
-        let (errors, still_errors) = (errors_of(&sampled), errors_of(&still));
-        let numbers = |errors: &[bool]| errors.iter().map(|&e| f64::from(u8::from(e))).collect::<Vec<_>>();
-        let (variance, entropy) = (sampled.probability_variance().to_vec(), still.predictive_entropy().to_vec());
-        let (drawn, one) = (predict(0, SENTENCE_SAMPLES, &sentences)?, predict(0, 0, &sentences)?);
-        findings.push(Finding {
-            label: unit.method.label.clone(),
-            seed: unit.seed,
-            validation_accuracy: accuracy(&predict(1, samples, &validation)?.predicted(), &labels(&validation))?,
-            test_accuracy: accuracy(&sampled.predicted(), &labels(test))?,
-            error: spearman(&variance, &numbers(&errors))?,
-            entropy_error: spearman(&entropy, &numbers(&still_errors))?,
-            entropy: spearman(&variance, &entropy)?,
-            error_given_entropy: partial_spearman(&variance, &numbers(&errors), &entropy)?,
-            variance_deciles: error_by_quantile(&variance, &errors, 10)?,
-            entropy_deciles: error_by_quantile(&entropy, &still_errors, 10)?,
-            sentences: (0..SENTENCES.len())
-                .map(|place| Sentence {
-                    probability: drawn.probabilities()[[place, 1]],
-                    // Of two classes, both probabilities vary alike.
-                    variance: drawn.probability_variance()[place],
-                    entropy: one.predictive_entropy()[place],
-                })
-                .collect(),
-        });
+        let reader = Reader { workshop: &workshop, unit, member };
+        let (finding, errors) = reader.finding(&texts)?;
+        findings.push(finding);
         if picture.is_none() {
-            let reference = states(&workshop, &member, test)?;
-            let mut points = Vec::new();
-            let mut shares = [0.0; 2];
-            let mut foreign = 0;
-            for (domain, sentences) in &tests {
-                let own = states(&workshop, &member, sentences)?;
-                let (places, explained) = paper::principal_plane(&reference, &own)?;
-                let spread = predict(u64::MAX, samples, sentences)?.probability_variance().to_vec();
-                for (place, (at, variance)) in places.into_iter().zip(spread).enumerate() {
-                    let kind = match (domain.info.in_distribution, errors.get(place)) {
-                        (true, Some(true)) => Kind::Wrong,
-                        (true, _) => Kind::Right,
-                        (false, _) => Kind::Shifted(foreign),
-                    };
-                    points.push(Point { at, variance, kind });
-                }
-                shares = explained;
-                foreign += usize::from(!domain.info.in_distribution);
-            }
-            picture = Some((points, shares));
+            picture = Some(reader.picture(&texts, &errors)?);
         }
     }
     let (points, shares) = picture.unwrap_or_default();
-    let foreign = tests.iter().filter(|(domain, _)| !domain.info.in_distribution);
-    let shifted: Vec<String> = foreign.map(|(domain, _)| domain.info.label.clone()).collect();
+    let shifted: Vec<String> = texts.shifted.iter().map(|(label, _)| label.clone()).collect();
     let mut files = vec![
         ("table.md".to_owned(), paper::markdown(plan, &findings, shares)?.into_bytes()),
         ("table.csv".to_owned(), paper::csv(&findings)?),
@@ -160,19 +78,141 @@ pub fn measure_paper(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> R
     Ok(paths)
 }
 
-/// States of the first tokens above the last block at the mean of the posterior, `[sentences, width]`.
-fn states(workshop: &Workshop<'_>, member: &Member, sentences: &Sentences) -> Result<Array2<f64>> {
-    let (bert, from) = (&workshop.bert, workshop.from());
-    let width = bert.config().hidden_size;
-    let mut all = Array2::zeros((sentences.len(), width));
-    for places in sentences.batches_of_rows(ROWS_PER_PASS) {
-        let batch = sentences.batch(&places, bert.device())?;
-        let mut pass = Pass::new(&member.adapters, Draw::Mean);
-        let first = bert.first_tokens(from, &batch.hidden, &batch.packing, &mut pass)?;
-        let values: Vec<f64> = first.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
-        for (row, place) in values.chunks(width).zip(places) {
-            all.row_mut(place).assign(&ndarray::ArrayView1::from(row));
+/// What is read.
+struct Texts {
+    validation: Sentences,
+    test: Sentences,
+    /// Some texts of every other set, with its name.
+    shifted: Vec<(String, Sentences)>,
+    /// The paper's five.
+    sentences: Sentences,
+}
+
+impl Texts {
+    fn read(workshop: &Workshop<'_>) -> Result<Self> {
+        workshop.progress.stage("frozen prefix of every sentence");
+        let tokenizer = workshop.tokenizer()?;
+        let compute = |examples: &[Example], split| {
+            Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.lowest(), workshop.progress)
+        };
+        let (mut test, mut shifted) = (None, Vec::new());
+        for (split, domain) in (2..).zip(&workshop.data.domains) {
+            let (info, examples) = (&domain.info, &domain.examples);
+            if info.in_distribution {
+                test = Some(compute(examples, split)?);
+            } else if info.corruption.is_none() {
+                shifted.push((info.label.clone(), compute(&examples[..PICTURED.min(examples.len())], split)?));
+            }
         }
+        let example = |text: &&str| {
+            let text = (*text).to_owned();
+            Example { id: text.clone(), text, label: None, ratings: None }
+        };
+        let sentences: Vec<Example> = SENTENCES.iter().map(example).collect();
+        Ok(Self {
+            validation: compute(&workshop.data.validation, 1)?,
+            test: test.ok_or_else(|| Error::Report("paper: no test set of the training domain".to_owned()))?,
+            shifted,
+            sentences: compute(&sentences, u8::MAX)?,
+        })
     }
-    Ok(all)
+}
+
+/// A trained adapter with what it is read by.
+struct Reader<'a> {
+    workshop: &'a Workshop<'a>,
+    unit: &'a Unit<'a>,
+    member: Member,
+}
+
+/// Which part of the unit's seed the samples come from: that of the run itself, so that those of the test set are the run's.
+const RUN: u64 = u64::MAX;
+/// For the sentences and validation.
+const OWN: u64 = 0;
+
+impl Reader<'_> {
+    fn predict(&self, part: u64, samples: u32, sentences: &Sentences) -> Result<Predictive> {
+        let predictor = Predictor {
+            bert: &self.workshop.bert,
+            from: self.workshop.lowest(),
+            samples,
+            seed: derive_seed(self.unit.seed, part),
+            progress: self.workshop.progress,
+        };
+        let logits = predictor.member_logits(&self.member, samples, sentences)?;
+        Ok(Predictive::from_logits(logits.view(), self.unit.method.prediction.averaging)?)
+    }
+
+    /// What is found on the texts, with the errors on the test set.
+    fn finding(&self, texts: &Texts) -> Result<(Finding, Vec<bool>)> {
+        let samples = self.unit.method.prediction.samples;
+        let (sampled, still) = (self.predict(RUN, samples, &texts.test)?, self.predict(RUN, 0, &texts.test)?);
+        let labels = |sentences: &Sentences| sentences.labels().iter().map(|&y| y as usize).collect::<Vec<_>>();
+        let errors_of = |predictive: &Predictive| -> Vec<bool> {
+            predictive.predicted().iter().zip(labels(&texts.test)).map(|(guess, label)| *guess != label).collect()
+        };
+        let (errors, still_errors) = (errors_of(&sampled), errors_of(&still));
+        let numbers = |errors: &[bool]| errors.iter().map(|&e| f64::from(u8::from(e))).collect::<Vec<_>>();
+        let (variance, entropy) = (sampled.probability_variance().to_vec(), still.predictive_entropy().to_vec());
+        let drawn = self.predict(OWN, SENTENCE_SAMPLES, &texts.sentences)?;
+        let one = self.predict(OWN, 0, &texts.sentences)?;
+        let validated = self.predict(OWN, samples, &texts.validation)?;
+        let finding = Finding {
+            label: self.unit.method.label.clone(),
+            seed: self.unit.seed,
+            validation_accuracy: accuracy(&validated.predicted(), &labels(&texts.validation))?,
+            test_accuracy: accuracy(&sampled.predicted(), &labels(&texts.test))?,
+            error: spearman(&variance, &numbers(&errors))?,
+            entropy_error: spearman(&entropy, &numbers(&still_errors))?,
+            entropy: spearman(&variance, &entropy)?,
+            error_given_entropy: partial_spearman(&variance, &numbers(&errors), &entropy)?,
+            variance_deciles: error_by_quantile(&variance, &errors, 10)?,
+            entropy_deciles: error_by_quantile(&entropy, &still_errors, 10)?,
+            sentences: (0..SENTENCES.len())
+                .map(|place| Sentence {
+                    probability: drawn.probabilities()[[place, 1]],
+                    // Of two classes, both probabilities vary alike.
+                    variance: drawn.probability_variance()[place],
+                    entropy: one.predictive_entropy()[place],
+                })
+                .collect(),
+        };
+        Ok((finding, errors))
+    }
+
+    /// The test set and some of the other sets on the principal plane of the test set's states.
+    fn picture(&self, texts: &Texts, errors: &[bool]) -> Result<(Vec<Point>, [f64; 2])> {
+        let reference = self.states(&texts.test)?;
+        let samples = self.unit.method.prediction.samples;
+        let mut points = Vec::new();
+        let mut place_all = |sentences: &Sentences, kind: &dyn Fn(usize) -> Kind| -> Result<[f64; 2]> {
+            let Plane { at, shares } = paper::principal_plane(&reference, &self.states(sentences)?)?;
+            let variance = self.predict(RUN, samples, sentences)?.probability_variance().to_vec();
+            let placed = at.into_iter().zip(variance).enumerate();
+            points.extend(placed.map(|(place, (at, variance))| Point { at, variance, kind: kind(place) }));
+            Ok(shares)
+        };
+        let shares = place_all(&texts.test, &|place| if errors[place] { Kind::Wrong } else { Kind::Right })?;
+        for (number, (_, sentences)) in texts.shifted.iter().enumerate() {
+            place_all(sentences, &|_| Kind::Shifted(number))?;
+        }
+        Ok((points, shares))
+    }
+
+    /// States of the first tokens above the last block at the mean of the posterior, `[sentences, width]`.
+    fn states(&self, sentences: &Sentences) -> Result<Array2<f64>> {
+        let bert = &self.workshop.bert;
+        let width = bert.config().hidden_size;
+        let mut all = Array2::zeros((sentences.len(), width));
+        for places in sentences.batches_of_rows(ROWS_PER_PASS) {
+            let batch = sentences.batch(&places, bert.device())?;
+            let mut pass = Pass::new(&self.member.adapters, Draw::Mean);
+            let first = bert.first_tokens(self.workshop.lowest(), &batch.hidden, &batch.packing, &mut pass)?;
+            let values: Vec<f64> = first.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
+            for (row, place) in values.chunks(width).zip(places) {
+                all.row_mut(place).assign(&ndarray::ArrayView1::from(row));
+            }
+        }
+        Ok(all)
+    }
 }

@@ -9,7 +9,7 @@ use bayeslora_metrics::{Predictive, accuracy, negative_log_likelihood};
 use super::workshop::Workshop;
 use super::{Unit, unit_key};
 use crate::assets::Assets;
-use crate::experiment::{Plan, PlannedMethod};
+use crate::experiment::{Changes, Plan, PlannedMethod};
 use crate::methods::Reading;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
@@ -34,7 +34,7 @@ pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec
     let tokenizer = workshop.tokenizer()?;
     progress.stage("frozen prefix of every sentence");
     let compute = |examples: &[crate::tasks::Example], split| {
-        Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.from(), progress)
+        Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.lowest(), progress)
     };
     let splits =
         Splits { train: compute(&workshop.data.train, 0)?, validation: compute(&workshop.data.validation, 1)? };
@@ -42,7 +42,7 @@ pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec
     let mut count = 0;
     for method in &plan.methods {
         let entry = plan.experiment.methods.iter().find(|entry| entry.id == method.id);
-        for trial in entry.map_or_else(|| Ok(Vec::new()), |entry| tuning::trials(plan, entry, &Default::default()))? {
+        for trial in entry.map_or_else(|| Ok(Vec::new()), |entry| tuning::trials(plan, entry, &Changes::default()))? {
             progress.expect(splits.work(&trial.method) * plan.experiment.tuning.seeds.len() as u64);
             count += 1;
         }
@@ -95,7 +95,7 @@ fn judge(workshop: &Workshop<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>
         Ok(fitted) => {
             let predictor = Predictor {
                 bert: &workshop.bert,
-                from: workshop.from(),
+                from: workshop.lowest(),
                 samples: trial.method.prediction.samples,
                 seed: derive_seed(unit.seed, JUDGED),
                 progress: workshop.progress,

@@ -89,14 +89,14 @@ impl<'a> Workshop<'a> {
 
     /// First adapted block of a method; everything below is frozen. With the pooler alone adapted it is the last block, of which the
     /// rows of the first tokens are wanted.
-    pub(super) fn from_of(&self, method: &PlannedMethod) -> usize {
+    pub(super) fn first_adapted(&self, method: &PlannedMethod) -> usize {
         let first = self.slots(method).first().map_or(0, |slot| usize::from(slot.block));
         first.min(self.bert.blocks() - 1)
     }
 
     /// First block that any method adapts.
-    pub(super) fn from(&self) -> usize {
-        self.plan.methods.iter().map(|method| self.from_of(method)).min().unwrap_or(0)
+    pub(super) fn lowest(&self) -> usize {
+        self.plan.methods.iter().map(|method| self.first_adapted(method)).min().unwrap_or(0)
     }
 
     /// Tells how much work lies ahead, before any of it.
@@ -110,7 +110,7 @@ impl<'a> Workshop<'a> {
         for domain in &self.data.domains {
             tested += count(&domain.examples)?;
         }
-        let prefixes: BTreeSet<usize> = missing.iter().map(|unit| self.from_of(unit.method)).collect();
+        let prefixes: BTreeSet<usize> = missing.iter().map(|unit| self.first_adapted(unit.method)).collect();
         let mut work = (train + validation + tested) * prefixes.len() as u64;
         for unit in missing {
             let members = u64::from(unit.method.method.members());
@@ -154,7 +154,7 @@ impl<'a> Workshop<'a> {
     ) -> Bench<'b> {
         Bench {
             bert: &self.bert,
-            from: self.from_of(unit.method),
+            from: self.first_adapted(unit.method),
             slots: self.slots(unit.method),
             lora: unit.method.lora,
             training: &unit.method.training,
@@ -195,7 +195,7 @@ impl<'a> Workshop<'a> {
     fn predict(&self, unit: &Unit<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<RowRecord>> {
         let predictor = Predictor {
             bert: &self.bert,
-            from: self.from_of(unit.method),
+            from: self.first_adapted(unit.method),
             samples: unit.method.prediction.samples,
             seed: derive_seed(unit.seed, u64::MAX),
             progress: self.progress,

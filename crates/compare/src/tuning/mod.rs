@@ -106,3 +106,6 @@ pub(crate) fn recorded(store: &Store, method: &str, seed: u64, key: &str) -> Res
     check_schema(&path, record.schema)?;
     Ok((record.key == key).then_some(record))
 }
+
+#[cfg(test)]
+mod tests;
