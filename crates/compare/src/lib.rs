@@ -14,6 +14,7 @@ mod geometry;
 mod inference;
 mod laplace;
 mod member;
+mod memory;
 mod optimise;
 mod predict;
 mod prefix;
@@ -36,7 +37,7 @@ pub use error::{Error, Result};
 pub use experiment::{
     AdapterSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, TrainingSettings,
 };
-pub use inference::{Classifier, InferenceOptions, TextPrediction};
+pub use inference::{Classifier, InferenceOptions, SAMPLES, TextPrediction};
 pub use laplace::Laplace;
 pub use member::Member;
 pub use optimise::{Optimiser, Rule, linear_schedule};

@@ -169,15 +169,7 @@ pub struct Fitted {
 impl Fitted {
     /// Several fits as one ensemble.
     pub fn ensemble(fits: Vec<Self>) -> Self {
-        let mut record = FitRecord {
-            trainable_parameters: 0,
-            steps: 0,
-            validation_nll: Vec::new(),
-            best_epoch: Vec::new(),
-            seconds: 0.0,
-            tokens_per_second: 0.0,
-            chosen: BTreeMap::new(),
-        };
+        let mut record = FitRecord::default();
         let mut members = Vec::new();
         let mut tokens = 0.0;
         for fit in fits {
@@ -186,6 +178,7 @@ impl Fitted {
             record.validation_nll.extend(fit.record.validation_nll);
             record.best_epoch.extend(fit.record.best_epoch);
             record.seconds += fit.record.seconds;
+            record.post_hoc_seconds += fit.record.post_hoc_seconds;
             tokens += fit.record.tokens_per_second * fit.record.seconds;
             members.extend(fit.members);
         }
@@ -436,7 +429,7 @@ impl Fit<'_> {
             best_epoch: kept_epochs,
             seconds,
             tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
-            chosen: BTreeMap::new(),
+            ..FitRecord::default()
         };
         Ok(Fitted { members, record, laplace: None })
     }

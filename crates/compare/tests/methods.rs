@@ -108,7 +108,7 @@ fn every_method_learns_repeats_itself_and_depends_on_its_seed() {
                 Reading::Mean => 1,
                 Reading::Sampled => 6,
                 Reading::Members => first.members.len(),
-                Reading::Linearised => first.laplace.as_ref().map_or(6, |laplace| laplace.draws() as usize),
+                Reading::Linearised => first.laplace.as_ref().map_or(6, |laplace| laplace.settings().draws as usize),
             };
             assert_eq!(logits.dim(), (samples, fixture.validation.len(), 2), "{kind}, {reading:?}");
             assert!(logits.iter().all(|logit| logit.is_finite()), "{kind}, {reading:?}");

@@ -72,6 +72,8 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
                 best_epoch: vec![1],
                 seconds: 2.0,
                 tokens_per_second: 50.0,
+                post_hoc_seconds: 1.5,
+                peak_memory: Some(300 << 20),
                 chosen: BTreeMap::new(),
             },
             rows: vec![RowRecord {

@@ -46,6 +46,31 @@ pub enum PosteriorSettings {
     Gaussian(GaussianSettings),
     /// [`RankGaussian`].
     RankGaussian(RankGaussianSettings),
+    /// A point with the Gaussian of Laplace's approximation around it, whose factors are in a file beside the adapter. It is read
+    /// through the linearised network: samples of the network itself are all at the point.
+    Laplace(LaplaceSettings),
+}
+
+/// What Laplace's approximation needs beside its factors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LaplaceSettings {
+    /// Weights that have a posterior.
+    pub reach: Reach,
+    /// Prior precision `lambda`.
+    pub precision: f64,
+    /// Draws of the Gaussian logits.
+    pub draws: u32,
+}
+
+/// Which weights have a posterior.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// Every `A` and `B`, and the head.
+    All,
+    /// The head alone: the last layer.
+    Head,
 }
 
 /// Some blocks of a transformer, by number from 0 at the bottom; written as a list.
@@ -114,7 +139,7 @@ impl PosteriorSettings {
             Self::Contextual(settings) => Box::new(Contextual::initial(slot, lora, settings, noise, device)?),
             Self::Gaussian(settings) => Box::new(Gaussian::initial(slot, lora, settings, noise, device)?),
             Self::RankGaussian(settings) => Box::new(RankGaussian::initial(slot, &lora, settings, noise, device)?),
-            Self::Deterministic | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
+            Self::Deterministic | Self::Laplace(_) | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
                 Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
             }
         })
@@ -153,7 +178,7 @@ impl PosteriorSettings {
                 let multipliers = saved(&RankGaussian::tensor_names())?;
                 Box::new(RankGaussian::from_tensors(slot, lora, settings, &multipliers)?)
             }
-            Self::Deterministic | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
+            Self::Deterministic | Self::Laplace(_) | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
                 Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
             }
         })
@@ -170,7 +195,7 @@ impl PosteriorSettings {
     /// Whether samples differ from the mean.
     pub fn is_stochastic(&self) -> bool {
         match *self {
-            Self::Deterministic => false,
+            Self::Deterministic | Self::Laplace(_) => false,
             Self::Dropout { dropout, .. } | Self::DropoutInBlocks { dropout, .. } => dropout > 0.0,
             Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) => true,
         }
@@ -189,9 +214,11 @@ impl PosteriorSettings {
                     DropoutSettings::NONE
                 })
             }
-            Self::Deterministic | Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) => {
-                Ok(DropoutSettings::NONE)
-            }
+            Self::Deterministic
+            | Self::Laplace(_)
+            | Self::Contextual(_)
+            | Self::Gaussian(_)
+            | Self::RankGaussian(_) => Ok(DropoutSettings::NONE),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{Unit, unit_key};
 use crate::assets::{AssetDir, Assets};
 use crate::distances::{Distances, distances};
 use crate::experiment::Plan;
+use crate::memory::PeakMemory;
 use crate::methods::Reading;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
@@ -100,6 +101,7 @@ impl<'a> Workshop<'a> {
             let members = u64::from(unit.method.method.members());
             let trainings = u64::from(unit.method.method.trainings());
             work += 3 * trainings * u64::from(self.plan.training.epochs) * train;
+            work += unit.method.method.post_hoc_work(train, validation);
             for reading in unit.method.method.readings() {
                 work += tested
                     * match reading {
@@ -144,9 +146,11 @@ impl<'a> Workshop<'a> {
             folder: &folder,
             progress: self.progress,
         };
+        let memory = PeakMemory::start();
         let outcome = match unit.method.method.fit(&bench) {
-            Ok(fitted) => {
+            Ok(mut fitted) => {
                 let rows = self.predict(unit, &fitted, splits)?;
+                fitted.record.peak_memory = memory.and_then(|memory| memory.bytes());
                 self.keep_adapters(unit, &fitted)?;
                 Outcome::Finished { fit: fitted.record, rows }
             }
@@ -222,7 +226,11 @@ impl<'a> Workshop<'a> {
             let name = if fitted.members.len() == 1 { "adapter".to_owned() } else { format!("adapter-{number}") };
             let base = self.plan.model.name();
             let (rank, alpha) = (adapter.rank, adapter.alpha);
-            save_adapter(&folder.join(name), &member.adapters, &member.head, &member.posterior, rank, alpha, base)?;
+            let folder = folder.join(name);
+            save_adapter(&folder, &member.adapters, &member.head, &member.posterior, rank, alpha, base)?;
+            if let Some(laplace) = &fitted.laplace {
+                laplace.save(&folder)?;
+            }
         }
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         for path in
