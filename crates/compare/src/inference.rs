@@ -287,9 +287,10 @@ fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> Result<Post
         PosteriorSettings::Contextual(_)
         | PosteriorSettings::Gaussian(_)
         | PosteriorSettings::RankGaussian(_)
+        | PosteriorSettings::Lrvd(_)
         | PosteriorSettings::Laplace(_) => {
             return Err(
-                "the adapter has Gaussian noise (C-LoRA, BLoB, TFB, ScalaBL, Laplace), without dropout to change; leave out \
+                "the adapter has Gaussian noise (C-LoRA, BLoB, TFB, ScalaBL, LRVD, Laplace), without dropout to change; leave out \
                  --site, --scope and --dropout"
                     .to_owned(),
             );

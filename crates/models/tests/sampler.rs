@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bayeslora_adapters::{
     AdapterSet, ContextualSettings, Dependence, Draw, DropoutSite, GaussianSettings, Increment, LoraShape, LowRank,
-    MaskScope, Moments, Noise, Parameter, PosteriorSettings, RankGaussianSettings, Rows, Sampling, Slot,
-    StochasticAdapter, Stream, TargetMap,
+    LrvdSampling, LrvdSettings, LrvdVariant, MaskScope, Moments, Noise, Parameter, PosteriorSettings,
+    RankGaussianSettings, Rows, Sampling, Slot, StochasticAdapter, Stream, TargetMap,
 };
 use bayeslora_models::{Bert, Head, Hidden, Packing, Sampler, Samples, classify, initial_adapters, target_slots};
 use candle_core::{Device, Tensor};
@@ -89,6 +89,11 @@ fn posteriors() -> Vec<PosteriorSettings> {
         let gaussian = GaussianSettings { scope, initial_scale: 0.5, ..GaussianSettings::default() };
         let rank = RankGaussianSettings { scope, initial_scale: 0.5, ..RankGaussianSettings::default() };
         all.extend([PosteriorSettings::Gaussian(gaussian), PosteriorSettings::RankGaussian(rank)]);
+    }
+    for variant in [LrvdVariant::Symmetric, LrvdVariant::Asymmetric] {
+        for sampling in [LrvdSampling::Weights, LrvdSampling::LocalReparametrisation] {
+            all.push(PosteriorSettings::Lrvd(LrvdSettings { variant, tied: true, sampling }));
+        }
     }
     all
 }

@@ -6,6 +6,7 @@
 mod contextual;
 mod dropout;
 mod gaussian;
+mod lrvd;
 mod rank_gaussian;
 mod settings;
 
@@ -14,6 +15,7 @@ use candle_core::{DType, Device, Tensor, Var};
 pub use contextual::{Contextual, ContextualSettings, CoreSource, ScaleActivation};
 pub use dropout::{DropoutLora, DropoutSettings};
 pub use gaussian::{Gaussian, GaussianSettings};
+pub use lrvd::{Lrvd, LrvdSampling, LrvdSettings, LrvdVariant};
 pub use rank_gaussian::{KlDirection, RankGaussian, RankGaussianSettings};
 pub use settings::{Blocks, LaplaceSettings, PosteriorSettings, Reach};
 

@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, RankGaussian,
-    RankGaussianSettings, StochasticAdapter,
+    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, Lrvd, LrvdSettings,
+    RankGaussian, RankGaussianSettings, StochasticAdapter,
 };
 use crate::lora::LowRank;
 use crate::noise::Noise;
@@ -46,6 +46,8 @@ pub enum PosteriorSettings {
     Gaussian(GaussianSettings),
     /// [`RankGaussian`].
     RankGaussian(RankGaussianSettings),
+    /// [`Lrvd`].
+    Lrvd(LrvdSettings),
     /// A point with the Gaussian of Laplace's approximation around it, whose factors are in a file beside the adapter. It is read
     /// through the linearised network: samples of the network itself are all at the point.
     Laplace(LaplaceSettings),
@@ -139,6 +141,7 @@ impl PosteriorSettings {
             Self::Contextual(settings) => Box::new(Contextual::initial(slot, lora, settings, noise, device)?),
             Self::Gaussian(settings) => Box::new(Gaussian::initial(slot, lora, settings, noise, device)?),
             Self::RankGaussian(settings) => Box::new(RankGaussian::initial(slot, &lora, settings, noise, device)?),
+            Self::Lrvd(settings) => Box::new(Lrvd::initial(slot, &lora, settings, noise, device)?),
             Self::Deterministic | Self::Laplace(_) | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
                 Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
             }
@@ -178,6 +181,10 @@ impl PosteriorSettings {
                 let multipliers = saved(&RankGaussian::tensor_names())?;
                 Box::new(RankGaussian::from_tensors(slot, lora, settings, &multipliers)?)
             }
+            Self::Lrvd(settings) => {
+                let log_variances = saved(Lrvd::tensor_names(settings))?;
+                Box::new(Lrvd::from_tensors(slot, lora, settings, &log_variances)?)
+            }
             Self::Deterministic | Self::Laplace(_) | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
                 Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
             }
@@ -197,7 +204,7 @@ impl PosteriorSettings {
         match *self {
             Self::Deterministic | Self::Laplace(_) => false,
             Self::Dropout { dropout, .. } | Self::DropoutInBlocks { dropout, .. } => dropout > 0.0,
-            Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) => true,
+            Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) | Self::Lrvd(_) => true,
         }
     }
 
@@ -218,7 +225,8 @@ impl PosteriorSettings {
             | Self::Laplace(_)
             | Self::Contextual(_)
             | Self::Gaussian(_)
-            | Self::RankGaussian(_) => Ok(DropoutSettings::NONE),
+            | Self::RankGaussian(_)
+            | Self::Lrvd(_) => Ok(DropoutSettings::NONE),
         }
     }
 }

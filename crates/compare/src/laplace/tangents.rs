@@ -112,7 +112,7 @@ pub(crate) struct Network<'a> {
 
 impl Network<'_> {
     /// Logits of the batch at the mean of the adapters, and their dependence on the maps within `reach`.
-    pub(crate) fn tangents(&self, batch: &Batch, reach: Reach, directions: Directions) -> Result<Tangents> {
+    pub(super) fn tangents(&self, batch: &Batch, reach: Reach, directions: Directions) -> Result<Tangents> {
         let Self { bert, from, adapters, head } = *self;
         let taps = Taps::default();
         let mut tapped = AdapterSet::new();

@@ -8,6 +8,7 @@ mod c_lora;
 mod checkpoint_ensemble;
 mod ensemble;
 mod laplace;
+mod lrvd;
 mod map;
 mod mc_dropout;
 mod mle;
@@ -91,6 +92,7 @@ const REGISTRY: &[(&str, Constructor)] = &[
     ("blob", blob::from_settings),
     ("tfb", tfb::from_settings),
     ("scalabl", scalabl::from_settings),
+    ("lrvd", lrvd::from_settings),
     ("swag", swag::from_settings),
     ("laplace", laplace::from_settings),
 ];
