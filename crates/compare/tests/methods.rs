@@ -293,7 +293,7 @@ fn variants_of_variational_methods_learn_and_differ() {
                 "variant = 'asymmetric'\ntied = false",
                 "sampling = 'local-reparametrisation'",
                 "sample-train = false",
-                "divergence-weight = 0.01",
+                "divergence-weight = 1e-5",
             ],
         ),
         (

@@ -211,15 +211,22 @@ impl Lrvd {
         Ok(parts)
     }
 
-    /// `sigma^2` of `A [r, d_in]`, and of `B [d_out, r]` where it is random.
-    fn variances(&self) -> Result<(Tensor, Option<Tensor>)> {
-        let mut variances = Vec::new();
+    /// `sigma` of `A [r, d_in]`, and of `B [d_out, r]` where it is random. From the logarithm: the square root of a variance has no
+    /// gradient at the 0 of a component that was pruned.
+    fn deviations(&self) -> Result<(Tensor, Option<Tensor>)> {
+        let mut deviations = Vec::new();
         for (mean, log, alive) in self.parts()? {
-            variances.push((log.exp()? * alive)?.broadcast_as(mean.shape())?.contiguous()?);
+            deviations.push(((log * 0.5)?.exp()? * alive)?.broadcast_as(mean.shape())?.contiguous()?);
         }
-        let mut variances = variances.into_iter();
-        let of_a = variances.next().map_or_else(|| self.lora.a().zeros_like(), Ok)?;
-        Ok((of_a, variances.next()))
+        let mut deviations = deviations.into_iter();
+        let of_a = deviations.next().map_or_else(|| self.lora.a().zeros_like(), Ok)?;
+        Ok((of_a, deviations.next()))
+    }
+
+    /// Their squares.
+    fn variances(&self) -> Result<(Tensor, Option<Tensor>)> {
+        let (of_a, of_b) = self.deviations()?;
+        Ok((of_a.sqr()?, of_b.map(|of_b| of_b.sqr()).transpose()?))
     }
 
     /// `log a`, `a = sigma^2 / (mu^2 + 1e-8)`, of the entries of every random matrix.
@@ -234,11 +241,11 @@ impl Lrvd {
     /// The core and the offset of drawn weights, sample by sample.
     fn drawn_weights(&self, slot: Slot, x: &Tensor, sampling: &Sampling<'_>) -> Result<(Tensor, Option<Tensor>)> {
         let (samples, rows, _) = x.dims3()?;
-        let (of_a, of_b) = self.variances()?;
-        let drawn = |variance: &Tensor, at: Address| -> Result<Tensor> {
-            let mut normals = vec![0.0; variance.elem_count()];
+        let (of_a, of_b) = self.deviations()?;
+        let drawn = |sd: &Tensor, at: Address| -> Result<Tensor> {
+            let mut normals = vec![0.0; sd.elem_count()];
             sampling.noise.fill_normal(at, &mut Vec::new(), &mut normals);
-            Ok((variance.sqrt()? * Tensor::from_vec(normals, variance.shape(), x.device())?)?)
+            Ok((sd * Tensor::from_vec(normals, sd.shape(), x.device())?)?)
         };
         let (mut cores, mut offsets) = (Vec::new(), Vec::new());
         for sample in 0..sampling.count() {
@@ -345,7 +352,7 @@ impl StochasticAdapter for Lrvd {
             others.chunks_exact_mut(shared.max(1)).for_each(|other| other.copy_from_slice(first));
             return Ok(sampling.count());
         }
-        let sd = self.variances()?.0.detach().sqrt()?.flatten_all()?.to_vec1::<f32>()?;
+        let sd = self.deviations()?.0.detach().flatten_all()?.to_vec1::<f32>()?;
         self.lora.with_values(|a, _| {
             scratch.masked.resize(a.len(), 0.0);
             for (sample, out) in core.chunks_exact_mut((x.rows * rank).max(1)).enumerate() {
@@ -380,8 +387,8 @@ impl StochasticAdapter for Lrvd {
             out.iter_mut().zip(&offset).for_each(|(out, offset)| *out += offset);
             return Ok(());
         }
-        let Some(of_b) = self.variances()?.1 else { return Ok(()) };
-        let sd = of_b.detach().sqrt()?.flatten_all()?.to_vec1::<f32>()?;
+        let Some(of_b) = self.deviations()?.1 else { return Ok(()) };
+        let sd = of_b.detach().flatten_all()?.to_vec1::<f32>()?;
         #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
         let scale = self.lora.scale() as f32;
         scratch.masked.resize(sd.len(), 0.0);
@@ -422,7 +429,7 @@ impl StochasticAdapter for Lrvd {
                 noise: "the noise of LRVD, unless `A` alone is random and weights are drawn,",
             });
         };
-        let sigma = self.variances()?.0.detach().sqrt()?.to_vec2::<f32>()?;
+        let sigma = self.deviations()?.0.detach().to_vec2::<f32>()?;
         let x = dependence.x.detach().to_vec2::<f32>()?;
         dependence.entry_covariance(|row| {
             sigma.iter().flat_map(|sigma| sigma.iter().zip(&x[row]).map(|(sigma, x)| sigma * x)).collect()

@@ -218,6 +218,17 @@ fn pruning_drops_what_is_lost_in_noise_and_nothing_of_the_mean() {
             assert!(if symmetric { left < all } else { (left - all).abs() < 1e-9 * all }, "{settings:?}: {left} {all}");
         }
         assert!(values(&adapter.divergence().unwrap().unwrap())[0] < divergence, "{settings:?}");
+        // Training goes on from here.
+        let rows = Rows::of_sentences(&[1], &[2]);
+        let noise = Noise::new(7, Stream::Training);
+        let sampling = Sampling { noise, samples: 0..1, rows: &rows, with_divergence: false };
+        let drawn = adapter.increment(SLOT, &x.unsqueeze(0).unwrap(), &Draw::Sampled(sampling)).unwrap();
+        let loss = drawn.offset.map_or(drawn.core.sum_all(), |o| o.sum_all().unwrap() + drawn.core.sum_all().unwrap());
+        let gradients = (loss.unwrap() + adapter.divergence().unwrap().unwrap()).unwrap().backward().unwrap();
+        for Parameter { name, var } in adapter.parameters() {
+            let finite = gradients.get(var).is_none_or(|g| values(g).iter().all(|g| g.is_finite()));
+            assert!(finite, "{settings:?}: {name}");
+        }
         // Everything goes at a threshold below all scores, and then nothing is added.
         assert_eq!(adapter.prune(-100.0, 1).unwrap(), 1);
         assert_eq!(adapter.prune(-100.0, 0).unwrap(), 1);
