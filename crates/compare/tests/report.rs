@@ -233,6 +233,7 @@ fn domains_have_the_tables_that_they_have_data_for() {
         ]
     );
     assert!(!table.contains("raters"), "nobody rated");
+    assert!(table.contains(" | 12 | 2.0 | 1.5 | 50 | 10 | 1.0 | 20 | 300 |\n"), "{table}");
     assert!(
         table.contains("Examples: 10 as published, 10 strength 2, 10 strength 5.\n\n| method | as published |"),
         "{table}"

@@ -31,7 +31,7 @@ impl Directions {
     fn weights(self, logits: &Array2<f64>) -> Vec<Array2<f64>> {
         let (sentences, classes) = logits.dim();
         let factors: Vec<Array2<f64>> = match self {
-            Self::Curvature => logits.outer_iter().map(|logits| curvature_factor(softmax(logits).view())).collect(),
+            Self::Curvature => logits.outer_iter().map(|logits| curvature_factor(&softmax(&logits))).collect(),
             Self::Contrasts => vec![contrasts(classes); sentences],
         };
         let weights = |k: usize| Array2::from_shape_fn((sentences, classes), |(n, class)| factors[n][[class, k]]);
@@ -42,7 +42,7 @@ impl Directions {
 /// `L [classes, classes - 1]` with `L L' = diag(p) - p p'`, the curvature of the loss by the logits: its Cholesky factor, known in closed
 /// form (Tanabe and Sagae, "An exact Cholesky decomposition and the generalized inverse of the variance-covariance matrix of the
 /// multinomial distribution", 1992).
-pub(super) fn curvature_factor(p: ArrayView1<'_, f64>) -> Array2<f64> {
+pub(super) fn curvature_factor(p: &Array1<f64>) -> Array2<f64> {
     let classes = p.len();
     let mut factor = Array2::zeros((classes, classes - 1));
     // Sums of the probabilities after a class, from the end: differences from 1 would lose the small ones.
@@ -73,7 +73,7 @@ pub(super) fn contrasts(classes: usize) -> Array2<f64> {
     })
 }
 
-fn softmax(logits: ArrayView1<'_, f64>) -> Array1<f64> {
+fn softmax(logits: &ArrayView1<'_, f64>) -> Array1<f64> {
     let largest = logits.fold(f64::NEG_INFINITY, |largest, &logit| largest.max(logit));
     let exponentials = logits.mapv(|logit| (logit - largest).exp());
     let total = exponentials.sum();
@@ -146,7 +146,10 @@ impl Network<'_> {
             let lora = adapter.low_rank();
             let up = matrix(&lora.b().as_detached_tensor())?;
             #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-            by_direction.iter_mut().for_each(|gradient| *gradient *= lora.scale() as f32);
+            let scale = lora.scale() as f32;
+            for gradient in &mut by_direction {
+                *gradient *= scale;
+            }
             let (x, core) = (matrix(&tap.x)?, matrix(&tap.core)?);
             let rows = if x.nrows() == batch.packing.rows() { &every } else { &single };
             maps.push(Tangent {

@@ -12,7 +12,6 @@ use super::{Unit, unit_key};
 use crate::assets::{AssetDir, Assets};
 use crate::distances::{Distances, distances};
 use crate::experiment::Plan;
-use crate::memory::PeakMemory;
 use crate::methods::Reading;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
@@ -23,7 +22,7 @@ use crate::score::Scored;
 use crate::store::Store;
 use crate::tasks::TaskData;
 use crate::train::{Bench, Fitted};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// Everything units share.
 pub(super) struct Workshop<'a> {
@@ -146,11 +145,11 @@ impl<'a> Workshop<'a> {
             folder: &folder,
             progress: self.progress,
         };
-        let memory = PeakMemory::start();
+        let is_measured = memory::reset_peak();
         let outcome = match unit.method.method.fit(&bench) {
             Ok(mut fitted) => {
                 let rows = self.predict(unit, &fitted, splits)?;
-                fitted.record.peak_memory = memory.and_then(|memory| memory.bytes());
+                fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
                 self.keep_adapters(unit, &fitted)?;
                 Outcome::Finished { fit: fitted.record, rows }
             }
