@@ -49,16 +49,8 @@ type Moments = Array3<f64>;
 pub(super) fn load_fit(bert: &Bert, model: &Path, adapter: &Path) -> Result<(Fitted, usize)> {
     let SavedAdapter { adapters, head, posterior } = SavedAdapter::load(adapter, bert, model, Ok)?;
     let from = adapters.first_block().unwrap_or(0);
-    let record = FitRecord {
-        trainable_parameters: 0,
-        steps: 0,
-        validation_nll: Vec::new(),
-        best_epoch: Vec::new(),
-        seconds: 0.0,
-        tokens_per_second: 0.0,
-        chosen: std::collections::BTreeMap::new(),
-    };
-    Ok((Fitted { members: vec![Member { adapters, head, posterior }], record, laplace: None }, from))
+    let members = vec![Member { adapters, head, posterior }];
+    Ok((Fitted { members, record: FitRecord::default(), laplace: None }, from))
 }
 
 impl Predict {

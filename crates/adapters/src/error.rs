@@ -49,6 +49,14 @@ pub enum Error {
         /// Range.
         expected: &'static str,
     },
+    /// Noise that the linearised predictive does not cover.
+    #[error(
+        "{noise} reaches outputs beside the adapter's core, which the linearised predictive does not cover; draw samples instead"
+    )]
+    Linearised {
+        /// Noise.
+        noise: &'static str,
+    },
     /// Tensors whose shapes do not go together.
     #[error("{what} has shape {got:?}; expected {expected}")]
     Shape {

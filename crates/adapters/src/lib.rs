@@ -53,8 +53,9 @@ pub use noise::{Address, Noise, Stream, derive_seed, philox};
 pub use packed::{Packed, affine};
 pub use posterior::{
     Activations, Blocks, Contextual, ContextualSettings, CoreSource, DropoutLora, DropoutSettings, Gaussian,
-    GaussianSettings, Increment, KlDirection, Moments, Parameter, PosteriorSettings, RankGaussian,
-    RankGaussianSettings, ScaleActivation, Scratch, StochasticAdapter,
+    GaussianSettings, Increment, KlDirection, LaplaceSettings, Lrvd, LrvdSampling, LrvdSettings, LrvdVariant, Moments,
+    Parameter, PosteriorSettings, RankGaussian, RankGaussianSettings, Reach, ScaleActivation, Scratch,
+    StochasticAdapter,
 };
 pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;

@@ -4,21 +4,25 @@ use std::ops::Range;
 use std::path::Path;
 
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
-use bayeslora_metrics::{Averaging, Predictive};
+use bayeslora_metrics::{Averaging, GaussianLogits, Predictive};
 use bayeslora_models::{Bert, Hidden, Sampler, Samples, SavedAdapter, Tokenizer};
 use candle_core::Device;
 use ndarray::{Array3, Axis};
 use serde::Serialize;
 
-use crate::Result;
 use crate::adaptive::{self, Stopping};
+use crate::laplace::{Laplace, Network};
 use crate::predict::gaussian;
+use crate::prefix::Sentences;
+use crate::progress::Silent;
+use crate::{Error, Result};
 
 /// How to predict.
 #[derive(Debug, Clone)]
 pub struct InferenceOptions {
-    /// Monte-Carlo samples; 0 for one deterministic pass at the mean.
-    pub samples: u32,
+    /// Monte-Carlo samples; 0 for one deterministic pass at the mean. By default 20; draws of Gaussian logits, which cost next to nothing,
+    /// are 1000, or as many as a Laplace posterior says.
+    pub samples: Option<u32>,
     /// How the samples are coupled.
     pub coupling: Coupling,
     /// Stops sampling a text once its class is known at this error level; `samples` is then the cap.
@@ -65,12 +69,20 @@ pub struct TextPrediction {
     pub tokens: usize,
 }
 
+/// Monte-Carlo samples by default.
+pub const SAMPLES: u32 = 20;
+/// Draws of the Gaussian logits of the linearised predictive by default.
+const LINEARISED_DRAWS: u32 = 1000;
+
 /// A backbone with an adapter.
 #[derive(Debug)]
 pub struct Classifier {
     bert: Bert,
     tokenizer: Tokenizer,
     saved: SavedAdapter,
+    /// The posterior, where it is one of Laplace's.
+    laplace: Option<Laplace>,
+    samples: u32,
     options: InferenceOptions,
 }
 
@@ -81,7 +93,8 @@ impl Classifier {
     /// Naming the file, for whatever is missing, damaged or unsupported.
     pub fn load(model: &Path, adapter: &Path, options: InferenceOptions) -> Result<Self> {
         if let Some(alpha) = options.adaptive {
-            Stopping { alpha, most: options.samples, coupling: options.coupling }.check()?;
+            let most = options.samples.unwrap_or(SAMPLES);
+            Stopping { alpha, most, coupling: options.coupling }.check()?;
         }
         if let Some(p) = options.dropout {
             bayeslora_adapters::KeepProbability::from_dropout(p)?;
@@ -99,12 +112,25 @@ impl Classifier {
         let tokenizer = Tokenizer::load(model, max_tokens)?;
         let choose = |found| replaced(found, &options);
         let saved = SavedAdapter::load(adapter, &bert, model, choose)?;
-        Ok(Self { bert, tokenizer, saved, options })
+        let SavedAdapter { adapters, head, posterior } = &saved;
+        let laplace = match *posterior {
+            PosteriorSettings::Laplace(settings) => Some(Laplace::load(adapter, settings, adapters, head)?),
+            _ => None,
+        };
+        if laplace.is_some() && (options.adaptive.is_some() || options.coupling != Coupling::Independent) {
+            return Err(Error::Parameter {
+                what: "adaptive or coupled sampling of a Laplace posterior".to_owned(),
+                expected: "it is read through the linearised network: leave out --adaptive and --coupling".to_owned(),
+            });
+        }
+        let own = if options.linearised { LINEARISED_DRAWS } else { SAMPLES };
+        let samples = options.samples.unwrap_or_else(|| laplace.as_ref().map_or(own, |l| l.settings().draws));
+        Ok(Self { bert, tokenizer, saved, laplace, samples, options })
     }
 
     /// Whether samples will differ from each other.
     pub fn is_stochastic(&self) -> bool {
-        self.saved.posterior.is_stochastic()
+        self.laplace.is_some() || self.saved.posterior.is_stochastic()
     }
 
     /// Predicts numbered texts. A text's samples depend on its number and the seed only.
@@ -115,11 +141,11 @@ impl Classifier {
         let tokens = texts.iter().map(|(_, text)| self.tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
         let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
         let numbers: Vec<u32> = texts.iter().map(|(line, _)| u32::try_from(line % (1 << 31)).unwrap_or(0)).collect();
-        if self.options.linearised {
+        if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
             return self.linearised(texts, &tokens, &numbers);
         }
         let Some(stopping) = self.stopping() else {
-            let logits = self.logits(&tokens, &numbers, 0..self.options.samples)?;
+            let logits = self.logits(&tokens, &numbers, 0..self.samples)?;
             // Samples that agree decide at once.
             let decided = self.options.adaptive.map(|_| true);
             let predictions = self.describe(texts, &lengths, &logits)?;
@@ -143,14 +169,21 @@ impl Classifier {
 
     /// Predictions from Gaussian logits; a text's draws depend on its number and the seed only.
     fn linearised(&self, texts: &[(u64, String)], tokens: &[Vec<u32>], numbers: &[u32]) -> Result<Vec<TextPrediction>> {
-        let network = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
-        let classes = self.saved.head.classes();
+        let together = if let Some(laplace) = &self.laplace {
+            let SavedAdapter { adapters, head, .. } = &self.saved;
+            let sentences = Sentences::of_tokens(&self.bert, tokens, Vec::new(), 0, 0, &Silent)?;
+            laplace.gaussian(Network { bert: &self.bert, from: 0, adapters, head }, &sentences, &Silent)?
+        } else {
+            let parts = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
+            gaussian(parts.mean, parts.covariance, texts.len())?
+        };
         let mut predictions = Vec::new();
-        let gaussians = network.mean.chunks(classes).zip(network.covariance.chunks(classes * classes));
-        for (place, (mean, covariance)) in gaussians.enumerate() {
-            let one = gaussian(mean.to_vec(), covariance.to_vec(), 1)?;
+        for place in 0..texts.len() {
+            let own = ndarray::s![place..=place, ..];
+            let covariance = together.covariance().slice(ndarray::s![place..=place, .., ..]).to_owned();
+            let one = GaussianLogits::new(together.mean().slice(own).to_owned(), covariance)?;
             let seed = derive_seed(self.options.seed, u64::from(numbers[place]));
-            let logits = one.samples(self.options.samples as usize, seed);
+            let logits = one.samples(self.samples as usize, seed);
             predictions.extend(self.describe(&texts[place..=place], &[tokens[place].len()], &logits)?);
         }
         Ok(predictions)
@@ -158,8 +191,8 @@ impl Classifier {
 
     /// When to stop, where sampling is adaptive and samples differ.
     fn stopping(&self) -> Option<Stopping> {
-        let InferenceOptions { samples, coupling, adaptive, .. } = self.options;
-        adaptive.filter(|_| self.is_stochastic()).map(|alpha| Stopping { alpha, most: samples, coupling })
+        let InferenceOptions { coupling, adaptive, .. } = self.options;
+        adaptive.filter(|_| self.is_stochastic()).map(|alpha| Stopping { alpha, most: self.samples, coupling })
     }
 
     /// Logits of numbered samples; one at the mean where the range is empty or all samples agree.
@@ -251,10 +284,14 @@ fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> Result<Post
         PosteriorSettings::Dropout { site, scope, dropout } => (site, scope, dropout, None),
         PosteriorSettings::DropoutInBlocks { blocks, site, scope, dropout } => (site, scope, dropout, Some(blocks)),
         PosteriorSettings::Deterministic => (DropoutSite::Input, MaskScope::Token, 0.0, None),
-        PosteriorSettings::Contextual(_) | PosteriorSettings::Gaussian(_) | PosteriorSettings::RankGaussian(_) => {
+        PosteriorSettings::Contextual(_)
+        | PosteriorSettings::Gaussian(_)
+        | PosteriorSettings::RankGaussian(_)
+        | PosteriorSettings::Lrvd(_)
+        | PosteriorSettings::Laplace(_) => {
             return Err(
-                "the adapter has Gaussian noise (C-LoRA, BLoB, TFB, ScalaBL), without dropout to change; leave out --site, \
-                 --scope and --dropout"
+                "the adapter has Gaussian noise (C-LoRA, BLoB, TFB, ScalaBL, LRVD, Laplace), without dropout to change; leave out \
+                 --site, --scope and --dropout"
                     .to_owned(),
             );
         }

@@ -15,6 +15,7 @@ mod geometry;
 mod inference;
 mod laplace;
 mod member;
+mod memory;
 mod optimise;
 mod paper;
 mod predict;
@@ -41,7 +42,7 @@ pub use experiment::{
     AdapterSettings, Changes, CurveSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile,
     Space, TrainingSettings, TuningSettings,
 };
-pub use inference::{Classifier, InferenceOptions, TextPrediction};
+pub use inference::{Classifier, InferenceOptions, SAMPLES, TextPrediction};
 pub use laplace::Laplace;
 pub use member::Member;
 pub use optimise::{Optimiser, Rule, linear_schedule};

@@ -143,6 +143,19 @@ impl Optimiser {
         Ok(true)
     }
 
+    /// Sets all moments to 0, as before the first step.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    pub fn forget(&mut self) -> Result<()> {
+        self.steps = 0;
+        for slot in &mut self.slots {
+            slot.first = slot.var.zeros_like()?.detach();
+            slot.second = slot.first.clone();
+        }
+        Ok(())
+    }
+
     /// Copies of the parameters.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use bayeslora_models::{Bert, Linearised, Sampler, Samples};
 use ndarray::{Array2, Array3};
 
 use crate::Result;
-use crate::laplace::{Laplace, Network};
+use crate::laplace::Network;
 use crate::member::Member;
 use crate::methods::Reading;
 use crate::prefix::Sentences;
@@ -47,7 +47,8 @@ impl Predictor<'_> {
                 let gaussian = match &fitted.laplace {
                     None => self.linearised(fitted, sentences)?,
                     Some(laplace) => {
-                        let network = Network { bert: self.bert, from: self.from, member: &fitted.members[0] };
+                        let Member { adapters, head, .. } = &fitted.members[0];
+                        let network = Network { bert: self.bert, from: self.from, adapters, head };
                         laplace.gaussian(network, sentences, self.progress)?
                     }
                 };
@@ -70,7 +71,7 @@ impl Predictor<'_> {
         match reading {
             Reading::Mean => 1,
             Reading::Sampled => self.samples,
-            Reading::Linearised => fitted.laplace.as_ref().map_or(GAUSSIAN_DRAWS, Laplace::draws),
+            Reading::Linearised => fitted.laplace.as_ref().map_or(GAUSSIAN_DRAWS, |laplace| laplace.settings().draws),
             Reading::Members => u32::try_from(fitted.members.len()).unwrap_or(u32::MAX),
         }
     }

@@ -50,7 +50,7 @@ pub enum Outcome {
 }
 
 /// How the fit went.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitRecord {
     /// Trainable parameters, all members together.
@@ -63,11 +63,22 @@ pub struct FitRecord {
     pub best_epoch: Vec<u32>,
     /// Wall-clock seconds of fitting.
     pub seconds: f64,
+    /// Wall-clock seconds of what was computed from the trained weights, beyond `seconds`: a curvature, a search.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub post_hoc_seconds: f64,
+    /// Largest resident memory (bytes) of the process during fit and predictions, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
     /// Training tokens (forward and backward) per second.
     pub tokens_per_second: f64,
     /// What the fit chose for itself, by name: the result of a search, a fitted precision.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub chosen: BTreeMap<String, f64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 /// One predictive of a fit on every domain: one row of the table.

@@ -128,6 +128,11 @@ pub struct Recipe<'a> {
     pub rule: &'a (dyn Fn(&str) -> Option<Rule> + Sync),
     /// How the divergence is descended.
     pub divergence: DivergenceUpdate,
+    /// Whether steps draw samples of the posterior; else they are at its mean.
+    pub sampled: bool,
+    /// Called after each step with the member and the number of steps so far: true where it has set parameters to other values, which
+    /// the optimiser's moments do not know.
+    pub amend: &'a (dyn Fn(&Member, u32) -> Result<bool> + Sync),
     /// Examples trained on.
     pub training_set: TrainingSet,
     /// Where training starts: untrained adapters and head, or the values of a member of the same shapes.
@@ -147,6 +152,8 @@ impl Recipe<'_> {
             objective: &|_| Objective::default(),
             rule: &|_| None,
             divergence: DivergenceUpdate::WithLoss,
+            sampled: true,
+            amend: &|_, _| Ok(false),
             training_set: TrainingSet::Whole,
             start: None,
             schedule: Schedule::Linear,
@@ -169,15 +176,7 @@ pub struct Fitted {
 impl Fitted {
     /// Several fits as one ensemble.
     pub fn ensemble(fits: Vec<Self>) -> Self {
-        let mut record = FitRecord {
-            trainable_parameters: 0,
-            steps: 0,
-            validation_nll: Vec::new(),
-            best_epoch: Vec::new(),
-            seconds: 0.0,
-            tokens_per_second: 0.0,
-            chosen: BTreeMap::new(),
-        };
+        let mut record = FitRecord::default();
         let mut members = Vec::new();
         let mut tokens = 0.0;
         for fit in fits {
@@ -186,6 +185,7 @@ impl Fitted {
             record.validation_nll.extend(fit.record.validation_nll);
             record.best_epoch.extend(fit.record.best_epoch);
             record.seconds += fit.record.seconds;
+            record.post_hoc_seconds += fit.record.post_hoc_seconds;
             tokens += fit.record.tokens_per_second * fit.record.seconds;
             members.extend(fit.members);
         }
@@ -203,6 +203,9 @@ struct State {
     best_epoch: u32,
     seconds: f64,
     tokens: u64,
+    /// Steps before the optimiser's moments began.
+    #[serde(default)]
+    moments_since: u32,
 }
 
 /// Trains member number `member` of a unit. A checkpoint in the folder is continued, with the same result as if nothing
@@ -291,6 +294,10 @@ impl Fit<'_> {
                 self.optimiser.descend(&gradients, rate * factor)?;
             }
             self.state.steps += 1;
+            if (self.recipe.amend)(&self.member, self.state.steps)? {
+                self.optimiser.forget()?;
+                self.state.moments_since = self.state.steps;
+            }
             if self.recipe.snapshots.contains(&self.state.steps) {
                 self.snapshots.push(self.optimiser.parameters()?);
             }
@@ -359,12 +366,13 @@ impl Fit<'_> {
     fn loss(&self, batch: &Batch, position: Position, share: f64) -> Result<Tensor> {
         let Objective { nll, divergence, .. } = (self.recipe.objective)(position);
         let rows = Rows::of_sentences(&batch.examples, &batch.lengths);
-        let draw = Draw::Sampled(Sampling {
+        let sampling = Sampling {
             noise: self.noise,
             samples: position.step..position.step + 1,
             rows: &rows,
             with_divergence: divergence > 0.0,
-        });
+        };
+        let draw = if self.recipe.sampled { Draw::Sampled(sampling) } else { Draw::Mean };
         let Bench { bert, from, .. } = *self.bench;
         let Member { adapters, head, .. } = &self.member;
         let output = classify(bert, head, adapters, draw, from, &batch.hidden, &batch.packing)?;
@@ -405,7 +413,7 @@ impl Fit<'_> {
         let passed = self.recipe.snapshots.iter().filter(|&&step| step <= state.steps).count();
         let snapshots: Option<Vec<_>> = (0..passed).map(|number| parameters(&format!("snapshot.{number}"))).collect();
         if let (Some(best), Some(snapshots)) = (parameters("best"), snapshots)
-            && self.optimiser.restore(&tensors, state.steps)?
+            && self.optimiser.restore(&tensors, state.steps - state.moments_since)?
         {
             self.bench.progress.advance(3 * state.tokens);
             self.best = best;
@@ -416,7 +424,7 @@ impl Fit<'_> {
     }
 
     fn finish(self) -> Result<Fitted> {
-        let State { steps, validation_nll, best_epoch, seconds, tokens, epoch } = self.state;
+        let State { steps, validation_nll, best_epoch, seconds, tokens, epoch, .. } = self.state;
         let (members, kept_epochs) = if self.recipe.snapshots.is_empty() {
             self.optimiser.set_parameters(&self.best)?;
             (vec![self.member], vec![best_epoch])
@@ -436,7 +444,7 @@ impl Fit<'_> {
             best_epoch: kept_epochs,
             seconds,
             tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
-            chosen: BTreeMap::new(),
+            ..FitRecord::default()
         };
         Ok(Fitted { members, record, laplace: None })
     }

@@ -108,7 +108,7 @@ fn every_method_learns_repeats_itself_and_depends_on_its_seed() {
                 Reading::Mean => 1,
                 Reading::Sampled => 6,
                 Reading::Members => first.members.len(),
-                Reading::Linearised => first.laplace.as_ref().map_or(100, |laplace| laplace.draws() as usize),
+                Reading::Linearised => first.laplace.as_ref().map_or(100, |laplace| laplace.settings().draws as usize),
             };
             assert_eq!(logits.dim(), (samples, fixture.validation.len(), 2), "{kind}, {reading:?}");
             assert!(logits.iter().all(|logit| logit.is_finite()), "{kind}, {reading:?}");
@@ -285,6 +285,18 @@ fn variants_of_variational_methods_learn_and_differ() {
         ("blob", vec!["", "rho-optimiser = 'adamw-then-sgd'", "divergence-cycle = 'rescaled'", "scope = 'sequence'"]),
         ("scalabl", vec!["", "kl-direction = 'p||q'", "scope = 'sample'"]),
         (
+            "lrvd",
+            vec![
+                "",
+                "tied = false",
+                "variant = 'asymmetric'",
+                "variant = 'asymmetric'\ntied = false",
+                "sampling = 'local-reparametrisation'",
+                "sample-train = false",
+                "divergence-weight = 1e-5",
+            ],
+        ),
+        (
             "c-lora",
             vec![
                 "",
@@ -322,6 +334,27 @@ fn tfb_adds_noise_to_the_mle_fit_and_says_how_much() {
     assert!(beta("tolerance = 0.002\nreturned = 'smallest-refused'") > strict);
 }
 
+/// Ranks are dropped when it is time, as many as the threshold says, and the record tells how many are left.
+#[test]
+fn lrvd_drops_ranks_and_says_how_many_are_left() {
+    let fixture = Fixture::new();
+    let fit = |pruning: &str| fixture.fit(method("lrvd", pruning).unwrap().as_ref(), 1).unwrap();
+    let left = |fitted: &Fitted| fitted.record.chosen["rank of all maps"].to_string();
+    // Six maps of rank 4; 4 epochs of 12 steps.
+    assert_eq!(left(&fit("")), "24");
+    let all = fit("pruning = { threshold = -50.0, every = 10, minimum-rank = 1 }");
+    assert_eq!(left(&all), "6");
+    let mut of_maps = all.record.chosen.iter().filter(|(name, _)| name.starts_with("rank of block"));
+    assert!(of_maps.all(|(_, rank)| (rank - 1.0).abs() < 1e-9), "{:?}", all.record.chosen);
+    assert_eq!(left(&fit("pruning = { threshold = -50.0, every = 10, after = 48 }")), "24");
+    assert_eq!(left(&fit("pruning = { threshold = 50.0, every = 5 }")), "24");
+    // What was dropped stays dropped through the steps that follow, moments and all.
+    for (_, adapter) in all.members[0].adapters.iter() {
+        let rows = adapter.low_rank().a().sqr().unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(rows.iter().filter(|&&square| square > 0.0).count(), 1, "{rows:?}");
+    }
+}
+
 #[test]
 fn bad_parameters_are_named_with_value_and_range() {
     for (kind, parameters, expected) in [
@@ -329,6 +362,8 @@ fn bad_parameters_are_named_with_value_and_range() {
         ("checkpoint-ensemble", "members = 1", "members is 1; expected at least 2"),
         ("blob", "divergence-weight = -1.0", "divergence-weight is -1; expected at least 0"),
         ("tfb", "highest = 0.0001", "highest is 0.0001; expected a number above lowest (0.001)"),
+        ("lrvd", "divergence-weight = -1.0", "divergence-weight is -1; expected at least 0"),
+        ("lrvd", "pruning = { every = 0 }", "every of the pruning is 0; expected at least 1"),
         ("scalabl", "initial-scale = nan", "initial-scale is NaN; expected a positive number"),
         ("swag", "columns = 50", "columns is 50; expected 2 to snapshots (20)"),
         ("laplace", "draws = 0", "draws is 0; expected at least 1"),

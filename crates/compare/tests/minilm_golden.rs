@@ -19,7 +19,7 @@ fn predictions_of_a_peft_adapter_are_those_of_pytorch() {
         serde_json::from_slice(&std::fs::read(golden.join(name)).unwrap()).unwrap()
     };
     let options = InferenceOptions {
-        samples: 0,
+        samples: Some(0),
         coupling: Coupling::Independent,
         adaptive: None,
         linearised: false,

@@ -72,6 +72,8 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
                 best_epoch: vec![1],
                 seconds: 2.0,
                 tokens_per_second: 50.0,
+                post_hoc_seconds: 1.5,
+                peak_memory: Some(300 << 20),
                 chosen: BTreeMap::new(),
             },
             rows: vec![RowRecord {
@@ -231,6 +233,7 @@ fn domains_have_the_tables_that_they_have_data_for() {
         ]
     );
     assert!(!table.contains("raters"), "nobody rated");
+    assert!(table.contains(" | 12 | 2.0 | 1.5 | 50 | 10 | 1.0 | 20 | 300 |\n"), "{table}");
     assert!(
         table.contains("Examples: 10 as published, 10 strength 2, 10 strength 5.\n\n| method | as published |"),
         "{table}"

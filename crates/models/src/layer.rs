@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::kernels::borrow;
 use crate::{Error, Result};
 
-/// `W0 x + bias + s B e` for every sample of a draw, on a processor, all threads, written over `out`: memory that was there
+/// `W0 x + bias + s B e + o` for every sample of a draw, on a processor, all threads, written over `out`: memory that was there
 /// already takes no time to be handed out by the system.
 ///
 /// The frozen product is computed once; the low-rank product of each sample starts from it.
@@ -52,10 +52,12 @@ pub fn sample_layer(
         |(scratch, core), (first, out)| -> Result<()> {
             let samples = first..sampling.samples.end.min(first + u32::try_from(chunk).unwrap_or(u32::MAX));
             let draw = Draw::Sampled(Sampling { samples, ..sampling.clone() });
-            let drawn = adapter.core(slot, Activations { values: x_values, samples: 1, rows }, &draw, scratch, core)?;
+            let x = Activations { values: x_values, samples: 1, rows };
+            let drawn = adapter.core(slot, x, &draw, scratch, core)?;
             // Where nothing was drawn, one sample stands for all.
             let (first, others) = out.split_at_mut(drawn * frozen.len());
             affine(first, &frozen, core, &up);
+            adapter.add_offset(slot, x, &draw, scratch, core, first)?;
             others.chunks_exact_mut(first.len().max(1)).for_each(|other| other.copy_from_slice(first));
             Ok(())
         },

@@ -132,7 +132,7 @@ impl StochasticAdapter for Tapped {
         let tap = Tap { x: x.squeeze(0)?.detach(), offset };
         self.taps.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, tap);
         let lora = self.adapter.low_rank();
-        Ok(Increment { core, up: lora.b().as_detached_tensor(), scale: lora.scale(), divergence: None })
+        Ok(Increment { up: lora.b().as_detached_tensor(), ..Increment::of_core(core, lora) })
     }
 
     fn low_rank(&self) -> &LowRank {

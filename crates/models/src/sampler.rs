@@ -230,7 +230,7 @@ impl Sampler<'_> {
         normalise(x, query, &block.output_norm)
     }
 
-    /// `out = W0 x + bias + s B e`.
+    /// `out = W0 x + bias + s B e + o`.
     fn linear(
         &self,
         slot: Slot,
@@ -268,6 +268,7 @@ impl Sampler<'_> {
             let scale = lora.scale() as f32;
             let shape = (samples * x.rows, lora.rank(), d_out);
             lora.with_values(|_, b| product(values, Onto::Values, scale, core, b, shape, Threads::One))?;
+            adapter.add_offset(slot, activations, draw, adapter_scratch, core, values)?;
         }
         Ok(())
     }

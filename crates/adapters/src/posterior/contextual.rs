@@ -257,7 +257,7 @@ impl StochasticAdapter for Contextual {
                 (center.broadcast_add(&deviation)?, divergence)
             }
         };
-        Ok(Increment { core, up: self.lora.b().as_tensor().clone(), scale: self.lora.scale(), divergence })
+        Ok(Increment { divergence, ..Increment::of_core(core, &self.lora) })
     }
 
     fn low_rank(&self) -> &LowRank {

@@ -94,7 +94,7 @@ impl StochasticAdapter for DropoutLora {
             }
             _ => self.lora.down(x)?,
         };
-        Ok(Increment { core, up: self.lora.b().as_tensor().clone(), scale: self.lora.scale(), divergence: None })
+        Ok(Increment::of_core(core, &self.lora))
     }
 
     fn core(

@@ -173,7 +173,7 @@ impl StochasticAdapter for Gaussian {
             Draw::Mean => self.lora.down(x)?,
             Draw::Sampled(sampling) => self.sampled_core(slot, x, sampling)?,
         };
-        Ok(Increment { core, up: self.lora.b().as_tensor().clone(), scale: self.lora.scale(), divergence: None })
+        Ok(Increment::of_core(core, &self.lora))
     }
 
     fn core(

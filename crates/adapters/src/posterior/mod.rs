@@ -1,11 +1,12 @@
 //! Stochastic adapters: one file each, the same three verbs.
 //!
 //! Every adapter here adds `s B e(x)` to its frozen map, where the *core* `e [rows, r]` is random. That keeps the
-//! random part small and lets the backbone fuse the rest.
+//! random part small and lets the backbone fuse the rest. One whose `B` is random too adds an *offset* of the output beside it.
 
 mod contextual;
 mod dropout;
 mod gaussian;
+mod lrvd;
 mod rank_gaussian;
 mod settings;
 
@@ -14,8 +15,9 @@ use candle_core::{DType, Device, Tensor, Var};
 pub use contextual::{Contextual, ContextualSettings, CoreSource, ScaleActivation};
 pub use dropout::{DropoutLora, DropoutSettings};
 pub use gaussian::{Gaussian, GaussianSettings};
+pub use lrvd::{Lrvd, LrvdSampling, LrvdSettings, LrvdVariant};
 pub use rank_gaussian::{KlDirection, RankGaussian, RankGaussianSettings};
-pub use settings::{Blocks, PosteriorSettings};
+pub use settings::{Blocks, LaplaceSettings, PosteriorSettings, Reach};
 
 use crate::draw::{Draw, Sampling};
 use crate::linear::Dependence;
@@ -25,7 +27,7 @@ use crate::packed::Packed;
 use crate::site::{MaskScope, Slot};
 use crate::{Error, Result};
 
-/// What an adapter adds to its map: `s B e`.
+/// What an adapter adds to its map: `s B e + o`.
 #[derive(Debug, Clone)]
 pub struct Increment {
     /// `e [samples or 1, rows, r]`.
@@ -34,9 +36,18 @@ pub struct Increment {
     pub up: Tensor,
     /// `s`.
     pub scale: f64,
+    /// `o [samples or 1, rows, d_out]`: noise that the core does not carry.
+    pub offset: Option<Tensor>,
     /// Divergence of the posterior from its prior in nats (a scalar), where the draw asked for it and it depends on
     /// the activations.
     pub divergence: Option<Tensor>,
+}
+
+impl Increment {
+    /// `s B e` with the pair's own `B` and `s`.
+    pub fn of_core(core: Tensor, lora: &LowRank) -> Self {
+        Self { core, up: lora.b().as_tensor().clone(), scale: lora.scale(), offset: None, divergence: None }
+    }
 }
 
 /// A named trainable tensor of an adapter.
@@ -96,6 +107,23 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
         let drawn = self.increment(slot, &x, draw)?.core.detach();
         *core = drawn.flatten_all()?.to_vec1()?;
         Ok(drawn.dim(0)?)
+    }
+
+    /// Adds the offset `o` of the [`increment`](Self::increment) to `out [samples, rows, d_out]`, given the `core` and the samples
+    /// that [`core`](Self::core) gave for the same arguments.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    fn add_offset(
+        &self,
+        _slot: Slot,
+        _x: Activations<'_>,
+        _draw: &Draw<'_>,
+        _scratch: &mut Scratch,
+        _core: &[f32],
+        _out: &mut [f32],
+    ) -> Result<()> {
+        Ok(())
     }
 
     /// The core `e [samples or 1, rows, r]` at the mean, for derivatives by `x`: those by the adapter's own parameters may be

@@ -137,7 +137,7 @@ impl StochasticAdapter for RankGaussian {
                 u.broadcast_mul(&multipliers)?
             }
         };
-        Ok(Increment { core, up: self.lora.b().as_tensor().clone(), scale: self.lora.scale(), divergence: None })
+        Ok(Increment::of_core(core, &self.lora))
     }
 
     fn core(

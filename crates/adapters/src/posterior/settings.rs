@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, RankGaussian,
-    RankGaussianSettings, StochasticAdapter,
+    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, Lrvd, LrvdSettings,
+    RankGaussian, RankGaussianSettings, StochasticAdapter,
 };
 use crate::lora::LowRank;
 use crate::noise::Noise;
@@ -46,6 +46,33 @@ pub enum PosteriorSettings {
     Gaussian(GaussianSettings),
     /// [`RankGaussian`].
     RankGaussian(RankGaussianSettings),
+    /// [`Lrvd`].
+    Lrvd(LrvdSettings),
+    /// A point with the Gaussian of Laplace's approximation around it, whose factors are in a file beside the adapter. It is read
+    /// through the linearised network: samples of the network itself are all at the point.
+    Laplace(LaplaceSettings),
+}
+
+/// What Laplace's approximation needs beside its factors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LaplaceSettings {
+    /// Weights that have a posterior.
+    pub reach: Reach,
+    /// Prior precision `lambda`.
+    pub precision: f64,
+    /// Draws of the Gaussian logits.
+    pub draws: u32,
+}
+
+/// Which weights have a posterior.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// Every `A` and `B`, and the head.
+    All,
+    /// The head alone: the last layer.
+    Head,
 }
 
 /// Some blocks of a transformer, by number from 0 at the bottom; written as a list.
@@ -114,7 +141,8 @@ impl PosteriorSettings {
             Self::Contextual(settings) => Box::new(Contextual::initial(slot, lora, settings, noise, device)?),
             Self::Gaussian(settings) => Box::new(Gaussian::initial(slot, lora, settings, noise, device)?),
             Self::RankGaussian(settings) => Box::new(RankGaussian::initial(slot, &lora, settings, noise, device)?),
-            Self::Deterministic | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
+            Self::Lrvd(settings) => Box::new(Lrvd::initial(slot, &lora, settings, noise, device)?),
+            Self::Deterministic | Self::Laplace(_) | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
                 Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
             }
         })
@@ -153,7 +181,11 @@ impl PosteriorSettings {
                 let multipliers = saved(&RankGaussian::tensor_names())?;
                 Box::new(RankGaussian::from_tensors(slot, lora, settings, &multipliers)?)
             }
-            Self::Deterministic | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
+            Self::Lrvd(settings) => {
+                let log_variances = saved(Lrvd::tensor_names(settings))?;
+                Box::new(Lrvd::from_tensors(slot, lora, settings, &log_variances)?)
+            }
+            Self::Deterministic | Self::Laplace(_) | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
                 Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
             }
         })
@@ -170,9 +202,9 @@ impl PosteriorSettings {
     /// Whether samples differ from the mean.
     pub fn is_stochastic(&self) -> bool {
         match *self {
-            Self::Deterministic => false,
+            Self::Deterministic | Self::Laplace(_) => false,
             Self::Dropout { dropout, .. } | Self::DropoutInBlocks { dropout, .. } => dropout > 0.0,
-            Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) => true,
+            Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) | Self::Lrvd(_) => true,
         }
     }
 
@@ -189,9 +221,12 @@ impl PosteriorSettings {
                     DropoutSettings::NONE
                 })
             }
-            Self::Deterministic | Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) => {
-                Ok(DropoutSettings::NONE)
-            }
+            Self::Deterministic
+            | Self::Laplace(_)
+            | Self::Contextual(_)
+            | Self::Gaussian(_)
+            | Self::RankGaussian(_)
+            | Self::Lrvd(_) => Ok(DropoutSettings::NONE),
         }
     }
 }

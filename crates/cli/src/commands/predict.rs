@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope};
-use bayeslora_compare::{Classifier, InferenceOptions};
+use bayeslora_compare::{Classifier, InferenceOptions, SAMPLES};
 
 /// Texts predicted at a time: enough to fill the matrix products, few enough to answer soon.
 const TEXTS_PER_PASS: usize = 16;
@@ -19,14 +19,9 @@ pub(crate) struct Arguments {
     /// Adapter folder as saved by PEFT (or by `bayeslora run`): `adapter_config.json`, `adapter_model.safetensors`.
     #[arg(long)]
     adapter: PathBuf,
-    /// Monte-Carlo samples per text; with --adaptive, at most.
-    #[arg(
-        long,
-        default_value_t = 20,
-        default_value_if("linearised", "true", "1000"),
-        conflicts_with = "deterministic"
-    )]
-    samples: u32,
+    /// Monte-Carlo samples per text; with --adaptive, at most [default: 20; Gaussian logits: 1000, or what a Laplace posterior says].
+    #[arg(long, conflicts_with = "deterministic")]
+    samples: Option<u32>,
     /// Stop sampling a text once its class is known at this error level, such as 0.05 (6 samples at least).
     #[arg(long, value_name = "ALPHA", conflicts_with = "deterministic")]
     adaptive: Option<f64>,
@@ -74,7 +69,7 @@ struct Input {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    if arguments.samples == 0 {
+    if arguments.samples == Some(0) {
         bail!("--samples is 0; expected at least 1, or --deterministic");
     }
     if let Some(alpha) = arguments.adaptive {
@@ -82,15 +77,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if !(alpha > 0.0 && alpha < 1.0) {
             bail!("--adaptive is {alpha}; expected an error level in (0, 1), such as 0.05");
         }
-        if !arguments.samples.is_multiple_of(group) {
-            let samples = arguments.samples;
+        let samples = arguments.samples.unwrap_or(SAMPLES);
+        if !samples.is_multiple_of(group) {
             bail!(
                 "--samples is {samples}; expected a multiple of {group}: --adaptive decides after whole coupled groups"
             );
         }
     }
     let options = InferenceOptions {
-        samples: if arguments.deterministic { 0 } else { arguments.samples },
+        samples: if arguments.deterministic { Some(0) } else { arguments.samples },
         coupling: arguments.coupling,
         adaptive: arguments.adaptive,
         linearised: arguments.linearised,

@@ -6,17 +6,21 @@
 //! over all rows of all sentences, `Q` averages those of the inputs over rows ("expand", Eschenhagen et al., arXiv 2311.00636). Laplace-LoRA's
 //! code divides `Q` by the number of sentences instead, which counts a sentence's curvature once more for each of its tokens.
 //!
-//! Logits are then Gaussian with mean `f(x; theta*)` and covariance `J (H + lambda I)^-1 J'`.
+//! Logits are then Gaussian with mean `f(x; theta*)` and covariance `J (H + lambda I)^-1 J'`, here without the part that moves all logits
+//! alike, which no probability depends on.
 
+mod files;
 mod tangents;
 
+use bayeslora_adapters::{LaplaceSettings, Reach};
 use bayeslora_metrics::GaussianLogits;
-use ndarray::{Array1, Array2, Array3, Axis};
-use ndarray_linalg::{Eigh as _, UPLO};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array1, Array2, Array3, Axis, s};
+use ndarray_linalg::{JobSvd, SVDDC as _};
 use rayon::prelude::*;
 
-use tangents::Tangent;
-pub(crate) use tangents::{Network, Reach};
+pub(crate) use tangents::Network;
+use tangents::{Directions, Tangent, contrasts};
 
 use crate::Result;
 use crate::predict::gaussian;
@@ -25,18 +29,17 @@ use crate::progress::Progress;
 
 /// Rows of one pass, whose activations are kept for the way back.
 const ROWS_PER_PASS: usize = 512;
+/// Passes whose activations are held at a time, so that every thread has work. Fixed: sums do not depend on the number of threads.
+const PASSES_AT_A_TIME: usize = 4;
 
 /// A Gaussian posterior over weights, known by its precision.
 #[derive(Debug, Clone)]
 pub struct Laplace {
+    /// `A` and `B` of every adapter in the order of the slots, then the head; or the head alone.
     blocks: Vec<Block>,
-    reach: Reach,
-    /// `lambda`.
-    precision: f64,
+    settings: LaplaceSettings,
     /// `|theta*|^2` of the weights that have a posterior.
     square: f64,
-    /// Draws of the logits in a reading by samples.
-    draws: u32,
 }
 
 /// The curvature of one map in the coordinates in which it is diagonal: `H_(ij) = outputs_i inputs_j`.
@@ -55,15 +58,16 @@ struct Eigen {
 }
 
 impl Eigen {
+    /// Of a positive semi-definite matrix: its singular value decomposition, which LAPACK has by divide and conquer. The symmetric
+    /// solver at hand is QR iteration, several times slower at the widths of a transformer.
     #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
     fn of(matrix: &Array2<f64>) -> Result<Self> {
-        let (values, vectors) = matrix.eigh(UPLO::Lower)?;
-        // Rounding leaves what should be 0 on either side of it.
-        Ok(Self { values: values.mapv(|value| value.max(0.0)), vectors: vectors.mapv(|value| value as f32) })
+        let (vectors, values, _) = matrix.svddc(JobSvd::Some)?;
+        Ok(Self { values, vectors: vectors.unwrap_or_default().mapv(|value| value as f32) })
     }
 }
 
-/// Sums of outer products of a map.
+/// Sums of outer products of a map, on and above the diagonal.
 #[derive(Debug, Default)]
 struct Factors {
     outputs: Array2<f64>,
@@ -72,35 +76,50 @@ struct Factors {
 }
 
 impl Factors {
-    fn add(&mut self, tangent: &Tangent, probabilities: &Array2<f64>) {
-        if self.rows == 0 {
-            let width = tangent.gradients.first().map_or(0, Array2::ncols);
-            self.outputs = Array2::zeros((width, width));
-            self.inputs = Array2::zeros((tangent.inputs.ncols(), tangent.inputs.ncols()));
-        }
-        self.inputs += &tangent.inputs.t().dot(&tangent.inputs).mapv(f64::from);
-        self.rows += tangent.inputs.nrows();
-        // diag(p) - p p' = sum_c p_c (p - e_c)(p - e_c)': one weighted sum of the logits' gradients for each class.
-        for class in 0..tangent.gradients.len() {
-            let mut weighted = Array2::zeros(tangent.gradients[class].dim());
-            for (sentence, rows) in tangent.sentences.iter().enumerate() {
-                let p = probabilities.row(sentence);
-                for (other, gradient) in tangent.gradients.iter().enumerate() {
-                    let weight = p[class].sqrt() * (p[other] - f64::from(u8::from(other == class)));
-                    #[expect(clippy::cast_possible_truncation, reason = "gradients are f32")]
-                    let weight = weight as f32;
-                    let own = ndarray::s![rows.clone(), ..];
-                    weighted.slice_mut(own).scaled_add(weight, &gradient.slice(own));
-                }
-            }
-            self.outputs += &weighted.t().dot(&weighted).mapv(f64::from);
-        }
+    /// Adds the rows of some passes; their `gradients` are in the directions of the curvature.
+    fn add(&mut self, tangents: &[&Tangent]) {
+        self.rows += tangents.iter().map(|tangent| tangent.inputs.nrows()).sum::<usize>();
+        add_squares(&mut self.inputs, tangents.iter().map(|tangent| &tangent.inputs));
+        add_squares(&mut self.outputs, tangents.iter().flat_map(|tangent| &tangent.gradients));
     }
 
-    fn block(&self) -> Result<Block> {
-        let mean = &self.inputs / self.rows.max(1) as f64;
-        Ok(Block { outputs: Eigen::of(&self.outputs)?, inputs: Eigen::of(&mean)? })
+    fn block(self) -> Result<Block> {
+        let mean = self.inputs / self.rows.max(1) as f64;
+        Ok(Block { outputs: Eigen::of(&mirrored(self.outputs))?, inputs: Eigen::of(&mirrored(mean))? })
     }
+}
+
+/// Columns of a block of a symmetric product.
+const COLUMNS_PER_BLOCK: usize = 192;
+
+/// `total += sum X'X`, on and above the diagonal: in f32 over the rows of some passes, in f64 over those sums.
+fn add_squares<'a>(total: &mut Array2<f64>, matrices: impl Iterator<Item = &'a Array2<f32>>) {
+    let mut sum = Array2::<f32>::zeros((0, 0));
+    for x in matrices {
+        let width = x.ncols();
+        if sum.is_empty() {
+            sum = Array2::zeros((width, width));
+        }
+        for start in (0..width).step_by(COLUMNS_PER_BLOCK) {
+            let end = width.min(start + COLUMNS_PER_BLOCK);
+            let (left, right) = (x.slice(s![.., ..end]), x.slice(s![.., start..end]));
+            general_mat_mul(1.0, &left.t(), &right, 1.0, &mut sum.slice_mut(s![..end, start..end]));
+        }
+    }
+    if total.is_empty() {
+        *total = Array2::zeros(sum.dim());
+    }
+    total.zip_mut_with(&sum, |total, &sum| *total += f64::from(sum));
+}
+
+/// The symmetric matrix of what is on and above the diagonal.
+fn mirrored(mut matrix: Array2<f64>) -> Array2<f64> {
+    for row in 0..matrix.nrows() {
+        for column in 0..row {
+            matrix[[row, column]] = matrix[[column, row]];
+        }
+    }
+    matrix
 }
 
 impl Laplace {
@@ -108,38 +127,52 @@ impl Laplace {
     ///
     /// # Errors
     /// When a tensor operation or a decomposition fails.
-    pub(crate) fn fit(network: Network<'_>, train: &Sentences, reach: Reach, draws: u32) -> Result<Self> {
+    pub(crate) fn fit(
+        network: Network<'_>,
+        train: &Sentences,
+        (reach, draws): (Reach, u32),
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let mut factors: Vec<Factors> = Vec::new();
-        for places in train.batches_of_rows(ROWS_PER_PASS) {
-            let tangents = network.tangents(&train.batch(&places, network.bert.device())?, reach)?;
-            let probabilities = softmax(&tangents.logits);
-            factors.resize_with(tangents.maps.len(), Factors::default);
-            factors.par_iter_mut().zip(&tangents.maps).for_each(|(factors, map)| factors.add(map, &probabilities));
+        for passes in train.batches_of_rows(ROWS_PER_PASS).chunks(PASSES_AT_A_TIME) {
+            let tangents = (passes.par_iter())
+                .map(|places| {
+                    let batch = train.batch(places, network.bert.device())?;
+                    let tangents = network.tangents(&batch, reach, Directions::Curvature)?;
+                    progress.advance(TOKEN_PASSES * batch.packing.rows() as u64);
+                    Ok(tangents.maps)
+                })
+                .collect::<Result<Vec<_>>>()?;
+            factors.resize_with(tangents[0].len(), Factors::default);
+            factors.par_iter_mut().enumerate().for_each(|(map, factors)| {
+                factors.add(&tangents.iter().map(|maps| &maps[map]).collect::<Vec<_>>());
+            });
         }
-        let blocks = factors.par_iter().map(Factors::block).collect::<Result<Vec<_>>>()?;
+        let blocks = factors.into_par_iter().map(Factors::block).collect::<Result<Vec<_>>>()?;
+        let adapters = network.adapters.parameters().filter(|_| reach == Reach::All);
+        let vars = adapters.filter(|(_, parameter)| parameter.name.starts_with("lora_")).map(|(_, p)| p.var);
         let mut square = 0.0;
-        for (name, var) in network.member.parameters() {
-            if reach == Reach::All && name.starts_with("lora_") || name.starts_with("classifier.") {
-                square += f64::from(var.sqr()?.sum_all()?.to_scalar::<f32>()?);
-            }
+        for var in vars.chain([&network.head.weight, &network.head.bias]) {
+            square += f64::from(var.sqr()?.sum_all()?.to_scalar::<f32>()?);
         }
-        Ok(Self { blocks, reach, precision: 1.0, square, draws })
+        Ok(Self { blocks, settings: LaplaceSettings { reach, precision: 1.0, draws }, square })
     }
 
     /// The same with another prior precision `lambda`, positive.
     #[must_use]
-    pub(crate) fn with_precision(self, precision: f64) -> Self {
-        Self { precision, ..self }
+    pub(crate) fn with_precision(mut self, precision: f64) -> Self {
+        self.settings.precision = precision;
+        self
     }
 
-    /// Prior precision `lambda`.
-    pub fn precision(&self) -> f64 {
-        self.precision
+    /// What an adapter's file says of it.
+    pub fn settings(&self) -> LaplaceSettings {
+        self.settings
     }
 
     /// Draws of the logits in a reading by samples.
     pub fn draws(&self) -> u32 {
-        self.draws
+        self.settings.draws
     }
 
     /// Curvature in every direction.
@@ -175,7 +208,7 @@ impl Laplace {
         f64::midpoint(low, high).exp()
     }
 
-    /// Gaussians over the logits of `sentences`.
+    /// Gaussians over the logits of `sentences`, to first order and up to what moves all logits alike.
     ///
     /// # Errors
     /// When a tensor operation fails.
@@ -185,72 +218,112 @@ impl Laplace {
         sentences: &Sentences,
         progress: &dyn Progress,
     ) -> Result<GaussianLogits> {
-        let classes = network.member.head.classes();
-        let weights: Vec<Array2<f64>> = self.blocks.iter().map(|block| block.variances(self.precision)).collect();
+        let classes = network.head.classes();
+        let basis = contrasts(classes);
+        let deviations: Vec<Array2<f32>> =
+            self.blocks.iter().map(|block| block.deviations(self.settings.precision)).collect();
+        let passes = sentences.batches_of_rows(ROWS_PER_PASS);
+        let parts = (passes.par_iter())
+            .map(|places| {
+                let batch = sentences.batch(places, network.bert.device())?;
+                let tangents = network.tangents(&batch, self.settings.reach, Directions::Contrasts)?;
+                let mut total = Array3::zeros((places.len(), classes - 1, classes - 1));
+                for (map, (block, deviations)) in tangents.maps.iter().zip(self.blocks.iter().zip(&deviations)) {
+                    total += &block.covariance(map, deviations);
+                }
+                progress.advance(batch.packing.rows() as u64);
+                Ok((tangents.logits, total))
+            })
+            .collect::<Result<Vec<_>>>()?;
         let mut mean = vec![0.0; sentences.len() * classes];
         let mut covariance = vec![0.0; sentences.len() * classes * classes];
-        for places in sentences.batches_of_rows(ROWS_PER_PASS) {
-            let batch = sentences.batch(&places, network.bert.device())?;
-            let tangents = network.tangents(&batch, self.reach)?;
-            let parts: Vec<Array3<f64>> = (tangents.maps.par_iter().zip(&self.blocks).zip(&weights))
-                .map(|((map, block), weights)| block.covariance(map, weights))
-                .collect();
-            for (index, &place) in places.iter().enumerate() {
-                for class in 0..classes {
-                    mean[place * classes + class] = tangents.logits[[index, class]];
+        for (places, (logits, parts)) in passes.iter().zip(parts) {
+            for ((&place, logits), part) in places.iter().zip(logits.outer_iter()).zip(parts.outer_iter()) {
+                let own = basis.dot(&part).dot(&basis.t());
+                for (to, from) in mean[place * classes..].iter_mut().zip(logits) {
+                    *to = *from;
                 }
-                let own = &mut covariance[place * classes * classes..][..classes * classes];
-                for part in &parts {
-                    for (total, part) in own.iter_mut().zip(part.index_axis(Axis(0), index)) {
-                        *total += part;
-                    }
+                for (to, from) in covariance[place * classes * classes..].iter_mut().zip(&own) {
+                    *to = *from;
                 }
             }
-            progress.advance(batch.packing.rows() as u64);
         }
         gaussian(mean, covariance, sentences.len())
     }
 }
 
+/// Work of a training token in the curvature, in passes of a token: forward, back, and outer products.
+const TOKEN_PASSES: u64 = 3;
+
+impl Laplace {
+    /// Token passes of a fit over a training set of so many tokens.
+    pub(crate) fn work(tokens: u64) -> u64 {
+        TOKEN_PASSES * tokens
+    }
+}
+
 impl Block {
-    /// `1 / (l_i l_j + lambda)`, `[outputs, inputs]`.
-    fn variances(&self, precision: f64) -> Array2<f64> {
+    /// `1 / sqrt(l_i l_j + lambda)`, the wider side in columns.
+    #[expect(clippy::cast_possible_truncation, reason = "weights of f32 numbers")]
+    fn deviations(&self, precision: f64) -> Array2<f32> {
         let shape = (self.outputs.values.len(), self.inputs.values.len());
-        Array2::from_shape_fn(shape, |(i, j)| 1.0 / (self.outputs.values[i] * self.inputs.values[j] + precision))
+        let deviations = Array2::from_shape_fn(shape, |(i, j)| {
+            (1.0 / (self.outputs.values[i] * self.inputs.values[j] + precision).sqrt()) as f32
+        });
+        if self.widens() { deviations.t().as_standard_layout().into_owned() } else { deviations }
     }
 
-    /// What the map's weights give to the covariance of each sentence's logits, `[sentences, classes, classes]`.
-    fn covariance(&self, tangent: &Tangent, variances: &Array2<f64>) -> Array3<f64> {
-        let classes = tangent.gradients.len();
-        let inputs = tangent.inputs.dot(&self.inputs.vectors);
-        let gradients: Vec<Array2<f32>> = tangent.gradients.iter().map(|g| g.dot(&self.outputs.vectors)).collect();
-        let mut covariance = Array3::zeros((tangent.sentences.len(), classes, classes));
-        for (sentence, rows) in tangent.sentences.iter().enumerate() {
-            let own = ndarray::s![rows.clone(), ..];
-            let jacobians: Vec<Array2<f64>> =
-                gradients.iter().map(|g| g.slice(own).t().dot(&inputs.slice(own)).mapv(f64::from)).collect();
-            for first in 0..classes {
-                let weighted = &jacobians[first] * variances;
-                for second in first..classes {
-                    let product = (&weighted * &jacobians[second]).sum();
-                    covariance[[sentence, first, second]] = product;
-                    covariance[[sentence, second, first]] = product;
+    /// Whether the map has more outputs than inputs.
+    fn widens(&self) -> bool {
+        self.outputs.values.len() > self.inputs.values.len()
+    }
+
+    /// What the map's weights give to the covariance of each sentence's directions, `[sentences, directions, directions]`.
+    ///
+    /// The derivative by the weights is `sum over rows of g x'`, turned into the coordinates of the block on both sides. The
+    /// narrow side (the rank, or the head's classes) is turned row by row; the wide side too where a sentence has fewer rows than
+    /// the narrow side has columns, else after the sum.
+    fn covariance(&self, tangent: &Tangent, deviations: &Array2<f32>) -> Array3<f64> {
+        let (sentences, directions) = (tangent.sentences.len(), tangent.gradients.len());
+        let (narrow, wide) = deviations.dim();
+        let widens = self.widens();
+        let rows_first = tangent.inputs.nrows() < sentences * narrow;
+        let turned = |rows: &Array2<f32>, by: &Eigen, now: bool| if now { rows.dot(&by.vectors) } else { rows.clone() };
+        let inputs = turned(&tangent.inputs, &self.inputs, widens || rows_first);
+        let gradients: Vec<Array2<f32>> =
+            tangent.gradients.iter().map(|rows| turned(rows, &self.outputs, !widens || rows_first)).collect();
+        let mut derivatives = Array2::<f32>::zeros((sentences * directions * narrow, wide));
+        let blocks = derivatives.axis_chunks_iter_mut(Axis(0), narrow);
+        for (index, mut block) in blocks.enumerate() {
+            let own = s![tangent.sentences[index / directions].clone(), ..];
+            let (x, g) = (inputs.slice(own), gradients[index % directions].slice(own));
+            let (left, right) = if widens { (x, g) } else { (g, x) };
+            general_mat_mul(1.0, &left.t(), &right, 0.0, &mut block);
+        }
+        if !rows_first {
+            derivatives = derivatives.dot(if widens { &self.outputs.vectors } else { &self.inputs.vectors });
+        }
+        for mut block in derivatives.axis_chunks_iter_mut(Axis(0), narrow) {
+            block *= deviations;
+        }
+        let mut covariance = Array3::zeros((sentences, directions, directions));
+        for (sentence, mut covariance) in covariance.outer_iter_mut().enumerate() {
+            let of = |direction: usize| {
+                let start = (sentence * directions + direction) * narrow;
+                derivatives.slice(s![start..start + narrow, ..])
+            };
+            for first in 0..directions {
+                for second in first..directions {
+                    let (left, right) = (of(first), of(second));
+                    let rows = left.rows().into_iter().zip(right.rows());
+                    let product = rows.map(|(left, right)| f64::from(left.dot(&right))).sum();
+                    covariance[[first, second]] = product;
+                    covariance[[second, first]] = product;
                 }
             }
         }
         covariance
     }
-}
-
-fn softmax(logits: &Array2<f64>) -> Array2<f64> {
-    let mut probabilities = logits.clone();
-    for mut row in probabilities.rows_mut() {
-        let largest = row.fold(f64::NEG_INFINITY, |largest, &logit| largest.max(logit));
-        row.mapv_inplace(|logit| (logit - largest).exp());
-        let total = row.sum();
-        row /= total;
-    }
-    probabilities
 }
 
 #[cfg(test)]

@@ -1,30 +1,83 @@
-//! How the logits of some sentences depend on every map in a Laplace posterior: the inputs of the map, and the gradient of each logit
-//! by its outputs.
+//! How the logits of some sentences depend on every map in a Laplace posterior: the inputs of the map, and gradients by its outputs.
+//!
+//! Probabilities do not change when all logits move together, so everything here lives in `C - 1` directions: that many passes back,
+//! one for two classes.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeslora_adapters::{
-    AdapterSet, Dependence, Draw, Increment, LowRank, Moments, Parameter, Slot, StochasticAdapter,
+    AdapterSet, Dependence, Draw, Increment, LowRank, Moments, Parameter, Reach, Slot, StochasticAdapter,
 };
-use bayeslora_models::{Bert, Packing, Pass};
+use bayeslora_models::{Bert, Head, Packing, Pass};
 use candle_core::{DType, Tensor, Var};
-use ndarray::Array2;
-use serde::{Deserialize, Serialize};
+use ndarray::{Array1, Array2, ArrayView1};
 
 use crate::Result;
-use crate::member::Member;
 use crate::prefix::Batch;
 
-/// Which weights have a posterior.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Reach {
-    /// Every `A` and `B`, and the head.
-    All,
-    /// The head alone: the last layer.
-    Head,
+/// Weighted sums of a sentence's logits, `C - 1` of them, that are differentiated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Directions {
+    /// Columns of a factor of `diag(p) - p p'`, so that squares of gradients add up to the curvature of the loss.
+    Curvature,
+    /// An orthonormal basis of the logits that sum to 0.
+    Contrasts,
+}
+
+impl Directions {
+    /// Weights of the sums, each `[sentences, classes]`.
+    fn weights(self, logits: &Array2<f64>) -> Vec<Array2<f64>> {
+        let (sentences, classes) = logits.dim();
+        let factors: Vec<Array2<f64>> = match self {
+            Self::Curvature => logits.outer_iter().map(|logits| curvature_factor(&softmax(&logits))).collect(),
+            Self::Contrasts => vec![contrasts(classes); sentences],
+        };
+        let weights = |k: usize| Array2::from_shape_fn((sentences, classes), |(n, class)| factors[n][[class, k]]);
+        (0..classes - 1).map(weights).collect()
+    }
+}
+
+/// `L [classes, classes - 1]` with `L L' = diag(p) - p p'`, the curvature of the loss by the logits: its Cholesky factor, known in closed
+/// form (Tanabe and Sagae, "An exact Cholesky decomposition and the generalized inverse of the variance-covariance matrix of the
+/// multinomial distribution", 1992).
+pub(super) fn curvature_factor(p: &Array1<f64>) -> Array2<f64> {
+    let classes = p.len();
+    let mut factor = Array2::zeros((classes, classes - 1));
+    // Sums of the probabilities after a class, from the end: differences from 1 would lose the small ones.
+    let mut after = 0.0;
+    for column in (0..classes).rev() {
+        if after > 0.0 {
+            let pivot = (p[column] * after / (p[column] + after)).sqrt();
+            factor[[column, column]] = pivot;
+            for row in column + 1..classes {
+                factor[[row, column]] = -pivot * p[row] / after;
+            }
+        }
+        after += p[column];
+    }
+    factor
+}
+
+/// Orthonormal columns `[classes, classes - 1]` that sum to 0 (Helmert's).
+pub(super) fn contrasts(classes: usize) -> Array2<f64> {
+    Array2::from_shape_fn((classes, classes - 1), |(row, column)| {
+        let before = (column + 1) as f64;
+        let length = (before * (before + 1.0)).sqrt();
+        match row.cmp(&(column + 1)) {
+            std::cmp::Ordering::Less => 1.0 / length,
+            std::cmp::Ordering::Equal => -before / length,
+            std::cmp::Ordering::Greater => 0.0,
+        }
+    })
+}
+
+fn softmax(logits: &ArrayView1<'_, f64>) -> Array1<f64> {
+    let largest = logits.fold(f64::NEG_INFINITY, |largest, &logit| largest.max(logit));
+    let exponentials = logits.mapv(|logit| (logit - largest).exp());
+    let total = exponentials.sum();
+    exponentials / total
 }
 
 /// The share of a batch in one linear map whose weights have a posterior: `A` of an adapter, from the activations to the core; `B`, from
@@ -33,7 +86,7 @@ pub(crate) enum Reach {
 pub(crate) struct Tangent {
     /// `[rows, inputs]`.
     pub(crate) inputs: Array2<f32>,
-    /// Of each logit, `[rows, outputs]`; a sentence's logits depend on its own rows only.
+    /// Of each direction, `[rows, outputs]`; a sentence's logits depend on its own rows only.
     pub(crate) gradients: Vec<Array2<f32>>,
     /// Rows of each sentence.
     pub(crate) sentences: Vec<Range<usize>>,
@@ -53,30 +106,33 @@ pub(crate) struct Network<'a> {
     pub(crate) bert: &'a Bert,
     /// First block to compute.
     pub(crate) from: usize,
-    pub(crate) member: &'a Member,
+    pub(crate) adapters: &'a AdapterSet,
+    pub(crate) head: &'a Head,
 }
 
 impl Network<'_> {
     /// Logits of the batch at the mean of the adapters, and their dependence on the maps within `reach`.
-    pub(crate) fn tangents(&self, batch: &Batch, reach: Reach) -> Result<Tangents> {
-        let Self { bert, from, member } = *self;
+    pub(super) fn tangents(&self, batch: &Batch, reach: Reach, directions: Directions) -> Result<Tangents> {
+        let Self { bert, from, adapters, head } = *self;
         let taps = Taps::default();
         let mut tapped = AdapterSet::new();
-        for (slot, adapter) in member.adapters.shared() {
+        for (slot, adapter) in adapters.shared() {
             tapped.insert(slot, Box::new(OutputTap { adapter, taps: Arc::clone(&taps) }));
         }
-        let adapters = if reach == Reach::All { &tapped } else { &member.adapters };
-        let mut pass = Pass::new(adapters, Draw::Mean);
+        let mut pass = Pass::new(if reach == Reach::All { &tapped } else { adapters }, Draw::Mean);
         let first = bert.first_tokens(from, &batch.hidden, &batch.packing, &mut pass)?;
         let pooled = bert.pool(&first, &mut pass)?;
-        let logits = member.head.logits(&pooled)?.squeeze(0)?;
+        let logits = head.logits(&pooled)?.squeeze(0)?;
         let (sentences, classes) = logits.dims2()?;
+        let values = matrix(&logits)?.mapv(f64::from);
+        let weights: Vec<Array2<f32>> = directions.weights(&values).iter().map(single_precision).collect();
 
         let taps = std::mem::take(&mut *taps.lock().unwrap_or_else(PoisonError::into_inner));
         let mut gradients: BTreeMap<Slot, Vec<Array2<f32>>> = BTreeMap::new();
-        for class in 0..if taps.is_empty() { 0 } else { classes } {
+        for weights in weights.iter().filter(|_| !taps.is_empty()) {
+            let weights = Tensor::from_iter(weights.iter().copied(), logits.device())?.reshape((sentences, classes))?;
             // Sentences do not depend on each other: the gradient of their sum holds the gradient of each.
-            let store = logits.narrow(1, class, 1)?.sum_all()?.backward()?;
+            let store = (&logits * weights)?.sum_all()?.backward()?;
             for (&slot, tap) in &taps {
                 let gradient = store.get(&tap.offset).map_or_else(|| tap.offset.zeros_like(), |g| Ok(g.clone()))?;
                 gradients.entry(slot).or_default().push(matrix(&gradient.squeeze(0)?)?);
@@ -85,33 +141,39 @@ impl Network<'_> {
         let every: Vec<Range<usize>> = batch.packing.sentences().collect();
         let single: Vec<Range<usize>> = Packing::single_rows(sentences).sentences().collect();
         let mut maps = Vec::new();
-        for (slot, by_class) in gradients {
-            let (Some(tap), Some(adapter)) = (taps.get(&slot), member.adapters.get(slot)) else { continue };
+        for (slot, mut by_direction) in gradients {
+            let (Some(tap), Some(adapter)) = (taps.get(&slot), adapters.get(slot)) else { continue };
             let lora = adapter.low_rank();
             let up = matrix(&lora.b().as_detached_tensor())?;
             #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-            let by_class: Vec<Array2<f32>> = by_class.into_iter().map(|g| g * lora.scale() as f32).collect();
+            let scale = lora.scale() as f32;
+            for gradient in &mut by_direction {
+                *gradient *= scale;
+            }
             let (x, core) = (matrix(&tap.x)?, matrix(&tap.core)?);
             let rows = if x.nrows() == batch.packing.rows() { &every } else { &single };
             maps.push(Tangent {
                 inputs: x,
-                gradients: by_class.iter().map(|g| g.dot(&up)).collect(),
+                gradients: by_direction.iter().map(|g| g.dot(&up)).collect(),
                 sentences: rows.clone(),
             });
-            maps.push(Tangent { inputs: core, gradients: by_class, sentences: rows.clone() });
+            maps.push(Tangent { inputs: core, gradients: by_direction, sentences: rows.clone() });
         }
         let features = matrix(&pooled.squeeze(0)?)?;
         let mut inputs = Array2::ones((sentences, features.ncols() + 1));
         inputs.slice_mut(ndarray::s![.., ..-1]).assign(&features);
-        let own = |class: usize| Array2::from_shape_fn((sentences, classes), |(_, c)| f32::from(u8::from(c == class)));
-        let gradients = (0..classes).map(own).collect();
-        maps.push(Tangent { inputs, gradients, sentences: single });
-        Ok(Tangents { logits: matrix(&logits)?.mapv(f64::from), maps })
+        maps.push(Tangent { inputs, gradients: weights, sentences: single });
+        Ok(Tangents { logits: values, maps })
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
+fn single_precision(matrix: &Array2<f64>) -> Array2<f32> {
+    matrix.mapv(|value| value as f32)
+}
+
 /// The values of a matrix.
-fn matrix(tensor: &Tensor) -> Result<Array2<f32>> {
+pub(super) fn matrix(tensor: &Tensor) -> Result<Array2<f32>> {
     let shape = tensor.dims2()?;
     let values = tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     Ok(Array2::from_shape_vec(shape, values).unwrap_or_default())
@@ -130,7 +192,7 @@ struct Tap {
 
 type Taps = Arc<Mutex<BTreeMap<Slot, Tap>>>;
 
-/// An adapter at its mean with a tap in its output: the core is widened by an offset that the up-projection passes on unchanged.
+/// An adapter at its mean with a tap in its output.
 #[derive(Debug)]
 struct OutputTap {
     adapter: Arc<dyn StochasticAdapter>,
@@ -141,16 +203,16 @@ impl StochasticAdapter for OutputTap {
     fn increment(&self, slot: Slot, x: &Tensor, _: &Draw<'_>) -> bayeslora_adapters::Result<Increment> {
         let core = self.adapter.mean_core(slot, x)?;
         let lora = self.adapter.low_rank();
-        let up = lora.b().as_detached_tensor();
         let (samples, rows, _) = core.dims3()?;
-        let width = up.dim(0)?;
-        let offset = Var::zeros((samples, rows, width), core.dtype(), core.device())?;
-        let tap = Tap { x: x.squeeze(0)?.detach(), core: core.squeeze(0)?.detach(), offset };
-        let widened = Tensor::cat(&[&core, tap.offset.as_tensor()], 2)?;
-        let pass_on = (Tensor::eye(width, up.dtype(), up.device())? / lora.scale())?;
-        let up = Tensor::cat(&[&up, &pass_on], 1)?;
+        let offset = Var::zeros((samples, rows, lora.b().dims()[0]), core.dtype(), core.device())?;
+        let increment = Increment {
+            up: lora.b().as_detached_tensor(),
+            offset: Some(offset.as_tensor().clone()),
+            ..Increment::of_core(core, lora)
+        };
+        let tap = Tap { x: x.squeeze(0)?.detach(), core: increment.core.squeeze(0)?.detach(), offset };
         self.taps.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, tap);
-        Ok(Increment { core: widened, up, scale: lora.scale(), divergence: None })
+        Ok(increment)
     }
 
     fn low_rank(&self) -> &LowRank {

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Stream, TargetMap};
-use bayeslora_models::{Bert, Head, classify, initial_adapters, target_slots};
+use bayeslora_models::{Bert, Head, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 
 use super::*;
@@ -14,8 +14,12 @@ fn tiny() -> Bert {
     Bert::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny"), &Device::Cpu).unwrap()
 }
 
-/// Adapters on every map of the last two blocks and the pooler, `B` not zero.
+/// Adapters on every map of the last two blocks and the pooler, `B` not zero, two classes.
 fn member(bert: &Bert) -> Member {
+    member_of(bert, 2)
+}
+
+fn member_of(bert: &Bert, classes: usize) -> Member {
     let noise = Noise::new(3, Stream::Initial);
     let slots = target_slots(bert, &[1, 2], &TargetMap::ALL).unwrap();
     let posterior = PosteriorSettings::Deterministic;
@@ -28,9 +32,17 @@ fn member(bert: &Bert) -> Member {
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
         }
     }
-    let head = Head::initial(2, bert.config().hidden_size, &noise, &Device::Cpu).unwrap();
+    let head = Head::initial(classes, bert.config().hidden_size, &noise, &Device::Cpu).unwrap();
     head.weight.set(&(head.weight.as_detached_tensor() * 20.0).unwrap()).unwrap();
     Member { adapters, head, posterior }
+}
+
+fn network<'a>(bert: &'a Bert, member: &'a Member) -> Network<'a> {
+    Network { bert, from: 1, adapters: &member.adapters, head: &member.head }
+}
+
+fn fit(network: Network<'_>, train: &Sentences, reach: Reach) -> Laplace {
+    Laplace::fit(network, train, (reach, 1), &Silent).unwrap()
 }
 
 fn sentences(bert: &Bert, tokens: &[Vec<u32>]) -> Sentences {
@@ -69,6 +81,12 @@ fn times(a: Two, b: Two) -> Two {
     [0, 1].map(|i| [0, 1].map(|j| a[i][0] * b[0][j] + a[i][1] * b[1][j]))
 }
 
+/// Without what moves both logits alike: `P a P` with `P = I - 1 1' / 2`.
+fn centred(a: Two) -> Two {
+    let half = 0.25 * (a[0][0] + a[1][1] - a[0][1] - a[1][0]);
+    [[half, -half], [-half, half]]
+}
+
 fn inverse(a: Two) -> Two {
     let determinant = a[0][0] * a[1][1] - a[0][1] * a[1][0];
     [[a[1][1] / determinant, -a[0][1] / determinant], [-a[1][0] / determinant, a[0][0] / determinant]]
@@ -91,14 +109,17 @@ fn assert_close(got: Two, expected: Two, tolerance: f64, what: &str) {
 fn one_sentence_of_one_token_has_the_exact_posterior_of_every_block() {
     let bert = tiny();
     let member = member(&bert);
-    let network = Network { bert: &bert, from: 1, member: &member };
+    let network = network(&bert, &member);
     let sentence = sentences(&bert, &[vec![7]]);
     let products = products_of_gradients(&bert, &member, &sentence);
-    let logits = network.tangents(&sentence.batch(&[0], &Device::Cpu).unwrap(), Reach::Head).unwrap().logits;
+    let logits = network
+        .tangents(&sentence.batch(&[0], &Device::Cpu).unwrap(), Reach::Head, Directions::Contrasts)
+        .unwrap()
+        .logits;
     let p = 1.0 / (1.0 + (logits[[0, 1]] - logits[[0, 0]]).exp());
     let curvature = [[p * (1.0 - p), -p * (1.0 - p)], [-p * (1.0 - p), p * (1.0 - p)]];
     for (reach, products) in [(Reach::All, products.as_slice()), (Reach::Head, &products[products.len() - 1..])] {
-        let laplace = Laplace::fit(network, &sentence, reach, 1).unwrap();
+        let laplace = fit(network, &sentence, reach);
         for lambda in [0.01, 1.0, 100.0] {
             let (mut expected, mut determinants) = ([[0.0; 2]; 2], 0.0);
             for &product in products {
@@ -112,7 +133,7 @@ fn one_sentence_of_one_token_has_the_exact_posterior_of_every_block() {
             let fitted = laplace.clone().with_precision(lambda);
             let gaussian = fitted.gaussian(network, &sentence, &Silent).unwrap();
             // Gradients and rotations are f32.
-            assert_close(covariance(&gaussian, 0), expected, 1e-4, &format!("{reach:?} {lambda}"));
+            assert_close(covariance(&gaussian, 0), centred(expected), 1e-4, &format!("{reach:?} {lambda}"));
             let got = -2.0 * fitted.log_evidence(lambda) - lambda * fitted.square;
             assert!((got - determinants).abs() < 1e-4 * determinants.max(1.0), "{reach:?}: {got} for {determinants}");
         }
@@ -125,9 +146,9 @@ fn a_strong_prior_leaves_the_squared_gradients() {
     const LAMBDA: f64 = 1e9;
     let bert = tiny();
     let member = member(&bert);
-    let network = Network { bert: &bert, from: 1, member: &member };
+    let network = network(&bert, &member);
     let tokens = some_tokens(5);
-    let laplace = Laplace::fit(network, &sentences(&bert, &tokens), Reach::All, 1).unwrap().with_precision(LAMBDA);
+    let laplace = fit(network, &sentences(&bert, &tokens), Reach::All).with_precision(LAMBDA);
     for tokens in &tokens {
         let sentence = sentences(&bert, std::slice::from_ref(tokens));
         let mut expected = [[0.0; 2]; 2];
@@ -135,7 +156,7 @@ fn a_strong_prior_leaves_the_squared_gradients() {
             expected = [0, 1].map(|k| [0, 1].map(|l| expected[k][l] + product[k][l] / LAMBDA));
         }
         let gaussian = laplace.gaussian(network, &sentence, &Silent).unwrap();
-        assert_close(covariance(&gaussian, 0), expected, 1e-4, &format!("{} tokens", tokens.len()));
+        assert_close(covariance(&gaussian, 0), centred(expected), 1e-4, &format!("{} tokens", tokens.len()));
     }
 }
 
@@ -143,10 +164,10 @@ fn a_strong_prior_leaves_the_squared_gradients() {
 fn twice_the_data_is_twice_the_curvature() {
     let bert = tiny();
     let member = member(&bert);
-    let network = Network { bert: &bert, from: 1, member: &member };
+    let network = network(&bert, &member);
     let tokens = some_tokens(7);
-    let fit = |tokens: &[Vec<u32>]| Laplace::fit(network, &sentences(&bert, tokens), Reach::All, 1).unwrap();
-    let (once, twice) = (fit(&tokens), fit(&[tokens.clone(), tokens.clone()].concat()));
+    let of = |tokens: &[Vec<u32>]| fit(network, &sentences(&bert, tokens), Reach::All);
+    let (once, twice) = (of(&tokens), of(&[tokens.clone(), tokens.clone()].concat()));
     for (once, twice) in once.blocks.iter().zip(&twice.blocks) {
         let (once_sum, twice_sum) = (once.outputs.values.sum(), twice.outputs.values.sum());
         assert!((twice_sum - 2.0 * once_sum).abs() <= 1e-5 * twice_sum, "{once_sum} {twice_sum}");
@@ -164,9 +185,9 @@ fn twice_the_data_is_twice_the_curvature() {
 fn the_prior_precision_has_the_largest_evidence() {
     let bert = tiny();
     let member = member(&bert);
-    let network = Network { bert: &bert, from: 1, member: &member };
+    let network = network(&bert, &member);
     for reach in [Reach::All, Reach::Head] {
-        let laplace = Laplace::fit(network, &sentences(&bert, &some_tokens(20)), reach, 1).unwrap();
+        let laplace = fit(network, &sentences(&bert, &some_tokens(20)), reach);
         let best = laplace.best_precision();
         let top = laplace.log_evidence(best);
         for factor in [0.01, 0.5, 0.99, 1.01, 2.0, 100.0] {
@@ -187,9 +208,9 @@ fn the_prior_precision_has_the_largest_evidence() {
 fn predictions_do_not_depend_on_the_batch() {
     let bert = tiny();
     let member = member(&bert);
-    let network = Network { bert: &bert, from: 1, member: &member };
+    let network = network(&bert, &member);
     let tokens = some_tokens(200);
-    let laplace = Laplace::fit(network, &sentences(&bert, &tokens[..30]), Reach::All, 1).unwrap();
+    let laplace = fit(network, &sentences(&bert, &tokens[..30]), Reach::All);
     // 200 sentences of 2 to 6 tokens are two passes.
     let together = laplace.gaussian(network, &sentences(&bert, &tokens), &Silent).unwrap();
     for place in [0, 57, 199] {
@@ -197,6 +218,107 @@ fn predictions_do_not_depend_on_the_batch() {
         assert_close(covariance(&together, place), covariance(&alone, 0), 1e-4, &format!("place {place}"));
         for class in 0..2 {
             assert!((together.mean()[[place, class]] - alone.mean()[[0, class]]).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn directions_are_what_they_say() {
+    for p in [vec![0.2, 0.8], vec![0.7, 1e-9, 0.3 - 1e-9], vec![1.0, 0.0, 0.0], vec![0.1, 0.2, 0.3, 0.4]] {
+        let p = Array1::from(p);
+        let factor = tangents::curvature_factor(&p);
+        let squared = factor.dot(&factor.t());
+        for ((i, j), got) in squared.indexed_iter() {
+            let expected = if i == j { p[i] * (1.0 - p[i]) } else { -p[i] * p[j] };
+            assert!((got - expected).abs() < 1e-15, "{p} {i} {j}: {got} for {expected}");
+        }
+        let basis = contrasts(p.len());
+        let products = basis.t().dot(&basis);
+        assert!(products.indexed_iter().all(|((i, j), v)| (v - f64::from(u8::from(i == j))).abs() < 1e-15));
+        assert!(basis.sum_axis(Axis(0)).iter().all(|sum| sum.abs() < 1e-15));
+    }
+}
+
+/// The head's curvature by its outputs is known, `sum_n diag(p_n) - p_n p_n'`; and under a strong prior the covariance is `P J J' P /
+/// lambda`, with three classes as with two.
+#[test]
+fn three_classes_have_two_directions() {
+    const LAMBDA: f64 = 1e9;
+    let bert = tiny();
+    let member = member_of(&bert, 3);
+    let network = network(&bert, &member);
+    let train = sentences(&bert, &some_tokens(6));
+    let laplace = fit(network, &train, Reach::All);
+    let Eigen { values, vectors } = &laplace.blocks.last().unwrap().outputs;
+    let vectors = vectors.mapv(f64::from);
+    let got = (&vectors * values).dot(&vectors.t());
+    let mut expected = Array2::<f64>::zeros((3, 3));
+    let laplace = laplace.with_precision(LAMBDA);
+    let gaussian = laplace.gaussian(network, &train, &Silent).unwrap();
+    for logits in gaussian.mean().outer_iter() {
+        let p = logits.mapv(f64::exp) / logits.mapv(f64::exp).sum();
+        expected = expected + Array2::from_diag(&p) - Array2::from_shape_fn((3, 3), |(i, j)| p[i] * p[j]);
+    }
+    let difference = (&got - &expected).mapv(f64::abs).sum();
+    assert!(difference < 1e-5 * expected.mapv(f64::abs).sum(), "{got} for {expected}");
+
+    for place in 0..train.len() {
+        let batch = train.batch(&[place], &Device::Cpu).unwrap();
+        let Member { adapters, head, .. } = &member;
+        let logits = classify(&bert, head, adapters, Draw::Mean, 1, &batch.hidden, &batch.packing).unwrap().logits;
+        let gradients: Vec<Vec<f32>> = (0..3)
+            .map(|class| {
+                let store = logits.narrow(2, class, 1).unwrap().sum_all().unwrap().backward().unwrap();
+                let flat = |(_, var): (&str, &candle_core::Var)| -> Vec<f32> {
+                    let gradient = store.get(var).cloned().unwrap_or_else(|| var.zeros_like().unwrap());
+                    gradient.flatten_all().unwrap().to_vec1().unwrap()
+                };
+                member.parameters().flat_map(flat).collect()
+            })
+            .collect();
+        let product = |(k, l): (usize, usize)| -> f64 {
+            gradients[k].iter().zip(&gradients[l]).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        };
+        let centring = Array2::from_shape_fn((3, 3), |(i, j)| f64::from(u8::from(i == j)) - 1.0 / 3.0);
+        let expected = centring.dot(&Array2::from_shape_fn((3, 3), product)).dot(&centring) / LAMBDA;
+        let got = gaussian.covariance().index_axis(Axis(0), place).to_owned();
+        let difference = (&got - &expected).mapv(f64::abs).sum();
+        assert!(difference < 1e-4 * expected.mapv(f64::abs).sum(), "{place}: {got} for {expected}");
+    }
+}
+
+/// Saved and read again with its adapter, a posterior gives the same Gaussians; one of another adapter is refused.
+#[test]
+fn a_saved_posterior_predicts_the_same() {
+    let bert = tiny();
+    let mut member = member(&bert);
+    let (train, tested) = (sentences(&bert, &some_tokens(20)), sentences(&bert, &some_tokens(9)));
+    for reach in [Reach::All, Reach::Head] {
+        let laplace = fit(network(&bert, &member), &train, reach).with_precision(0.3);
+        member.posterior = PosteriorSettings::Laplace(laplace.settings());
+        let folder = tempfile::tempdir().unwrap();
+        let Member { adapters, head, posterior } = &member;
+        save_adapter(folder.path(), adapters, head, posterior, 3, 6.0, "tiny").unwrap();
+        laplace.save(folder.path()).unwrap();
+        let expected = laplace.gaussian(network(&bert, &member), &tested, &Silent).unwrap();
+
+        let SavedAdapter { adapters, head, posterior } =
+            SavedAdapter::load(folder.path(), &bert, folder.path(), Ok).unwrap();
+        assert_eq!(posterior, member.posterior);
+        let loaded = Laplace::load(folder.path(), laplace.settings(), &adapters, &head).unwrap();
+        let network = Network { bert: &bert, from: 1, adapters: &adapters, head: &head };
+        let got = loaded.gaussian(network, &tested, &Silent).unwrap();
+        for place in 0..tested.len() {
+            // Eigenvalues are stored in f32.
+            assert_close(covariance(&got, place), covariance(&expected, place), 1e-6, &format!("{reach:?} {place}"));
+        }
+        assert_eq!(got.mean(), expected.mean());
+        let none = AdapterSet::new();
+        let other =
+            Laplace::load(folder.path(), LaplaceSettings { reach: Reach::All, ..laplace.settings() }, &none, &head);
+        if reach == Reach::All {
+            let problem = other.unwrap_err().to_string();
+            assert!(problem.contains("laplace.safetensors") && problem.contains("another adapter"), "{problem}");
         }
     }
 }

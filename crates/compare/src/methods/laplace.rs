@@ -5,12 +5,15 @@
 //! prior; `prior-sd` trains under a prior instead. Unlike theirs the head is trained here and has a posterior too; `head` gives it to the
 //! head alone (LLLA).
 
-use bayeslora_adapters::PosteriorSettings;
+use std::time::Instant;
+
+use bayeslora_adapters::{PosteriorSettings, Reach};
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, check_positive, read, recorded};
 use crate::Result;
-use crate::laplace::{Laplace, Network, Reach};
+use crate::laplace::{Laplace, Network};
+use crate::member::Member;
 use crate::train::{Bench, Fitted, Objective, Recipe, train};
 
 /// Parameters: name, default, purpose, range.
@@ -55,6 +58,10 @@ impl Method for LaplaceLora {
         recorded("laplace", self)
     }
 
+    fn post_hoc_work(&self, train: u64, _: u64) -> u64 {
+        Laplace::work(train)
+    }
+
     fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
         let prior = self.prior_sd.map_or(0.0, |sd| 1.0 / (sd.powi(2) * bench.train.len() as f64));
         let recipe = Recipe {
@@ -63,12 +70,18 @@ impl Method for LaplaceLora {
         };
         let mut fit = train(bench, &recipe, 0)?;
         bench.progress.stage("curvature of the loss");
-        let network = Network { bert: bench.bert, from: bench.from, member: &fit.members[0] };
-        let laplace = Laplace::fit(network, bench.train, self.reach, self.draws)?;
+        let started = Instant::now();
+        let member = &mut fit.members[0];
+        let Member { adapters, head, .. } = member;
+        let network = Network { bert: bench.bert, from: bench.from, adapters, head };
+        let laplace = Laplace::fit(network, bench.train, (self.reach, self.draws), bench.progress)?;
         let precision = self.prior_precision.unwrap_or_else(|| laplace.best_precision());
         fit.record.chosen.insert("prior-precision".to_owned(), precision);
         fit.record.chosen.insert("log-evidence-less-likelihood".to_owned(), laplace.log_evidence(precision));
-        fit.laplace = Some(laplace.with_precision(precision));
+        let laplace = laplace.with_precision(precision);
+        member.posterior = PosteriorSettings::Laplace(laplace.settings());
+        fit.laplace = Some(laplace);
+        fit.record.post_hoc_seconds = started.elapsed().as_secs_f64();
         Ok(fit)
     }
 }

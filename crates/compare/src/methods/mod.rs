@@ -8,6 +8,7 @@ mod c_lora;
 mod checkpoint_ensemble;
 mod ensemble;
 mod laplace;
+mod lrvd;
 mod map;
 mod mc_dropout;
 mod mle;
@@ -65,6 +66,12 @@ pub trait Method: std::fmt::Debug + Send + Sync {
         self.members()
     }
 
+    /// Token passes after the trainings (see [`Progress`](crate::Progress)), at most, given the tokens of the training and the validation
+    /// set.
+    fn post_hoc_work(&self, _train: u64, _validation: u64) -> u64 {
+        0
+    }
+
     /// Trains.
     ///
     /// # Errors
@@ -85,6 +92,7 @@ const REGISTRY: &[(&str, Constructor)] = &[
     ("blob", blob::from_settings),
     ("tfb", tfb::from_settings),
     ("scalabl", scalabl::from_settings),
+    ("lrvd", lrvd::from_settings),
     ("swag", swag::from_settings),
     ("laplace", laplace::from_settings),
 ];

@@ -5,6 +5,8 @@
 //! Both published codes return the smallest `beta` that they tested and refused, which violates their own constraint; the default here
 //! is the largest that was admitted.
 
+use std::time::Instant;
+
 use bayeslora_adapters::{AdapterSet, Gaussian, GaussianSettings, MaskScope, PosteriorSettings, derive_seed};
 use bayeslora_metrics::{Averaging, Predictive, negative_log_likelihood};
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,6 @@ use super::{Method, Reading, check_positive, read, recorded};
 use crate::Result;
 use crate::member::Member;
 use crate::predict::Predictor;
-use crate::progress::Silent;
 use crate::train::{Bench, Fitted, Recipe, train};
 
 /// Examples on which the loss may change only so much.
@@ -161,7 +162,7 @@ impl Tfb {
             samples: self.samples,
             // Not the seed of the predictive samples that are reported.
             seed: derive_seed(bench.seed, SEARCH),
-            progress: &Silent,
+            progress: bench.progress,
         };
         let predictive = |member: &Member, samples| -> Result<Predictive> {
             let logits = predictor.member_logits(member, samples, anchor)?;
@@ -196,9 +197,16 @@ impl Method for Tfb {
         recorded("tfb", self)
     }
 
+    fn post_hoc_work(&self, train: u64, validation: u64) -> u64 {
+        let anchor = if self.anchor == Anchor::Train { train } else { validation };
+        // Without noise, at both ends of the bracket, and at its middles.
+        anchor * (1 + u64::from(self.samples) * (2 + u64::from(self.steps)))
+    }
+
     fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
         let mut fit = train(bench, &Recipe::plain(PosteriorSettings::Deterministic), 0)?;
         bench.progress.stage("search of the noise that the loss tolerates");
+        let started = Instant::now();
         let Bracket { admitted, refused } = self.search(bench, &fit.members[0])?;
         let beta = match self.returned {
             Returned::LargestAdmitted => admitted,
@@ -206,6 +214,7 @@ impl Method for Tfb {
         };
         fit.members = vec![noisy(&fit.members[0], beta, self.scope)?];
         fit.record.chosen.insert("beta".to_owned(), beta);
+        fit.record.post_hoc_seconds = started.elapsed().as_secs_f64();
         Ok(fit)
     }
 }

@@ -300,9 +300,10 @@ fn differences(definition: &Definition, aggregate: &Aggregate) -> String {
 
 fn cost(definition: &Definition, units: &[&UnitRecord]) -> String {
     let mut text = String::from(
-        "## Cost\n\nMedians over seeds on the machine named above; these vary by machine and load.\n\n\
-         | method | parameters | fit, s | training tokens/s | samples | prediction, s | examples/s |\n\
-         |---|---:|---:|---:|---:|---:|---:|\n",
+        "## Cost\n\nMedians over seeds on the machine named above; these vary by machine and load. After the fit: a search or a curvature \
+         at the trained weights. Memory: the process's largest during fit and prediction. –: none, or not measured.\n\n\
+         | method | parameters | fit, s | after the fit, s | training tokens/s | samples | prediction, s | examples/s | memory, MiB |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for row in &definition.rows {
         let records = records_of(units, &row.id);
@@ -316,17 +317,25 @@ fn cost(definition: &Definition, units: &[&UnitRecord]) -> String {
         let (Some(fit), Some((_, record))) = (fits.first(), records.first()) else { continue };
         let _ = writeln!(
             text,
-            "| {} | {} | {:.1} | {:.0} | {} | {:.1} | {:.0} |",
+            "| {} | {} | {:.1} | {} | {:.0} | {} | {:.1} | {:.0} | {} |",
             cell_text(&row.label),
             fit.trainable_parameters,
             median(fits.iter().map(|fit| fit.seconds)),
+            measured(fits.iter().map(|fit| fit.post_hoc_seconds), 1),
             median(fits.iter().map(|fit| fit.tokens_per_second)),
             record.samples,
             median(records.iter().map(|(_, record)| record.seconds)),
             median(records.iter().map(|(_, record)| record.examples_per_second)),
+            measured(fits.iter().filter_map(|fit| fit.peak_memory).map(|bytes| bytes as f64 / f64::from(1 << 20)), 0),
         );
     }
     text
+}
+
+/// Median of a cost with so many decimals; a dash for none.
+fn measured(values: impl Iterator<Item = f64>, decimals: usize) -> String {
+    let middle = median(values);
+    if middle > 0.0 { format!("{middle:.decimals$}") } else { "–".to_owned() }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -78,7 +78,8 @@ impl Splits {
             Reading::Sampled => method.prediction.samples,
             Reading::Members => method.method.members(),
         };
-        fits * self.train.tokens() as u64 + u64::from(passes) * self.validation.tokens() as u64
+        let (train, validation) = (self.train.tokens() as u64, self.validation.tokens() as u64);
+        fits * train + method.method.post_hoc_work(train, validation) + u64::from(passes) * validation
     }
 }
 

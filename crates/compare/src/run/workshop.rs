@@ -23,7 +23,7 @@ use crate::score::Scored;
 use crate::store::Store;
 use crate::tasks::TaskData;
 use crate::train::{Bench, Fitted};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// Everything units share.
 pub(super) struct Workshop<'a> {
@@ -116,6 +116,7 @@ impl<'a> Workshop<'a> {
             let members = u64::from(unit.method.method.members());
             let trainings = u64::from(unit.method.method.trainings());
             work += 3 * trainings * u64::from(unit.method.training.epochs) * train;
+            work += unit.method.method.post_hoc_work(train, validation);
             for reading in unit.method.method.readings() {
                 work += tested
                     * match reading {
@@ -171,9 +172,11 @@ impl<'a> Workshop<'a> {
     pub(super) fn compute(&self, unit: &Unit<'_>, splits: &Splits) -> Result<UnitRecord> {
         let folder = self.store.run_folder(&unit.key);
         let bench = self.bench(unit, (&splits.train, &splits.validation), &folder);
+        let is_measured = memory::reset_peak();
         let outcome = match unit.method.method.fit(&bench) {
-            Ok(fitted) => {
+            Ok(mut fitted) => {
                 let rows = self.predict(unit, &fitted, splits)?;
+                fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
                 self.keep_adapters(unit, &fitted)?;
                 Outcome::Finished { fit: fitted.record, rows }
             }
@@ -249,7 +252,11 @@ impl<'a> Workshop<'a> {
             let name = if fitted.members.len() == 1 { "adapter".to_owned() } else { format!("adapter-{number}") };
             let base = self.plan.model.name();
             let (rank, alpha) = (adapter.rank, adapter.alpha);
-            save_adapter(&folder.join(name), &member.adapters, &member.head, &member.posterior, rank, alpha, base)?;
+            let folder = folder.join(name);
+            save_adapter(&folder, &member.adapters, &member.head, &member.posterior, rank, alpha, base)?;
+            if let Some(laplace) = &fitted.laplace {
+                laplace.save(&folder)?;
+            }
         }
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         for path in

@@ -32,16 +32,21 @@ impl FrozenLinear {
         Ok(f(borrow(&weight)?, borrow(&bias)?))
     }
 
-    /// `W0 x + bias + s B e` with the increment's core `e` and up-projection `B`.
+    /// `W0 x + bias + s B e + o` with the increment's core `e`, up-projection `B` and offset `o`.
     ///
     /// # Shapes
     /// `x: [samples or 1, rows, d_in]`, core `[samples or 1, rows, r]` to `[samples, rows, d_out]`; the frozen product
     /// is computed once where `x` is shared.
     pub(crate) fn forward(&self, x: &Tensor, increment: Option<&Increment>) -> candle_core::Result<Tensor> {
-        if !is_fast(x) {
-            return self.plain(x, increment);
+        let out = if is_fast(x) { self.fast(&x.contiguous()?, increment)? } else { self.plain(x, increment)? };
+        match increment.and_then(|increment| increment.offset.as_ref()) {
+            None => Ok(out),
+            Some(offset) => out.broadcast_add(offset),
         }
-        let x = x.contiguous()?;
+    }
+
+    /// The same without the offset, `x` contiguous on the processor.
+    fn fast(&self, x: &Tensor, increment: Option<&Increment>) -> candle_core::Result<Tensor> {
         match increment {
             None => x.apply_op1(self.clone()),
             Some(Increment { core, up, scale, .. }) => {
@@ -50,7 +55,7 @@ impl FrozenLinear {
         }
     }
 
-    /// The same, composed of tensor operations.
+    /// The same without the offset, composed of tensor operations.
     fn plain(&self, x: &Tensor, increment: Option<&Increment>) -> candle_core::Result<Tensor> {
         let cast = |t: &Tensor| t.to_dtype(x.dtype());
         let frozen = x.broadcast_matmul(&cast(&self.weight)?.t()?)?.broadcast_add(&cast(&self.bias)?)?;
@@ -238,6 +243,7 @@ mod tests {
                 core: core.as_tensor().clone(),
                 up: up.as_tensor().clone(),
                 scale: 1.7,
+                offset: None,
                 divergence: None,
             };
             let fast = || frozen.forward(&x, Some(&increment())).unwrap();

@@ -1,0 +1,53 @@
+//! The largest resident memory of this process over a stretch of time, as Linux counts it.
+
+/// Sets the system's mark to what is resident now; `false` where there is no such mark.
+pub(crate) fn reset_peak() -> bool {
+    // proc(5): 5 resets VmHWM, the high-water mark.
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
+/// The mark since it was last reset, in bytes.
+pub(crate) fn peak() -> Option<u64> {
+    high_water(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// `VmHWM` of the text of `/proc/self/status`, in bytes.
+fn high_water(status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than other tests of this process hold at a time.
+    const BYTES: usize = 512 << 20;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_large_allocation_is_seen_and_then_forgotten() {
+        if !reset_peak() {
+            return;
+        }
+        let before = peak().unwrap();
+        let touched = std::hint::black_box(vec![1_u8; BYTES]);
+        let during = peak().unwrap();
+        assert!(during >= before.max(touched.len() as u64), "{before} {during}");
+        drop(touched);
+        // The system counts pages in batches, so a mark is a few off.
+        assert!(peak().unwrap() > during - BYTES as u64 / 8, "the mark fell with what was freed");
+        assert!(reset_peak());
+        let after = peak().unwrap();
+        assert!(after + BYTES as u64 / 2 < during, "{during} {after}");
+    }
+
+    #[test]
+    fn the_mark_is_read_in_its_unit_or_not_at_all() {
+        assert_eq!(high_water("Name:\tx\nVmPeak:\t 9 kB\nVmHWM:\t   12 kB\nVmRSS:\t 3 kB\n"), Some(12 * 1024));
+        for other in ["", "VmHWM:\t12 MB\n", "VmHWM:\t-1 kB\n"] {
+            assert_eq!(high_water(other), None, "{other}");
+        }
+    }
+}
