@@ -53,6 +53,7 @@ impl Sweep {
             from,
             slots: &slots,
             lora: LoraShape::new(self.rank, ALPHA)?,
+            train_head: true,
             training: &training,
             train: sentences,
             validation: sentences,

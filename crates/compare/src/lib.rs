@@ -40,7 +40,7 @@ pub use curve::{check_curve, write_curve};
 pub use error::{Error, Result};
 pub use experiment::{
     AdapterSettings, Changes, CurveSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile,
-    Space, TrainingSettings, TuningSettings,
+    Schedule, Selection, Space, TrainingSettings, TuningSettings,
 };
 pub use inference::{Classifier, InferenceOptions, SAMPLES, TextPrediction};
 pub use laplace::Laplace;
@@ -55,7 +55,7 @@ pub use run::{
     CouplingsOptions, GeometryOptions, RunSummary, measure_couplings, measure_geometry, measure_paper, run, tune,
 };
 pub use store::Store;
-pub use train::{Bench, DivergenceUpdate, Fitted, Objective, Position, Recipe, Schedule, TrainingSet, train};
+pub use train::{Bench, DivergenceUpdate, Fitted, Objective, Position, Recipe, TrainingSet, train};
 pub use tuning::check_tuning;
 
 /// Sizes the thread pool that every computation shares; to be called once, before any computation.

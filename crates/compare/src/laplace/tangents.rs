@@ -159,11 +159,15 @@ impl Network<'_> {
             });
             maps.push(Tangent { inputs: core, gradients: by_direction, sentences: rows.clone() });
         }
-        let features = matrix(&pooled.squeeze(0)?)?;
+        let logits = values;
+        if !head.is_trained() {
+            return Ok(Tangents { logits, maps });
+        }
+        let features = matrix(&head.features(&pooled)?.squeeze(0)?)?;
         let mut inputs = Array2::ones((sentences, features.ncols() + 1));
         inputs.slice_mut(ndarray::s![.., ..-1]).assign(&features);
         maps.push(Tangent { inputs, gradients: weights, sentences: single });
-        Ok(Tangents { logits: values, maps })
+        Ok(Tangents { logits, maps })
     }
 }
 

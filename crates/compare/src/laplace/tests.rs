@@ -32,7 +32,7 @@ fn member_of(bert: &Bert, classes: usize) -> Member {
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
         }
     }
-    let head = Head::initial(classes, bert.config().hidden_size, &noise, &Device::Cpu).unwrap();
+    let head = Head::initial(bert, classes, &noise).unwrap();
     head.weight.set(&(head.weight.as_detached_tensor() * 20.0).unwrap()).unwrap();
     Member { adapters, head, posterior }
 }

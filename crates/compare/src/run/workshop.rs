@@ -13,6 +13,7 @@ use super::{Unit, unit_key};
 use crate::assets::{AssetDir, Assets};
 use crate::distances::{Distances, distances};
 use crate::experiment::{AdapterSettings, Plan, PlannedMethod};
+use crate::member::Member;
 use crate::methods::Reading;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
@@ -158,6 +159,7 @@ impl<'a> Workshop<'a> {
             from: self.first_adapted(unit.method),
             slots: self.slots(unit.method),
             lora: unit.method.lora,
+            train_head: unit.method.adapter.train_head,
             training: &unit.method.training,
             train,
             validation,
@@ -251,9 +253,10 @@ impl<'a> Workshop<'a> {
         for (number, member) in fitted.members.iter().enumerate() {
             let name = if fitted.members.len() == 1 { "adapter".to_owned() } else { format!("adapter-{number}") };
             let base = self.plan.model.name();
-            let (rank, alpha) = (adapter.rank, adapter.alpha);
+            let shape = (adapter.rank, adapter.alpha);
             let folder = folder.join(name);
-            save_adapter(&folder, &member.adapters, &member.head, &member.posterior, rank, alpha, base)?;
+            let Member { adapters, head, posterior } = member;
+            save_adapter(&folder, &self.bert, adapters, head, posterior, shape, base)?;
             if let Some(laplace) = &fitted.laplace {
                 laplace.save(&folder)?;
             }
