@@ -58,6 +58,7 @@ impl Fixture {
             from: FROM,
             slots: &self.slots,
             lora: LoraShape::new(8, 16.0).expect("rank and alpha are in range"),
+            train_head: true,
             training: &self.training,
             train: &self.train,
             validation: &self.validation,

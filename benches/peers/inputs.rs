@@ -156,8 +156,8 @@ impl Inputs {
         for (slot, parameter) in adapters.parameters().filter(|(_, p)| b > 0.0 && p.name == "lora_B.weight") {
             parameter.var.set(&(normal(slot, 1, parameter.var.dims())? * b)?)?;
         }
-        let head = Head::initial(2, self.bert.config().hidden_size, &noise, &Device::Cpu)?;
-        Ok(save_adapter(path, &adapters, &head, &posterior, rank, ALPHA, "all-minilm-l6-v2")?)
+        let head = Head::initial(&self.bert, 2, &noise)?;
+        Ok(save_adapter(path, &self.bert, &adapters, &head, &posterior, (rank, ALPHA), "all-minilm-l6-v2")?)
     }
 
     /// A map `d -> d` with its adapter and `rows` inputs, random, of the sizes that training leaves.

@@ -78,6 +78,7 @@ impl Training {
             from: 0,
             slots: &every_slot(&self.bert)?,
             lora: self.lora,
+            train_head: true,
             training: &self.settings,
             train: sentences,
             validation: &validation,

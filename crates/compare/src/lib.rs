@@ -34,7 +34,8 @@ pub mod tasks;
 pub use adaptive::Decision;
 pub use error::{Error, Result};
 pub use experiment::{
-    AdapterSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, TrainingSettings,
+    AdapterSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile, Schedule, Selection,
+    TrainingSettings,
 };
 pub use inference::{Classifier, InferenceOptions, TextPrediction};
 pub use laplace::Laplace;
@@ -47,7 +48,7 @@ pub use provenance::{COMMIT, cpu_model};
 pub use report_files::{check_report, write_report};
 pub use run::{CouplingsOptions, GeometryOptions, RunSummary, measure_couplings, measure_geometry, run};
 pub use store::Store;
-pub use train::{Bench, DivergenceUpdate, Fitted, Objective, Position, Recipe, Schedule, TrainingSet, train};
+pub use train::{Bench, DivergenceUpdate, Fitted, Objective, Position, Recipe, TrainingSet, train};
 
 /// Sizes the thread pool that every computation shares; to be called once, before any computation.
 ///

@@ -25,14 +25,14 @@ impl Member {
     /// When the rank does not fit a map, or a setting is outside its range.
     pub fn initial(bench: &Bench<'_>, posterior: PosteriorSettings, noise: &Noise) -> Result<Self> {
         let adapters = initial_adapters(bench.bert, bench.slots, bench.lora, &posterior, noise)?;
-        let head = Head::initial(bench.classes, bench.bert.config().hidden_size, noise, bench.bert.device())?;
+        let head = Head::initial(bench.bert, bench.classes, noise)?;
+        let head = if bench.train_head { head } else { head.frozen() };
         Ok(Self { adapters, head, posterior })
     }
 
-    /// Every trained tensor with its name, in a fixed order: the adapters' slot by slot, then the head's.
+    /// Every trained tensor with its name, in a fixed order: the adapters' slot by slot, then the head's unless it is frozen.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, &Var)> {
-        let head = [("classifier.weight", &self.head.weight), ("classifier.bias", &self.head.bias)];
-        self.adapters.parameters().map(|(_, parameter)| (parameter.name, parameter.var)).chain(head)
+        self.adapters.parameters().map(|(_, parameter)| (parameter.name, parameter.var)).chain(self.head.parameters())
     }
 
     /// A copy that shares nothing with this member and has other values, in the order of [`Self::parameters`].
@@ -40,11 +40,19 @@ impl Member {
     /// # Errors
     /// When shapes do not go together.
     pub fn with_values(&self, bench: &Bench<'_>, values: &[Tensor]) -> Result<Self> {
-        let copy = Self::initial(bench, self.posterior, &Noise::new(0, Stream::Initial))?;
+        let mut copy = Self::initial(bench, self.posterior, &Noise::new(0, Stream::Initial))?;
+        copy.keep_frozen(self);
         for ((_, var), value) in copy.parameters().zip(values) {
             var.set(value)?;
         }
         Ok(copy)
+    }
+
+    /// Takes over the head of `other` if it is frozen, and so no part of [`Self::parameters`].
+    pub(crate) fn keep_frozen(&mut self, other: &Self) {
+        if !other.head.is_trained() {
+            self.head = other.head.clone();
+        }
     }
 
     /// Divergence of the posterior from its prior in nats (a scalar), as far as it is a function of the parameters alone.

@@ -1,4 +1,4 @@
-//! The training loop all methods share: AdamW, linear warm-up, gradient clipping, early stopping on validation NLL or
+//! The training loop all methods share: AdamW, linear warm-up, gradient clipping, early stopping on the validation set or
 //! snapshots along the way, a checkpoint after every epoch.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::TrainingSettings;
+use crate::experiment::{Schedule, Selection, TrainingSettings};
 use crate::laplace::Laplace;
 use crate::member::Member;
 use crate::optimise::{Optimiser, Rule, linear_schedule};
@@ -31,6 +31,8 @@ pub struct Bench<'a> {
     pub slots: &'a [Slot],
     /// Rank and scale.
     pub lora: LoraShape,
+    /// Whether the head is trained, or stays what it is at first.
+    pub train_head: bool,
     /// The loop's settings.
     pub training: &'a TrainingSettings,
     /// Training sentences.
@@ -109,15 +111,6 @@ pub enum TrainingSet {
     Bootstrap,
 }
 
-/// How rates change over a training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schedule {
-    /// Up from 0 over the first `warmup` share of the steps, then down to 0 at the end.
-    Linear,
-    /// Not at all.
-    Constant,
-}
-
 /// What a method asks of the shared loop.
 pub struct Recipe<'a> {
     /// Posterior of every adapter.
@@ -132,8 +125,6 @@ pub struct Recipe<'a> {
     pub training_set: TrainingSet,
     /// Where training starts: untrained adapters and head, or the values of a member of the same shapes.
     pub start: Option<&'a Member>,
-    /// Factor of all rates.
-    pub schedule: Schedule,
     /// Steps after which the parameters are kept, ascending. Where there are any, training does not stop early, and they
     /// are the members of the fit, instead of the parameters of the best epoch.
     pub snapshots: &'a [u32],
@@ -149,7 +140,6 @@ impl Recipe<'_> {
             divergence: DivergenceUpdate::WithLoss,
             training_set: TrainingSet::Whole,
             start: None,
-            schedule: Schedule::Linear,
             snapshots: &[],
         }
     }
@@ -200,6 +190,7 @@ struct State {
     epoch: u32,
     steps: u32,
     validation_nll: Vec<f64>,
+    validation_accuracy: Vec<f64>,
     best_epoch: u32,
     seconds: f64,
     tokens: u64,
@@ -212,11 +203,12 @@ struct State {
 /// When the loss is not finite, a tensor operation fails, or a checkpoint cannot be written.
 pub fn train(bench: &Bench<'_>, recipe: &Recipe<'_>, member: u64) -> Result<Fitted> {
     let seed = derive_seed(bench.seed, member);
-    let fresh = Member::initial(bench, recipe.posterior, &Noise::new(seed, Stream::Initial))?;
+    let mut fresh = Member::initial(bench, recipe.posterior, &Noise::new(seed, Stream::Initial))?;
     if let Some(start) = recipe.start {
         for ((_, var), (_, value)) in fresh.parameters().zip(start.parameters()) {
             var.set(&value.as_detached_tensor())?;
         }
+        fresh.keep_frozen(start);
     }
     let default = Rule::AdamW { rate: bench.training.learning_rate, decay: bench.training.weight_decay };
     let rules = fresh.parameters().map(|(name, var)| (var.clone(), (recipe.rule)(name).unwrap_or(default)));
@@ -281,7 +273,7 @@ impl Fit<'_> {
         for places in order.chunks(settings.batch_size) {
             let position = Position { step: self.state.steps, steps_per_epoch: self.bench.steps_per_epoch() };
             let (gradients, tokens) = self.gradients(places, position)?;
-            let factor = match self.recipe.schedule {
+            let factor = match settings.schedule {
                 Schedule::Linear => linear_schedule(self.state.steps, self.bench.steps(), settings.warmup),
                 Schedule::Constant => 1.0,
             };
@@ -298,16 +290,22 @@ impl Fit<'_> {
             self.bench.progress.advance(3 * tokens);
         }
         self.state.epoch += 1;
-        let nll = validation_nll(self.bench, &self.member)?;
+        let Validation { nll, accuracy } = validate(self.bench, &self.member)?;
         if !nll.is_finite() {
             return Err(Error::Diverged { loss: nll, step: self.state.steps });
         }
-        let lowest = self.state.validation_nll.iter().copied().fold(f64::INFINITY, f64::min);
-        if nll < lowest {
+        let State { validation_nll, validation_accuracy, .. } = &self.state;
+        let best = match settings.select {
+            Selection::ValidationNll => validation_nll.iter().all(|&earlier| nll < earlier),
+            Selection::ValidationAccuracy => validation_accuracy.iter().all(|&earlier| accuracy > earlier),
+            Selection::Last => true,
+        };
+        if best {
             self.best = self.optimiser.parameters()?;
             self.state.best_epoch = self.state.epoch;
         }
         self.state.validation_nll.push(nll);
+        self.state.validation_accuracy.push(accuracy);
         self.state.seconds += started.elapsed().as_secs_f64();
         Ok(())
     }
@@ -416,7 +414,7 @@ impl Fit<'_> {
     }
 
     fn finish(self) -> Result<Fitted> {
-        let State { steps, validation_nll, best_epoch, seconds, tokens, epoch } = self.state;
+        let State { steps, validation_nll, best_epoch, seconds, tokens, epoch, .. } = self.state;
         let (members, kept_epochs) = if self.recipe.snapshots.is_empty() {
             self.optimiser.set_parameters(&self.best)?;
             (vec![self.member], vec![best_epoch])
@@ -464,9 +462,16 @@ fn read_checkpoint(bytes: &[u8], device: &Device) -> Option<(State, BTreeMap<Str
 /// Rows of one forward pass of validation.
 const ROWS_PER_PASS: usize = 2048;
 
-/// Mean NLL (nats) of the validation sentences at the mean of the posterior.
-fn validation_nll(bench: &Bench<'_>, member: &Member) -> Result<f64> {
-    let mut total = 0.0;
+/// The validation sentences at the mean of the posterior.
+struct Validation {
+    /// Mean, nats.
+    nll: f64,
+    /// Share of them whose most probable class is right.
+    accuracy: f64,
+}
+
+fn validate(bench: &Bench<'_>, member: &Member) -> Result<Validation> {
+    let (mut nll, mut right) = (0.0, 0);
     for places in bench.validation.batches_of_rows(ROWS_PER_PASS) {
         let batch = bench.validation.batch(&places, bench.bert.device())?;
         let output = classify(
@@ -478,9 +483,12 @@ fn validation_nll(bench: &Bench<'_>, member: &Member) -> Result<f64> {
             &batch.hidden,
             &batch.packing,
         )?;
-        total += f64::from(mean_nll(&output.logits, &batch.labels)?.to_scalar::<f32>()?) * places.len() as f64;
+        nll += f64::from(mean_nll(&output.logits, &batch.labels)?.to_scalar::<f32>()?) * places.len() as f64;
+        let predicted: Vec<u32> = output.logits.squeeze(0)?.argmax(D::Minus1)?.to_vec1()?;
+        right += predicted.iter().zip(&batch.labels).filter(|(predicted, label)| predicted == label).count();
     }
-    Ok(total / bench.validation.len() as f64)
+    let examples = bench.validation.len() as f64;
+    Ok(Validation { nll: nll / examples, accuracy: right as f64 / examples })
 }
 
 /// Mean cross-entropy in nats.

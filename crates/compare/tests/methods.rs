@@ -3,12 +3,13 @@
 
 use std::path::Path;
 
-use bayeslora_adapters::{AdapterSet, Draw, LoraShape, PosteriorSettings, Slot, TargetMap};
+use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Slot, Stream, TargetMap, derive_seed};
 use bayeslora_compare::methods::{self, Method, Reading};
 use bayeslora_compare::{
-    Bench, Error, Fitted, Objective, Predictor, Recipe, Sentences, Silent, TrainingSettings, train,
+    AdapterSettings, Bench, Error, Fitted, Objective, Predictor, Recipe, Schedule, Selection, Sentences, Silent,
+    TrainingSettings, train,
 };
-use bayeslora_models::{Bert, Pass, target_slots};
+use bayeslora_models::{Bert, Head, Pass, save_adapter, target_slots};
 use candle_core::{DType, Device, Tensor};
 use ndarray::{Array3, Axis};
 
@@ -46,6 +47,7 @@ struct Fixture {
     train: Sentences,
     validation: Sentences,
     training: TrainingSettings,
+    train_head: bool,
 }
 
 impl Fixture {
@@ -53,7 +55,7 @@ impl Fixture {
         let bert = tiny();
         let (train, validation) = (sentences(&bert, 0, 96), sentences(&bert, 1, 16));
         let training = TrainingSettings { epochs: 4, batch_size: 8, learning_rate: 1e-2, ..Default::default() };
-        Self { bert, train, validation, training }
+        Self { bert, train, validation, training, train_head: true }
     }
 
     fn fit(&self, method: &dyn Method, seed: u64) -> Result<Fitted, Error> {
@@ -69,6 +71,7 @@ impl Fixture {
             from: 1,
             slots,
             lora: LoraShape::new(4, 8.0).unwrap(),
+            train_head: self.train_head,
             training: &self.training,
             train: &self.train,
             validation: &self.validation,
@@ -338,4 +341,111 @@ fn bad_parameters_are_named_with_value_and_range() {
     }
     let problem = method("scalabl", "kl-direction = 'p|q'").unwrap_err();
     assert!(problem.contains("`q||p` or `p||q`"), "{problem}");
+}
+
+/// A frozen head depends on the seed and not on the training, in every method, whether the members of a fit are trained apart, kept
+/// along the way or drawn.
+#[test]
+fn a_frozen_head_stays_what_it_was() {
+    let mut fixture = Fixture { train_head: false, ..Fixture::new() };
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    for kind in methods::kinds() {
+        let method = method(kind, required(kind)).unwrap();
+        let [slow, fast] = [1e-3, 1e-2].map(|rate| {
+            fixture.training.learning_rate = rate;
+            fixture.fit(method.as_ref(), 1).unwrap()
+        });
+        for (slow, fast) in slow.members.iter().zip(&fast.members) {
+            assert_eq!(values(&slow.head.weight), values(&fast.head.weight), "{kind}: the head moved");
+            assert_eq!(values(&fast.head.bias), [0.0, 0.0], "{kind}");
+            assert!(fast.parameters().all(|(name, _)| name != "classifier.weight"), "{kind}");
+            let [slow, fast] = [slow, fast].map(|member| {
+                let up = member.adapters.parameters().find(|(_, p)| p.name == "lora_B.weight").unwrap().1;
+                values(up.var)
+            });
+            assert_ne!(slow, fast, "{kind}: the adapters did not move");
+        }
+        for reading in method.readings() {
+            assert!(fixture.logits(&fast, reading).iter().all(|logit| logit.is_finite()), "{kind}");
+        }
+    }
+    let fitted = fixture.fit(method("mle", "").unwrap().as_ref(), 1).unwrap();
+    let noise = Noise::new(derive_seed(1, 0), Stream::Initial);
+    let initial = Head::initial(&fixture.bert, 2, &noise).unwrap();
+    assert_eq!(values(&initial.weight), values(&fitted.members[0].head.weight));
+    // Rank 4 on query, value (32 x 32) and output (32 x 64) of two blocks.
+    assert_eq!(fitted.record.trainable_parameters, 2 * 4 * (64 + 64 + 96));
+    let problem = fixture.fit(method("laplace", "reach = 'head'").unwrap().as_ref(), 1).unwrap_err().to_string();
+    assert!(problem.contains("train-head"), "{problem}");
+}
+
+/// DistilBERT's `pre_classifier` is frozen with the classifier, and both are saved under PEFT's names.
+#[test]
+fn a_frozen_distilbert_head_is_saved_as_it_was() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/distilbert");
+    let bert = Bert::load(&folder, &Device::Cpu).unwrap();
+    let (train, validation) = (sentences(&bert, 0, 24), sentences(&bert, 1, 8));
+    let fixture = Fixture { bert, train, validation, train_head: false, ..Fixture::new() };
+    let slots = target_slots(&fixture.bert, &[1], &[TargetMap::Query, TargetMap::Output]).unwrap();
+    let fitted = fixture.with_bench(&slots, 1, |bench| method("mle", "").unwrap().fit(bench)).unwrap();
+    let member = &fitted.members[0];
+    let place = tempfile::tempdir().unwrap();
+    let (head, posterior) = (&member.head, &member.posterior);
+    save_adapter(place.path(), &fixture.bert, &member.adapters, head, posterior, (4, 8.0), "distilbert").unwrap();
+    let path = place.path().join("adapter_model.safetensors");
+    let saved = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+    let noise = Noise::new(derive_seed(1, 0), Stream::Initial);
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let initial = Head::initial(&fixture.bert, 2, &noise).unwrap().tensors();
+    assert!(initial.keys().eq([
+        "classifier.bias",
+        "classifier.weight",
+        "pre_classifier.bias",
+        "pre_classifier.weight"
+    ]));
+    for (name, tensor) in initial {
+        assert_eq!(values(&tensor), values(&saved[&format!("base_model.model.{name}")]), "{name}");
+    }
+    let up = "base_model.model.distilbert.transformer.layer.1.attention.q_lin.lora_B.weight";
+    assert!(values(&saved[up]).iter().any(|&b| b != 0.0));
+}
+
+#[test]
+fn schedule_and_selection_are_those_asked_for() {
+    let mut fixture = Fixture::new();
+    fixture.training.learning_rate = 0.05;
+    let mle = method("mle", "").unwrap();
+    let linear = fixture.fit(mle.as_ref(), 1).unwrap().record;
+    fixture.training.schedule = Schedule::Constant;
+    assert_ne!(fixture.fit(mle.as_ref(), 1).unwrap().record.validation_nll, linear.validation_nll);
+    // Warm-up belongs to the linear schedule.
+    let constant = fixture.fit(mle.as_ref(), 1).unwrap().record.validation_nll;
+    fixture.training.warmup = 0.5;
+    assert_eq!(fixture.fit(mle.as_ref(), 1).unwrap().record.validation_nll, constant);
+
+    fixture.training = TrainingSettings { epochs: 6, select: Selection::Last, ..fixture.training };
+    let last = fixture.fit(mle.as_ref(), 1).unwrap();
+    assert_eq!((last.record.best_epoch[0], last.record.validation_nll[0].len()), (6, 6));
+    fixture.training.select = Selection::ValidationAccuracy;
+    let best = fixture.fit(mle.as_ref(), 1).unwrap();
+    // Once every sentence is right no epoch is better, though the NLL falls on: the first such epoch stays.
+    let epoch = best.record.best_epoch[0] as usize;
+    assert_eq!(best.record.validation_nll[0].len(), epoch + 1);
+    assert!((accuracy(&fixture.logits(&best, Reading::Mean), fixture.validation.labels()) - 1.0).abs() < 1e-12);
+    assert!(last.record.validation_nll[0][5] < best.record.validation_nll[0][epoch - 1]);
+}
+
+/// Keys added since the first records are absent at their defaults, so that units keep their keys.
+#[test]
+fn later_settings_leave_the_keys_of_units_alone() {
+    let adapter = "rank = 4\nalpha = 8.0\ntarget-maps = ['query']\ntarget-blocks = [1]\n";
+    let written = |text: &str| serde_json::to_value(toml::from_str::<AdapterSettings>(text).unwrap()).unwrap();
+    assert_eq!(written(adapter), written(&format!("{adapter}train-head = true")));
+    assert!(written(adapter).get("train-head").is_none());
+    assert_eq!(written(&format!("{adapter}train-head = false"))["train-head"], false);
+    let written = |text: &str| serde_json::to_value(toml::from_str::<TrainingSettings>(text).unwrap()).unwrap();
+    let defaults = written("schedule = 'linear'\nselect = 'validation-nll'");
+    assert!(defaults.get("schedule").is_none() && defaults.get("select").is_none(), "{defaults}");
+    assert_eq!(written("schedule = 'constant'")["schedule"], "constant");
+    assert_eq!(written("select = 'last'")["select"], "last");
 }

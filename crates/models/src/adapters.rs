@@ -10,8 +10,8 @@ use bayeslora_adapters::{
 };
 
 use crate::bert::Bert;
-use crate::classifier::Head;
-use crate::slots::{module_path, pooler_slot, slot_of};
+use crate::classifier::{Head, head_names};
+use crate::slots::pooler_slot;
 use crate::{Error, Result};
 
 /// Settings of the posterior, written beside PEFT's files; without it an adapter has PEFT's input-site dropout.
@@ -86,8 +86,8 @@ impl SavedAdapter {
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
         let peft = PeftAdapter::load(folder, bert.device())?;
-        let head = Head::find(&peft, model_folder, bert.config().hidden_size, bert.device())?;
-        check_extra(&peft)?;
+        let head = Head::find(&peft, model_folder, bert)?;
+        check_extra(&peft, bert)?;
         let posterior = choose(read_posterior(folder, &peft.config)?)
             .map_err(|problem| Error::File { path: folder.join(POSTERIOR_FILE), problem })?;
         let mut tensors: BTreeMap<String, BTreeMap<String, candle_core::Tensor>> = BTreeMap::new();
@@ -101,7 +101,7 @@ impl SavedAdapter {
         let none = BTreeMap::new();
         let mut adapters = AdapterSet::new();
         for (slot, lora) in pairs_by_slot(bert, &peft)? {
-            let further = tensors.get(&module_path(slot)).unwrap_or(&none);
+            let further = tensors.get(&bert.config().family().module_path(slot)).unwrap_or(&none);
             adapters.insert(slot, posterior.restored(slot, lora, further)?);
         }
         Ok(Self { adapters, head, posterior })
@@ -112,10 +112,11 @@ impl SavedAdapter {
 fn pairs_by_slot(bert: &Bert, adapter: &PeftAdapter) -> Result<Vec<(Slot, LowRank)>> {
     let mut pairs = Vec::new();
     for (module, Pair { a, b, scale }) in &adapter.pairs {
-        let slot = slot_of(module, bert.blocks()).ok_or_else(|| Error::File {
+        let slot = bert.config().family().slot_of(module, bert.blocks()).ok_or_else(|| Error::File {
             path: adapter.folder.clone(),
             problem: format!(
-                "adapts {module}, which a BERT encoder of {} blocks does not have; is this its base model?",
+                "adapts {module}, which a {} encoder of {} blocks does not have; is this its base model?",
+                bert.config().model_type,
                 bert.blocks()
             ),
         })?;
@@ -125,12 +126,13 @@ fn pairs_by_slot(bert: &Bert, adapter: &PeftAdapter) -> Result<Vec<(Slot, LowRan
 }
 
 /// Refuses tensors that would be silently left out.
-fn check_extra(peft: &PeftAdapter) -> Result<()> {
-    match peft.extra.keys().find(|key| !key.starts_with("classifier.")) {
+fn check_extra(peft: &PeftAdapter, bert: &Bert) -> Result<()> {
+    let head = head_names(bert);
+    match peft.extra.keys().find(|key| !head.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => Err(Error::File {
             path: peft.folder.clone(),
-            problem: format!("saves {key} whole; only the low-rank pairs and `classifier` are supported"),
+            problem: format!("saves {key} whole; only the low-rank pairs and the classification head are supported"),
         }),
     }
 }
@@ -154,13 +156,14 @@ fn read_posterior(folder: &Path, config: &PeftConfig) -> Result<PosteriorSetting
 /// When a file cannot be written.
 pub fn save_adapter(
     folder: &Path,
+    bert: &Bert,
     adapters: &AdapterSet,
     head: &Head,
     posterior: &PosteriorSettings,
-    rank: usize,
-    alpha: f64,
+    (rank, alpha): (usize, f64),
     base_model: &str,
 ) -> Result<()> {
+    let family = bert.config().family();
     let mut pairs = BTreeMap::new();
     let mut further = BTreeMap::new();
     for (slot, adapter) in adapters.iter() {
@@ -170,11 +173,11 @@ pub fn save_adapter(
             if parameter.name.starts_with("lora_") {
                 halves.insert(parameter.name, tensor);
             } else {
-                further.insert(format!("{}:{}", module_path(slot), parameter.name), tensor);
+                further.insert(format!("{}:{}", family.module_path(slot), parameter.name), tensor);
             }
         }
         if let (Some(a), Some(b)) = (halves.remove("lora_A.weight"), halves.remove("lora_B.weight")) {
-            pairs.insert(format!("bert.{}", module_path(slot)), Pair { a, b, scale: alpha / rank as f64 });
+            pairs.insert(bert.module_path(slot), Pair { a, b, scale: alpha / rank as f64 });
         }
     }
     let config = PeftConfig {

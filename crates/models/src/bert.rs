@@ -1,15 +1,15 @@
-//! A BERT-family encoder (Devlin et al., arXiv 1810.04805) with adapter slots on every linear map.
+//! A BERT-family encoder (BERT, arXiv 1810.04805; DistilBERT, arXiv 1910.01108) with adapter slots on every linear map.
 
 use std::ops::Range;
 use std::path::Path;
 
 use bayeslora_adapters::{AdapterSet, Draw, Increment, Slot, TargetMap};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::config::BertConfig;
 use crate::kernels::{FrozenLinear, add_layer_norm, attention, gelu};
 use crate::packing::Packing;
-use crate::slots::{module_path, pooler_slot};
+use crate::slots::{Family, pooler_slot};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -20,7 +20,8 @@ pub struct Bert {
     config: BertConfig,
     embeddings: Embeddings,
     pub(crate) blocks: Vec<Block>,
-    pub(crate) pooler: FrozenLinear,
+    /// None in DistilBERT, whose head has a map of its own in its place.
+    pub(crate) pooler: Option<FrozenLinear>,
     device: Device,
 }
 
@@ -108,17 +109,19 @@ impl Norm {
 impl Block {
     fn load(weights: &Weights, block: u8, config: &BertConfig) -> Result<Self> {
         let (width, inner, epsilon) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let linear = |map, d_out, d_in| load_linear(weights, &module_path(Slot::new(block, map)), d_out, d_in);
-        let norm = |name: &str| Norm::load(weights, &format!("encoder.layer.{block}.{name}"), width, epsilon);
+        let family = config.family();
+        let [attention_norm, output_norm] = family.norms();
+        let linear = |map, d_out, d_in| load_linear(weights, &family.module_path(Slot::new(block, map)), d_out, d_in);
+        let norm = |name: &str| Norm::load(weights, &(family.block(block) + name), width, epsilon);
         Ok(Self {
             query: linear(TargetMap::Query, width, width)?,
             key: linear(TargetMap::Key, width, width)?,
             value: linear(TargetMap::Value, width, width)?,
             attention_output: linear(TargetMap::AttentionOutput, width, width)?,
-            attention_norm: norm("attention.output.LayerNorm")?,
+            attention_norm: norm(attention_norm)?,
             intermediate: linear(TargetMap::Intermediate, inner, width)?,
             output: linear(TargetMap::Output, width, inner)?,
-            output_norm: norm("output.LayerNorm")?,
+            output_norm: norm(output_norm)?,
         })
     }
 }
@@ -142,16 +145,21 @@ impl Bert {
     pub(crate) fn from_parts(config: BertConfig, weights: &Weights, device: &Device) -> Result<Self> {
         let width = config.hidden_size;
         let table = |name: &str, rows: usize| weights.get(&format!("embeddings.{name}.weight"), &[rows, width]);
+        let whole = config.family() == Family::Bert;
         let embeddings = Embeddings {
             words: table("word_embeddings", config.vocab_size)?,
             positions: table("position_embeddings", config.max_position_embeddings)?,
             // Texts stand alone, so only the first of the two segments occurs.
-            segment: table("token_type_embeddings", 2)?.narrow(0, 0, 1)?,
+            segment: if whole {
+                table("token_type_embeddings", 2)?.narrow(0, 0, 1)?
+            } else {
+                Tensor::zeros((1, width), DType::F32, device)?
+            },
             norm: Norm::load(weights, "embeddings.LayerNorm", width, config.layer_norm_eps)?,
         };
         let count = u8::try_from(config.num_hidden_layers).unwrap_or(u8::MAX);
         let blocks = (0..count).map(|block| Block::load(weights, block, &config)).collect::<Result<_>>()?;
-        let pooler = load_linear(weights, "pooler.dense", width, width)?;
+        let pooler = whole.then(|| load_linear(weights, "pooler.dense", width, width)).transpose()?;
         Ok(Self { config, embeddings, blocks, pooler, device: device.clone() })
     }
 
@@ -170,13 +178,21 @@ impl Bert {
         &self.device
     }
 
+    /// Path of a slot's module in checkpoints and PEFT files (`bert.encoder.layer.0.attention.self.query`).
+    pub fn module_path(&self, slot: Slot) -> String {
+        let family = self.config.family();
+        family.prefix().to_owned() + &family.module_path(slot)
+    }
+
     /// `(d_out, d_in)` of the map in `slot`.
     ///
     /// # Errors
     /// [`Error::Slot`] when there is no such block.
     pub fn slot_shape(&self, slot: Slot) -> Result<(usize, usize)> {
         if slot == pooler_slot(self.blocks.len()) {
-            return Ok(self.pooler.shape());
+            let expected = format!("a {} has none", self.config.model_type);
+            let pooler = self.pooler.as_ref().ok_or(Error::Slot { what: "pooler".to_owned(), expected })?;
+            return Ok(pooler.shape());
         }
         let missing = || Error::Slot {
             what: slot.to_string(),
@@ -268,7 +284,7 @@ impl Bert {
         self.run_block(last, &first, &x, (&single, packing), (&first_draw, &draw), pass)
     }
 
-    /// The pooled representation `tanh(W x + b)` of the `[CLS]` rows.
+    /// The pooled representation `tanh(W x + b)` of the `[CLS]` rows, or these rows themselves in an encoder without pooler.
     ///
     /// # Shapes
     /// `[samples or 1, sentences, width]` to the same.
@@ -276,10 +292,11 @@ impl Bert {
     /// # Errors
     /// When shapes do not go together.
     pub fn pool(&self, first_tokens: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let Some(pooler) = &self.pooler else { return Ok(first_tokens.clone()) };
         let draw = pass.draw.clone();
         let first_rows = first_rows_of(&draw);
         let draw = first_rows.as_ref().map_or(Draw::Mean, |rows| draw.with_rows(rows));
-        Ok(pass.linear(pooler_slot(self.blocks.len()), &self.pooler, first_tokens, &draw)?.tanh()?)
+        Ok(pass.linear(pooler_slot(self.blocks.len()), pooler, first_tokens, &draw)?.tanh()?)
     }
 
     /// One block at the rows of `x`, attending to the rows of `context`.

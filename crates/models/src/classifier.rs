@@ -6,92 +6,148 @@ use std::path::Path;
 use bayeslora_adapters::files::read_tensors;
 use bayeslora_adapters::peft::{HEAD_FILE, PeftAdapter};
 use bayeslora_adapters::{AdapterSet, Address, Draw, Noise, Slot, TargetMap};
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 
 use crate::bert::{Bert, Pass};
 use crate::packing::Packing;
 use crate::weights::Weights;
 use crate::{Error, Result};
 
-/// The trainable map from the pooled representation to the logits.
+/// The map from the pooled representation to the logits: `W x + b`, in DistilBERT `W relu(D x + c) + b`.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// `[classes, width]`.
     pub weight: Var,
     /// `[classes]`.
     pub bias: Var,
+    /// `D [width, width]` and `c [width]`, in a family that has them.
+    pub(crate) dense: Option<(Var, Var)>,
+    trained: bool,
 }
 
-const WEIGHT: &str = "classifier.weight";
-const BIAS: &str = "classifier.bias";
+const CLASSIFIER: [&str; 2] = ["classifier.weight", "classifier.bias"];
+const DENSE: [&str; 2] = ["pre_classifier.weight", "pre_classifier.bias"];
+
+/// Names of the tensors of `bert`'s head.
+pub(crate) fn head_names(bert: &Bert) -> Vec<&'static str> {
+    let dense = if bert.pooler.is_none() { &DENSE[..] } else { &[] };
+    [&CLASSIFIER[..], dense].concat()
+}
 
 impl Head {
-    /// BERT's initial values: weights normal with standard deviation 0.02, bias 0.
+    /// transformers' initial values: weights normal with standard deviation 0.02, biases 0.
     ///
     /// # Errors
     /// When the tensors cannot be made on the device.
-    pub fn initial(classes: usize, width: usize, noise: &Noise, device: &Device) -> Result<Self> {
-        let at = Address {
-            slot: Slot::new(u8::MAX - 1, TargetMap::Pooler),
-            sample: 0,
-            example: Address::SHARED,
-            position: Address::ANY,
+    pub fn initial(bert: &Bert, classes: usize, noise: &Noise) -> Result<Self> {
+        let width = bert.config().hidden_size;
+        let map = |rows: usize, position| -> Result<(Var, Var)> {
+            let slot = Slot::new(u8::MAX - 1, TargetMap::Pooler);
+            let at = Address { slot, sample: 0, example: Address::SHARED, position };
+            let mut values = vec![0.0; rows * width];
+            noise.fill_normal(at, &mut Vec::new(), &mut values);
+            let weight = (Tensor::from_vec(values, (rows, width), bert.device())? * 0.02)?;
+            let bias = Tensor::zeros(rows, DType::F32, bert.device())?;
+            Ok((Var::from_tensor(&weight)?, Var::from_tensor(&bias)?))
         };
-        let mut values = vec![0.0; classes * width];
-        noise.fill_normal(at, &mut Vec::new(), &mut values);
-        let weight = (Tensor::from_vec(values, (classes, width), device)? * 0.02)?;
-        let bias = Tensor::zeros(classes, DType::F32, device)?;
-        Ok(Self { weight: Var::from_tensor(&weight)?, bias: Var::from_tensor(&bias)? })
+        let (weight, bias) = map(classes, Address::ANY)?;
+        let dense = bert.pooler.is_none().then(|| map(width, 0)).transpose()?;
+        Ok(Self { weight, bias, dense, trained: true })
     }
 
-    /// From `classifier.weight` and `classifier.bias`, if both are there.
-    fn from_tensors(tensors: &BTreeMap<String, Tensor>, width: usize, source: &Path) -> Result<Option<Self>> {
-        let (Some(weight), Some(bias)) = (tensors.get(WEIGHT), tensors.get(BIAS)) else { return Ok(None) };
-        if weight.rank() != 2 || weight.dims()[1] != width || bias.dims() != &weight.dims()[..1] {
-            return Err(Error::File {
-                path: source.to_owned(),
-                problem: format!(
-                    "{WEIGHT} has shape {:?} and {BIAS} {:?}; expected [classes, {width}] and [classes]",
-                    weight.dims(),
-                    bias.dims()
-                ),
-            });
-        }
-        Ok(Some(Self { weight: Var::from_tensor(weight)?, bias: Var::from_tensor(bias)? }))
+    /// The same head, left out of what is trained.
+    #[must_use]
+    pub fn frozen(self) -> Self {
+        Self { trained: false, ..self }
+    }
+
+    /// Whether the head is trained.
+    pub fn is_trained(&self) -> bool {
+        self.trained
+    }
+
+    /// From `classifier.weight` and `classifier.bias` (and those of `pre_classifier` in a family that has it), if all are there.
+    fn from_tensors(tensors: &BTreeMap<String, Tensor>, bert: &Bert, source: &Path) -> Result<Option<Self>> {
+        let width = bert.config().hidden_size;
+        let map = |[weight, bias]: [&str; 2], rows: Option<usize>| -> Result<Option<(Var, Var)>> {
+            let (Some(w), Some(b)) = (tensors.get(weight), tensors.get(bias)) else { return Ok(None) };
+            let fits = w.rank() == 2 && w.dims()[1] == width && rows.is_none_or(|rows| w.dims()[0] == rows);
+            if !fits || b.dims() != &w.dims()[..1] {
+                let rows = rows.map_or("classes".to_owned(), |rows| rows.to_string());
+                let (w, b) = (w.dims(), b.dims());
+                let problem =
+                    format!("{weight} has shape {w:?} and {bias} {b:?}; expected [{rows}, {width}] and [{rows}]");
+                return Err(Error::File { path: source.to_owned(), problem });
+            }
+            Ok(Some((Var::from_tensor(w)?, Var::from_tensor(b)?)))
+        };
+        let Some((weight, bias)) = map(CLASSIFIER, None)? else { return Ok(None) };
+        let dense = if bert.pooler.is_none() { map(DENSE, Some(width))? } else { None };
+        let complete = bert.pooler.is_some() || dense.is_some();
+        Ok(complete.then_some(Self { weight, bias, dense, trained: true }))
     }
 
     /// The head saved with an adapter: in its file, beside it in `head.safetensors`, or in the checkpoint itself.
     ///
     /// # Errors
     /// [`Error::File`] when none of the three has one, or it does not fit the encoder.
-    pub fn find(adapter: &PeftAdapter, model_folder: &Path, width: usize, device: &Device) -> Result<Self> {
-        if let Some(head) = Self::from_tensors(&adapter.extra, width, &adapter.folder)? {
+    pub fn find(adapter: &PeftAdapter, model_folder: &Path, bert: &Bert) -> Result<Self> {
+        let names = head_names(bert);
+        if let Some(head) = Self::from_tensors(&adapter.extra, bert, &adapter.folder)? {
             return Ok(head);
         }
         let beside = adapter.folder.join(HEAD_FILE);
         if beside.is_file() {
-            let tensors = read_tensors(&beside, device)?;
-            return Self::from_tensors(&tensors, width, &beside)?
-                .ok_or_else(|| Error::File { path: beside.clone(), problem: format!("has no {WEIGHT} and {BIAS}") });
+            let tensors = read_tensors(&beside, bert.device())?;
+            return Self::from_tensors(&tensors, bert, &beside)?.ok_or_else(|| Error::File {
+                path: beside.clone(),
+                problem: format!("has no {}", names.join(" and ")),
+            });
         }
-        let weights = Weights::open(model_folder, device)?;
+        let weights = Weights::open(model_folder, bert.device())?;
         let mut tensors = BTreeMap::new();
-        for name in [WEIGHT, BIAS] {
+        for &name in &names {
             tensors.extend(weights.outside(name)?.map(|tensor| (name.to_owned(), tensor)));
         }
-        Self::from_tensors(&tensors, width, model_folder)?.ok_or_else(|| Error::File {
+        let modules: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(".weight")).collect();
+        Self::from_tensors(&tensors, bert, model_folder)?.ok_or_else(|| Error::File {
             path: adapter.folder.clone(),
             problem: format!(
-                "no classification head; expected {WEIGHT} and {BIAS} in the adapter file, in {HEAD_FILE} beside it, or in \
-                 the model's checkpoint (save the adapter with modules_to_save=[\"classifier\"])"
+                "no classification head; expected {} in the adapter file, in {HEAD_FILE} beside it, or in \
+                 the model's checkpoint (save the adapter with modules_to_save={modules:?})",
+                names.join(" and ")
             ),
         })
     }
 
+    /// The parameters by name, trained or not, in a fixed order.
+    fn named(&self) -> impl Iterator<Item = (&str, &Var)> {
+        let dense = self.dense.iter().flat_map(|(weight, bias)| DENSE.into_iter().zip([weight, bias]));
+        CLASSIFIER.into_iter().zip([&self.weight, &self.bias]).chain(dense)
+    }
+
+    /// The trained parameters by name, in a fixed order; none of a frozen head.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.named().filter(|_| self.trained)
+    }
+
     /// The tensors by name.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
-        let entry = |name: &str, var: &Var| (name.to_owned(), var.as_detached_tensor());
-        BTreeMap::from([entry(WEIGHT, &self.weight), entry(BIAS, &self.bias)])
+        self.named().map(|(name, var)| (name.to_owned(), var.as_detached_tensor())).collect()
+    }
+
+    /// What the last map reads: `relu(D x + c)`, or the pooled representations themselves.
+    ///
+    /// # Shapes
+    /// `[samples, sentences, width]` to the same.
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    pub fn features(&self, pooled: &Tensor) -> Result<Tensor> {
+        match &self.dense {
+            None => Ok(pooled.clone()),
+            Some((weight, bias)) => Ok(affine(pooled, weight, bias)?.relu()?),
+        }
     }
 
     /// Logits of pooled representations.
@@ -102,17 +158,20 @@ impl Head {
     /// # Errors
     /// When shapes do not go together.
     pub fn logits(&self, pooled: &Tensor) -> Result<Tensor> {
-        let (samples, sentences, width) = pooled.dims3()?;
-        let classes = self.weight.dims()[0];
-        let flat = pooled.reshape((samples * sentences, width))?;
-        let logits = flat.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?;
-        Ok(logits.reshape((samples, sentences, classes))?)
+        affine(&self.features(pooled)?, &self.weight, &self.bias)
     }
 
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.weight.dims()[0]
     }
+}
+
+/// `W x + b` of every row.
+fn affine(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let (samples, sentences, width) = x.dims3()?;
+    let out = x.reshape((samples * sentences, width))?.matmul(&weight.t()?)?.broadcast_add(bias)?;
+    Ok(out.reshape((samples, sentences, weight.dims()[0]))?)
 }
 
 /// Logits, and the divergence of the posteriors where the draw asked for it.

@@ -1,16 +1,17 @@
-//! `config.json` of a BERT-family encoder.
+//! `config.json` of a BERT-family encoder: BERT itself, or DistilBERT, whose keys have other names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::slots::Family;
 use crate::{Error, Result};
 
-/// Sizes of a BERT-family encoder. Keys that do not change the computation are ignored.
+/// Sizes of a BERT-family encoder, under BERT's names. Keys that do not change the computation are ignored.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct BertConfig {
-    /// `bert`.
+    /// `bert` or `distilbert`.
     pub model_type: String,
     /// Entries of the vocabulary.
     pub vocab_size: usize,
@@ -30,6 +31,9 @@ pub struct BertConfig {
     /// Only `absolute` is supported.
     #[serde(default = "absolute")]
     pub position_embedding_type: String,
+    /// Whether DistilBERT's positions are computed instead of learnt: not supported.
+    #[serde(default)]
+    pub sinusoidal_pos_embds: bool,
     /// Added to variances in layer normalisation.
     #[serde(default = "layer_norm_eps")]
     pub layer_norm_eps: f64,
@@ -50,6 +54,15 @@ fn layer_norm_eps() -> f64 {
     1e-12
 }
 
+/// DistilBERT's names of BERT's keys.
+const DISTILBERT_KEYS: [(&str, &str); 5] = [
+    ("dim", "hidden_size"),
+    ("n_layers", "num_hidden_layers"),
+    ("n_heads", "num_attention_heads"),
+    ("hidden_dim", "intermediate_size"),
+    ("activation", "hidden_act"),
+];
+
 impl BertConfig {
     /// Reads `config.json` of a model folder.
     ///
@@ -59,11 +72,27 @@ impl BertConfig {
         let path = folder.join("config.json");
         let problem = |problem: String| Error::File { path: path.clone(), problem };
         let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let config: Self =
-            serde_json::from_slice(&bytes).map_err(|error| problem(format!("not a BERT configuration: {error}")))?;
+        let malformed = |error: serde_json::Error| problem(format!("not a BERT configuration: {error}"));
+        let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes).map_err(malformed)?;
+        let distilled = keys.get("model_type").is_some_and(|kind| kind == "distilbert");
+        // A key as this file spells it.
+        let spelt = |ours: &'static str| {
+            let own = DISTILBERT_KEYS.into_iter().find(|(_, key)| distilled && *key == ours);
+            own.map_or(ours, |(theirs, _)| theirs)
+        };
+        for (theirs, ours) in DISTILBERT_KEYS.into_iter().filter(|_| distilled) {
+            match keys.remove(theirs) {
+                Some(value) => drop(keys.insert(ours.to_owned(), value)),
+                None if ours == "hidden_act" => {}
+                None => {
+                    return Err(problem(format!("has no {theirs}; expected the configuration of a DistilBERT model")));
+                }
+            }
+        }
+        let config: Self = serde_json::from_value(keys.into()).map_err(malformed)?;
         let unsupported = [
-            ("model_type", &config.model_type, "bert"),
-            ("hidden_act", &config.hidden_act, "gelu"),
+            ("model_type", &config.model_type, if distilled { "distilbert" } else { "bert" }),
+            (spelt("hidden_act"), &config.hidden_act, "gelu"),
             ("position_embedding_type", &config.position_embedding_type, "absolute"),
         ];
         for (key, got, expected) in unsupported {
@@ -71,13 +100,24 @@ impl BertConfig {
                 return Err(problem(format!("{key} is \"{got}\"; this backbone supports \"{expected}\" only")));
             }
         }
+        if config.sinusoidal_pos_embds {
+            return Err(problem(
+                "sinusoidal_pos_embds is true; this backbone supports learnt positions only".to_owned(),
+            ));
+        }
         let (width, heads) = (config.hidden_size, config.num_attention_heads);
         if heads == 0 || width == 0 || width % heads != 0 {
-            return Err(problem(format!("hidden_size {width} is not a multiple of num_attention_heads {heads}")));
+            let (width_key, heads_key) = (spelt("hidden_size"), spelt("num_attention_heads"));
+            return Err(problem(format!("{width_key} {width} is not a multiple of {heads_key} {heads}")));
         }
         if !(1..u8::MAX as usize).contains(&config.num_hidden_layers) {
-            return Err(problem(format!("num_hidden_layers is {}; expected 1 to 254", config.num_hidden_layers)));
+            let key = spelt("num_hidden_layers");
+            return Err(problem(format!("{key} is {}; expected 1 to 254", config.num_hidden_layers)));
         }
         Ok(config)
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        if self.model_type == "distilbert" { Family::DistilBert } else { Family::Bert }
     }
 }

@@ -30,5 +30,5 @@ pub use layer::{rows_alone, sample_layer};
 pub use linearised::Linearised;
 pub use packing::Packing;
 pub use sampler::{Hidden, Sampler, Samples};
-pub use slots::{module_path, pooler_slot, slot_of};
+pub use slots::pooler_slot;
 pub use tokenize::Tokenizer;

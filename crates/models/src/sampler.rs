@@ -176,16 +176,25 @@ impl Sampler<'_> {
         }
         self.block(last, &first, &all, work)?;
         let Work { x, inner, linear, .. } = work;
-        self.linear(pooler_slot(self.bert.blocks()), &self.bert.pooler, x, &first.draw, inner, linear)?;
-        for value in inner.values_mut() {
-            *value = value.tanh();
+        if let Some(pooler) = &self.bert.pooler {
+            self.linear(pooler_slot(self.bert.blocks()), pooler, x, &first.draw, inner, linear)?;
+            for value in inner.values_mut() {
+                *value = value.tanh();
+            }
+        } else {
+            std::mem::swap(x, inner);
         }
-        let classes = self.head.classes();
-        let (weight, bias) = (self.head.weight.storage_and_layout(), self.head.bias.storage_and_layout());
-        let mut logits: Vec<f32> = borrow(&bias)?.repeat(inner.samples * inner.rows);
-        let shape = (inner.samples * inner.rows, width, classes);
-        product(&mut logits, Onto::Values, 1.0, inner.values(), borrow(&weight)?, shape, Threads::One);
-        Ok(logits)
+        let Head { weight, bias, dense, .. } = self.head;
+        match dense {
+            None => affine(inner.values(), weight, bias),
+            Some((dense, shift)) => {
+                let mut features = affine(inner.values(), dense, shift)?;
+                for value in &mut features {
+                    *value = value.max(0.0);
+                }
+                affine(&features, weight, bias)
+            }
+        }
     }
 
     /// `work.x` above block `index`, at the rows of `own`, attending to all rows of `all`.
@@ -271,6 +280,16 @@ impl Sampler<'_> {
         }
         Ok(())
     }
+}
+
+/// `W x + b` of every row.
+fn affine(x: &[f32], weight: &Tensor, bias: &Tensor) -> Result<Vec<f32>> {
+    let (d_out, d_in) = weight.dims2()?;
+    let rows = x.len() / d_in;
+    let (weight, bias) = (weight.storage_and_layout(), bias.storage_and_layout());
+    let mut out: Vec<f32> = borrow(&bias)?.repeat(rows);
+    product(&mut out, Onto::Values, 1.0, x, borrow(&weight)?, (rows, d_in, d_out), Threads::One);
+    Ok(out)
 }
 
 fn normalise(x: &mut Buffer, residual: &Buffer, norm: &Norm) -> Result<()> {

@@ -10,6 +10,7 @@ use bayeslora_adapters::files::finite_f32;
 use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{Device, Tensor};
 
+use crate::slots::Family;
 use crate::{Error, Result};
 
 /// The tensors of `model.safetensors`.
@@ -32,7 +33,8 @@ impl Weights {
             path: path.clone(),
             problem: format!("not a complete safetensors file ({error}); copy or download it again"),
         })?;
-        let prefix = if tensors.get("bert.embeddings.word_embeddings.weight").is_ok() { "bert." } else { "" };
+        let is_whole = |prefix: &&str| tensors.get(&format!("{prefix}embeddings.word_embeddings.weight")).is_ok();
+        let prefix = [Family::Bert, Family::DistilBert].map(Family::prefix).into_iter().find(is_whole).unwrap_or("");
         Ok(Self { path, tensors, prefix, device: device.clone() })
     }
 

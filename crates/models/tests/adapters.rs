@@ -57,7 +57,7 @@ fn adapters(bert: &Bert, posterior: &PosteriorSettings) -> (AdapterSet, Head) {
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
         }
     }
-    (adapters, Head::initial(2, bert.config().hidden_size, &noise, &Device::Cpu).unwrap())
+    (adapters, Head::initial(bert, 2, &noise).unwrap())
 }
 
 fn logits(
@@ -124,7 +124,7 @@ fn saved_adapters_come_back_with_the_same_samples() {
     for posterior in posteriors() {
         let (adapters, head) = adapters(&bert, &posterior);
         let place = tempfile::tempdir().unwrap();
-        save_adapter(place.path(), &adapters, &head, &posterior, RANK, ALPHA, "tiny").unwrap();
+        save_adapter(place.path(), &bert, &adapters, &head, &posterior, (RANK, ALPHA), "tiny").unwrap();
         let back = SavedAdapter::load(place.path(), &bert, &folder(), Ok).unwrap();
         assert_eq!(back.posterior, posterior);
         for samples in [0, 3] {
@@ -146,9 +146,10 @@ fn a_second_save_leaves_nothing_of_the_first() {
     let place = tempfile::tempdir().unwrap();
     let contextual = *posteriors().last().unwrap();
     let (first, head) = adapters(&bert, &contextual);
-    save_adapter(place.path(), &first, &head, &contextual, RANK, ALPHA, "tiny").unwrap();
+    save_adapter(place.path(), &bert, &first, &head, &contextual, (RANK, ALPHA), "tiny").unwrap();
     let (second, head) = adapters(&bert, &PosteriorSettings::Deterministic);
-    save_adapter(place.path(), &second, &head, &PosteriorSettings::Deterministic, RANK, ALPHA, "tiny").unwrap();
+    save_adapter(place.path(), &bert, &second, &head, &PosteriorSettings::Deterministic, (RANK, ALPHA), "tiny")
+        .unwrap();
     let mut files: Vec<String> =
         std::fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
@@ -161,7 +162,7 @@ fn untrained_adapters_change_nothing() {
     let bert = Bert::load(&folder(), &Device::Cpu).unwrap();
     let slots = target_slots(&bert, &[1, 2], &TargetMap::ALL).unwrap();
     let noise = Noise::new(3, Stream::Initial);
-    let head = Head::initial(2, bert.config().hidden_size, &noise, &Device::Cpu).unwrap();
+    let head = Head::initial(&bert, 2, &noise).unwrap();
     let frozen = values(&logits(&bert, &head, &AdapterSet::new(), 0, false).0);
     for posterior in posteriors() {
         let shape = LoraShape::new(RANK, ALPHA).unwrap();

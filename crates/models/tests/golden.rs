@@ -1,13 +1,15 @@
-//! The encoder, its tokenizer and PEFT adapters against transformers and PEFT (`golden/generate.py`), on a tiny random
-//! encoder in the tree. The same on the real backbone is a test of the compare crate, which knows how to get it.
+//! The encoder, its tokenizer and PEFT adapters against transformers and PEFT (`golden/generate*.py`), on a tiny random
+//! encoder of each family in the tree. The same on the real backbone is a test of the compare crate, which knows how to get it.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{AdapterSet, Draw};
-use bayeslora_models::{Bert, Packing, Pass, SavedAdapter, Tokenizer, classify, module_path};
-use candle_core::{D, Device, Tensor, Var};
+use bayeslora_models::{
+    Bert, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter, Tokenizer, classify, pooler_slot, save_adapter,
+};
+use candle_core::{D, DType, Device, Tensor, Var};
 use serde::Deserialize;
 
 /// f32 rounding over three blocks of unusually large weights, relative to the largest value; the bar is 1e-4.
@@ -26,12 +28,12 @@ struct Sentence {
     hidden: Vec<Vec<f32>>,
 }
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny")
+fn golden(model: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(model)
 }
 
-fn expected() -> Expected {
-    serde_json::from_slice(&std::fs::read(golden().join("expected.json")).unwrap()).unwrap()
+fn expected(model: &str) -> Expected {
+    serde_json::from_slice(&std::fs::read(golden(model).join("expected.json")).unwrap()).unwrap()
 }
 
 fn assert_close(got: &Tensor, expected: &[f32], what: &str) {
@@ -45,9 +47,14 @@ fn assert_close(got: &Tensor, expected: &[f32], what: &str) {
 
 #[test]
 fn every_hidden_state_is_that_of_transformers() {
-    let bert = Bert::load(&golden(), &Device::Cpu).unwrap();
-    let tokenizer = Tokenizer::load(&golden(), 160).unwrap();
-    let Expected { texts, sentences } = expected();
+    hidden_states("tiny", 160);
+    hidden_states("distilbert", 64);
+}
+
+fn hidden_states(model: &str, positions: usize) {
+    let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
+    let tokenizer = Tokenizer::load(&golden(model), positions).unwrap();
+    let Expected { texts, sentences } = expected(model);
     let none = AdapterSet::new();
     // All sentences packed into one batch: none may see another.
     let ids: Vec<Vec<u32>> = texts.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
@@ -74,18 +81,31 @@ fn every_hidden_state_is_that_of_transformers() {
 
 #[test]
 fn peft_adapters_give_the_logits_of_pytorch() {
-    let bert = Bert::load(&golden(), &Device::Cpu).unwrap();
-    let ids: Vec<Vec<u32>> = expected().sentences.into_iter().map(|sentence| sentence.ids).collect();
+    adapted_logits("tiny", &["query-value", "dense", "one-block", "rslora", "patterns", "head-beside"]);
+    adapted_logits("distilbert", &["all-maps", "head-in-checkpoint"]);
+}
+
+fn adapted_logits(model: &str, cases: &[&str]) {
+    let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
+    let ids: Vec<Vec<u32>> = expected(model).sentences.into_iter().map(|sentence| sentence.ids).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
-    for case in ["query-value", "dense", "one-block", "rslora", "patterns", "head-beside"] {
-        let folder = golden().join(case);
-        let saved = SavedAdapter::load(&folder, &bert, &golden(), Ok).unwrap();
+    for case in cases {
+        let folder = golden(model).join(case);
+        let saved = SavedAdapter::load(&folder, &bert, &golden(model), Ok).unwrap();
         let x = bert.embed(&tokens).unwrap();
         let output = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
         let logits: Vec<Vec<f32>> =
             serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
         assert_close(&output.logits, &logits.concat(), case);
+        // The same in the code that samples.
+        let values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
+        let examples: Vec<u32> = (0..).take(ids.len()).collect();
+        let hidden = Hidden { values: &values, lengths: &lengths, examples: &examples };
+        let sampler = Sampler { bert: &bert, head: &saved.head, adapters: &saved.adapters, from: 0 };
+        let fast = sampler.logits(hidden, &Samples::Mean, &|_| ()).unwrap();
+        assert_close(&Tensor::new(fast, &Device::Cpu).unwrap(), &logits.concat(), case);
         // Without the adapter they differ: the comparison above can fail.
         let bare = classify(&bert, &saved.head, &AdapterSet::new(), Draw::Mean, 0, &x, &packing).unwrap();
         let difference = (bare.logits - &output.logits).unwrap().abs().unwrap().flatten_all().unwrap();
@@ -95,13 +115,18 @@ fn peft_adapters_give_the_logits_of_pytorch() {
 
 #[test]
 fn gradients_are_those_of_pytorch() {
-    let bert = Bert::load(&golden(), &Device::Cpu).unwrap();
-    let ids: Vec<Vec<u32>> = expected().sentences.into_iter().map(|sentence| sentence.ids).collect();
+    adapted_gradients("tiny", &["query-value", "dense", "one-block"]);
+    adapted_gradients("distilbert", &["all-maps"]);
+}
+
+fn adapted_gradients(model: &str, cases: &[&str]) {
+    let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
+    let ids: Vec<Vec<u32>> = expected(model).sentences.into_iter().map(|sentence| sentence.ids).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
-    for case in ["query-value", "dense", "one-block"] {
-        let folder = golden().join(case);
-        let saved = SavedAdapter::load(&folder, &bert, &golden(), Ok).unwrap();
+    for case in cases {
+        let folder = golden(model).join(case);
+        let saved = SavedAdapter::load(&folder, &bert, &golden(model), Ok).unwrap();
         let x = bert.embed(&tokens).unwrap();
         let output = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
         let logits = output.logits.squeeze(0).unwrap();
@@ -116,10 +141,9 @@ fn gradients_are_those_of_pytorch() {
         let mut trained: BTreeMap<String, &Var> = saved
             .adapters
             .parameters()
-            .map(|(slot, parameter)| (format!("bert.{}.{}", module_path(slot), parameter.name), parameter.var))
+            .map(|(slot, parameter)| (format!("{}.{}", bert.module_path(slot), parameter.name), parameter.var))
             .collect();
-        trained.insert("classifier.weight".to_owned(), &saved.head.weight);
-        trained.insert("classifier.bias".to_owned(), &saved.head.bias);
+        trained.extend(saved.head.parameters().map(|(name, var)| (name.to_owned(), var)));
         let golden = candle_core::safetensors::load(folder.join("gradients.safetensors"), &Device::Cpu).unwrap();
         assert!(trained.keys().eq(golden.keys().collect::<std::collections::BTreeSet<_>>()), "{case}");
         for (name, var) in trained {
@@ -131,9 +155,71 @@ fn gradients_are_those_of_pytorch() {
 
 #[test]
 fn adapters_that_would_be_computed_wrongly_are_refused() {
-    let bert = Bert::load(&golden(), &Device::Cpu).unwrap();
+    let bert = Bert::load(&golden("tiny"), &Device::Cpu).unwrap();
     for (case, feature) in [("dora", "use_dora is not supported"), ("bias", "bias \"lora_only\" is not supported")] {
-        let error = SavedAdapter::load(&golden().join(case), &bert, &golden(), Ok).unwrap_err().to_string();
+        let error = SavedAdapter::load(&golden("tiny").join(case), &bert, &golden("tiny"), Ok).unwrap_err().to_string();
         assert!(error.contains(feature), "{case}: {error}");
     }
+}
+
+/// A folder like `distilbert` with `change` made to its configuration and some tensors replaced (an empty one: left out); what loading it says.
+fn distilbert_with(change: impl FnOnce(&mut serde_json::Value), tensors: &[(&str, Tensor)]) -> String {
+    let place = tempfile::tempdir().unwrap();
+    let source = golden("distilbert");
+    let mut config = serde_json::from_slice(&std::fs::read(source.join("config.json")).unwrap()).unwrap();
+    change(&mut config);
+    std::fs::write(place.path().join("config.json"), config.to_string()).unwrap();
+    let mut weights = candle_core::safetensors::load(source.join("model.safetensors"), &Device::Cpu).unwrap();
+    for (name, tensor) in tensors {
+        assert!(weights.remove(*name).is_some());
+        if tensor.elem_count() > 0 {
+            weights.insert((*name).to_owned(), tensor.clone());
+        }
+    }
+    candle_core::safetensors::save(&weights, place.path().join("model.safetensors")).unwrap();
+    Bert::load(place.path(), &Device::Cpu).unwrap_err().to_string()
+}
+
+#[test]
+fn a_distilbert_that_would_be_computed_wrongly_is_refused() {
+    let key = |key: &'static str, value: serde_json::Value| distilbert_with(|config| config[key] = value, &[]);
+    let zeros = |shape: (usize, usize)| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let lin1 = "distilbert.transformer.layer.1.ffn.lin1.weight";
+    let without = |config: &mut serde_json::Value| drop(config.as_object_mut().unwrap().remove("hidden_dim"));
+    for (message, file, says) in [
+        (key("sinusoidal_pos_embds", true.into()), "config.json", "sinusoidal_pos_embds is true"),
+        (
+            key("activation", "relu".into()),
+            "config.json",
+            "activation is \"relu\"; this backbone supports \"gelu\" only",
+        ),
+        (key("n_heads", 3.into()), "config.json", "dim 16 is not a multiple of n_heads 3"),
+        (distilbert_with(without, &[]), "config.json", "has no hidden_dim"),
+        (distilbert_with(|_| (), &[(lin1, zeros((0, 0)))]), "model.safetensors", &format!("has no tensor {lin1}")),
+        (distilbert_with(|_| (), &[(lin1, zeros((3, 4)))]), "model.safetensors", &format!("{lin1} has shape [3, 4]")),
+    ] {
+        assert!(message.contains(file) && message.contains(says), "{message}");
+    }
+}
+
+#[test]
+fn distilbert_adapters_are_saved_under_their_own_names() {
+    let bert = Bert::load(&golden("distilbert"), &Device::Cpu).unwrap();
+    let case = golden("distilbert").join("all-maps");
+    let saved = SavedAdapter::load(&case, &bert, &golden("distilbert"), Ok).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    save_adapter(place.path(), &bert, &saved.adapters, &saved.head, &saved.posterior, (3, 6.0), "distilbert").unwrap();
+    let tensors = |folder: &Path| {
+        let read = candle_core::safetensors::load(folder.join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+        let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        read.into_iter().map(|(name, tensor)| (name, values(tensor))).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(tensors(place.path()), tensors(&case));
+}
+
+#[test]
+fn distilbert_has_no_pooler_to_adapt() {
+    let bert = Bert::load(&golden("distilbert"), &Device::Cpu).unwrap();
+    let error = bert.slot_shape(pooler_slot(bert.blocks())).unwrap_err().to_string();
+    assert!(error.contains("pooler") && error.contains("a distilbert has none"), "{error}");
 }

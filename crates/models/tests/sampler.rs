@@ -35,7 +35,7 @@ fn network(posterior: &PosteriorSettings, blocks: &[usize]) -> Network {
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
         }
     }
-    let head = Head::initial(2, bert.config().hidden_size, &noise, &Device::Cpu).unwrap();
+    let head = Head::initial(&bert, 2, &noise).unwrap();
     Network { bert, head, adapters }
 }
 

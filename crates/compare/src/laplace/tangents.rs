@@ -100,13 +100,17 @@ impl Network<'_> {
             });
             maps.push(Tangent { inputs: core, gradients: by_class, sentences: rows.clone() });
         }
-        let features = matrix(&pooled.squeeze(0)?)?;
+        let logits = matrix(&logits)?.mapv(f64::from);
+        if !member.head.is_trained() {
+            return Ok(Tangents { logits, maps });
+        }
+        let features = matrix(&member.head.features(&pooled)?.squeeze(0)?)?;
         let mut inputs = Array2::ones((sentences, features.ncols() + 1));
         inputs.slice_mut(ndarray::s![.., ..-1]).assign(&features);
         let own = |class: usize| Array2::from_shape_fn((sentences, classes), |(_, c)| f32::from(u8::from(c == class)));
         let gradients = (0..classes).map(own).collect();
         maps.push(Tangent { inputs, gradients, sentences: single });
-        Ok(Tangents { logits: matrix(&logits)?.mapv(f64::from), maps })
+        Ok(Tangents { logits, maps })
     }
 }
 

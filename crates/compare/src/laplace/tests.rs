@@ -28,7 +28,7 @@ fn member(bert: &Bert) -> Member {
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
         }
     }
-    let head = Head::initial(2, bert.config().hidden_size, &noise, &Device::Cpu).unwrap();
+    let head = Head::initial(bert, 2, &noise).unwrap();
     head.weight.set(&(head.weight.as_detached_tensor() * 20.0).unwrap()).unwrap();
     Member { adapters, head, posterior }
 }

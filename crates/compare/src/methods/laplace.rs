@@ -8,7 +8,7 @@
 use bayeslora_adapters::PosteriorSettings;
 use serde::{Deserialize, Serialize};
 
-use super::{Method, Reading, check_positive, read, recorded};
+use super::{Method, Reading, check_positive, read, recorded, refused};
 use crate::Result;
 use crate::laplace::{Laplace, Network, Reach};
 use crate::train::{Bench, Fitted, Objective, Recipe, train};
@@ -17,7 +17,7 @@ use crate::train::{Bench, Fitted, Objective, Recipe, train};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct LaplaceLora {
-    /// `all`: weights with a posterior, every adapter and the head, or `head`, the last layer alone.
+    /// `all`: weights with a posterior, every adapter and the head if it is trained, or `head`, the last layer alone.
     reach: Reach,
     /// That of largest marginal likelihood: precision `lambda` of the prior in the posterior, positive.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +56,9 @@ impl Method for LaplaceLora {
     }
 
     fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
+        if self.reach == Reach::Head && !bench.train_head {
+            return Err(refused("reach is head".to_owned(), "all, or adapter.train-head = true".to_owned()));
+        }
         let prior = self.prior_sd.map_or(0.0, |sd| 1.0 / (sd.powi(2) * bench.train.len() as f64));
         let recipe = Recipe {
             objective: &|_| Objective { prior, ..Objective::default() },

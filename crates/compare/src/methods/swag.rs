@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint_ensemble::spaced;
 use super::{Method, Reading, check_not_negative, check_positive, read, recorded, refused};
 use crate::Result;
-use crate::experiment::TrainingSettings;
+use crate::experiment::{Schedule, TrainingSettings};
 use crate::member::Member;
 use crate::optimise::Rule;
-use crate::train::{Bench, Fitted, Recipe, Schedule, train};
+use crate::train::{Bench, Fitted, Recipe, train};
 
 /// Parameters: name, default, purpose, range.
 #[derive(Debug, Serialize, Deserialize)]
@@ -151,7 +151,7 @@ impl Method for Swag {
     fn fit(&self, bench: &Bench<'_>) -> Result<Fitted> {
         let plain = Recipe::plain(PosteriorSettings::Deterministic);
         let best = train(bench, &plain, 0)?;
-        let training = TrainingSettings { epochs: self.epochs, ..bench.training.clone() };
+        let training = TrainingSettings { epochs: self.epochs, schedule: Schedule::Constant, ..bench.training.clone() };
         let bench = &Bench { training: &training, ..*bench };
         let steps = spaced(0, bench.steps(), self.snapshots);
         if steps.len() < self.snapshots as usize {
@@ -162,13 +162,7 @@ impl Method for Swag {
         let rule = Rule::AdamW { rate: self.learning_rate, decay: training.weight_decay };
         let collected = train(
             bench,
-            &Recipe {
-                start: Some(&best.members[0]),
-                schedule: Schedule::Constant,
-                rule: &|_| Some(rule),
-                snapshots: &steps,
-                ..plain
-            },
+            &Recipe { start: Some(&best.members[0]), rule: &|_| Some(rule), snapshots: &steps, ..plain },
             1,
         )?;
         let vectors = collected.members.iter().map(flat).collect::<Result<Vec<_>>>()?;

@@ -12,6 +12,7 @@ use super::{Unit, unit_key};
 use crate::assets::{AssetDir, Assets};
 use crate::distances::{Distances, distances};
 use crate::experiment::Plan;
+use crate::member::Member;
 use crate::methods::Reading;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
@@ -136,6 +137,7 @@ impl<'a> Workshop<'a> {
             from: self.from(),
             slots: &self.slots,
             lora: self.plan.lora,
+            train_head: self.plan.experiment.adapter.train_head,
             training: &self.plan.training,
             train: &splits.train,
             validation: &splits.validation,
@@ -221,8 +223,9 @@ impl<'a> Workshop<'a> {
         for (number, member) in fitted.members.iter().enumerate() {
             let name = if fitted.members.len() == 1 { "adapter".to_owned() } else { format!("adapter-{number}") };
             let base = self.plan.model.name();
-            let (rank, alpha) = (adapter.rank, adapter.alpha);
-            save_adapter(&folder.join(name), &member.adapters, &member.head, &member.posterior, rank, alpha, base)?;
+            let shape = (adapter.rank, adapter.alpha);
+            let Member { adapters, head, posterior } = member;
+            save_adapter(&folder.join(name), &self.bert, adapters, head, posterior, shape, base)?;
         }
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         for path in
