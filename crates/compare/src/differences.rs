@@ -1,28 +1,19 @@
-//! Paired bootstrap differences of a row against the reference row: examples resampled, seeds averaged.
+//! What a row measured on a domain, seed by seed, ready to be compared with another row on the same examples.
 //!
-//! The test examples are the same for every row and seed, so a resample draws examples once and evaluates both rows of
-//! every seed on them. The intervals cover the sampling of test examples; the spread over seeds stands beside them in the
-//! tables as a standard deviation.
+//! Every difference is over examples and seeds ([`Measured`]). Means have their variance in closed form, detection by the placements
+//! of DeLong's test; the calibration error and the area under the risk-coverage curve are resampled, once a row: the resamples
+//! are the same for every row, so any two of them are paired.
 
 use bayeslora_metrics as metrics;
-use bayeslora_metrics::{Bootstrap, Interval, PreparedAuroc, weights};
+use bayeslora_metrics::{Bootstrap, Detection, Measured, PreparedAurc, PreparedEce, weights};
 use ndarray::{Array1, Array2, Axis};
 
 use crate::Result;
-use crate::record::Difference;
+use crate::record::{Difference, Test};
 use crate::score::{BINS, Scored, Truth};
 
-/// One domain under both rows, seed by seed.
-pub(crate) struct Pairs<'a> {
-    /// `(row, reference)` per seed.
-    pub(crate) seeds: Vec<(Scored<'a>, Scored<'a>)>,
-}
-
-impl Pairs<'_> {
-    fn examples(&self) -> usize {
-        self.seeds[0].0.predictive.examples()
-    }
-}
+/// A row on one domain: metrics by key.
+pub(crate) type Measures = Vec<(&'static str, Measured)>;
 
 /// Negative log-likelihood of each example's target distribution.
 fn nll_of(scored: &Scored<'_>, targets: &Array2<f64>) -> Array1<f64> {
@@ -45,110 +36,103 @@ fn correct_of(truth: &Truth) -> Array1<f64> {
     truth.correct.iter().map(|&correct| f64::from(u8::from(correct))).collect()
 }
 
-fn ece_of(scored: &Scored<'_>, truth: &Truth, examples: &[usize]) -> f64 {
-    let probabilities = scored.predictive.probabilities().select(Axis(0), examples);
-    let labels: Vec<usize> = examples.iter().map(|&example| truth.labels[example]).collect();
-    // A resample of examples that were scored before cannot be out of range; NaN would be refused by the bootstrap.
-    metrics::expected_calibration_error(probabilities.view(), &labels, BINS).unwrap_or(f64::NAN)
-}
-
-fn aurc_of(truth: &Truth, confidence: &[f64], examples: &[usize]) -> f64 {
-    let confidence: Vec<f64> = examples.iter().map(|&example| confidence[example]).collect();
-    let correct: Vec<bool> = examples.iter().map(|&example| truth.correct[example]).collect();
-    metrics::RiskCoverage::from_confidence(&confidence, &correct).map_or(f64::NAN, |curve| curve.aurc())
-}
-
-/// Differences on one domain; `inside` is the in-distribution domain when this one is shifted. What needs labels or ratings is absent
-/// where there are none.
-pub(crate) fn differences(
-    pairs: &Pairs<'_>,
-    inside: Option<&Pairs<'_>>,
-    bootstrap: &Bootstrap,
-) -> Result<Vec<Difference>> {
-    let domain = pairs.seeds[0].0.domain.info.id.as_str();
+/// What the seeds of a row measure on one domain; `inside` is the row on the in-distribution domain when this one is shifted. What
+/// needs labels or ratings is absent where there are none.
+pub(crate) fn measure(seeds: &[Scored<'_>], inside: Option<&[Scored<'_>]>, bootstrap: &Bootstrap) -> Result<Measures> {
     let mut found = Vec::new();
-    for (metric, interval) in with_labels(pairs, inside.is_none(), bootstrap)? {
-        found.push(difference(domain, metric, interval));
+    // Labels are those of the domain, the same at every seed.
+    let labelled: Option<Vec<(&Scored<'_>, &Truth)>> =
+        seeds.iter().map(|scored| Some((scored, scored.truth.as_ref()?))).collect();
+    if let Some(labelled) = labelled {
+        let mean = |f: &dyn Fn(&Scored<'_>, &Truth) -> Array1<f64>| {
+            Measured::mean(&labelled.iter().map(|(scored, truth)| f(scored, truth).to_vec()).collect::<Vec<_>>())
+        };
+        found.push(("accuracy", mean(&|_, truth| correct_of(truth))?));
+        found.push(("nll", mean(&|scored, truth| nll_of(scored, &one_hot(scored, truth)))?));
+        found.push(("brier", mean(&brier_of)?));
+        if let Some(soft) = seeds[0].soft_labels() {
+            found.push(("soft_nll", mean(&|scored, _| nll_of(scored, &soft))?));
+        }
+        found.push(("ece", calibration(&labelled, bootstrap)?));
+        if inside.is_none() {
+            found.push(("aurc", selective(&labelled, bootstrap)?));
+        }
     }
     if let Some(inside) = inside {
-        found.push(difference(domain, "auroc_predictive_entropy", detection(pairs, inside, bootstrap)?));
-    }
-    Ok(found)
-}
-
-fn difference(domain: &str, metric: &str, interval: Interval) -> Difference {
-    let Interval { estimate, lower, upper } = interval;
-    Difference { domain: domain.to_owned(), metric: metric.to_owned(), estimate, lower, upper }
-}
-
-/// Differences of the metrics that need labels; none without.
-fn with_labels(
-    pairs: &Pairs<'_>,
-    in_distribution: bool,
-    bootstrap: &Bootstrap,
-) -> Result<Vec<(&'static str, Interval)>> {
-    // Labels and ratings are those of the domain, the same for every row and seed.
-    let Some(seeds) = pairs
-        .seeds
-        .iter()
-        .map(|(row, reference)| Some(((row, row.truth.as_ref()?), (reference, reference.truth.as_ref()?))))
-        .collect::<Option<Vec<_>>>()
-    else {
-        return Ok(Vec::new());
-    };
-    let n = pairs.examples();
-    let per_example = |f: &dyn Fn(&Scored<'_>, &Truth) -> Array1<f64>| {
-        let mut total = Array1::<f64>::zeros(n);
-        for ((row, own), (reference, other)) in &seeds {
-            total += &(f(row, own) - f(reference, other));
-        }
-        total / seeds.len() as f64
-    };
-    let mean_difference = |f: &dyn Fn(&Scored<'_>, &Truth) -> f64| {
-        seeds.iter().map(|((row, own), (reference, other))| f(row, own) - f(reference, other)).sum::<f64>()
-            / seeds.len() as f64
-    };
-    let mut means = vec![
-        ("accuracy", per_example(&|_, truth| correct_of(truth))),
-        ("nll", per_example(&|scored, truth| nll_of(scored, &one_hot(scored, truth)))),
-        ("brier", per_example(&brier_of)),
-    ];
-    if let Some(soft) = pairs.seeds[0].0.soft_labels() {
-        means.push(("soft_nll", per_example(&|scored, _| nll_of(scored, &soft))));
-    }
-    let mut found = Vec::new();
-    for (metric, values) in means {
-        let mean = |examples: &[usize]| examples.iter().map(|&i| values[i]).sum::<f64>() / examples.len() as f64;
-        found.push((metric, bootstrap.interval(n, mean)?));
-    }
-    let ece = |examples: &[usize]| mean_difference(&|scored, truth| ece_of(scored, truth, examples));
-    found.push(("ece", bootstrap.interval(n, ece)?));
-    if in_distribution {
-        let aurc = |examples: &[usize]| {
-            mean_difference(&|scored, truth| aurc_of(truth, &scored.predictive.max_probability().to_vec(), examples))
-        };
-        found.push(("aurc", bootstrap.interval(n, aurc)?));
-    }
-    Ok(found)
-}
-
-/// Difference of the AUROC of detecting this domain against the in-distribution one by predictive entropy.
-fn detection(pairs: &Pairs<'_>, inside: &Pairs<'_>, bootstrap: &Bootstrap) -> Result<Interval> {
-    let prepare = |inside: &Scored<'_>, shifted: &Scored<'_>| {
         let entropy = |scored: &Scored<'_>| scored.predictive.predictive_entropy().to_vec();
-        PreparedAuroc::new(&entropy(inside), &entropy(shifted))
-    };
-    let mut prepared = Vec::new();
-    for ((row, reference), (row_inside, reference_inside)) in pairs.seeds.iter().zip(&inside.seeds) {
-        prepared.push((prepare(row_inside, row)?, prepare(reference_inside, reference)?));
+        let pairs: Vec<_> = inside.iter().zip(seeds).map(|(inside, own)| (entropy(inside), entropy(own))).collect();
+        found.push(("auroc_predictive_entropy", shift(&pairs)?));
     }
-    let (inside_n, n) = (inside.examples(), pairs.examples());
-    let auroc = |first: &[usize], second: &[usize]| {
-        let (first, second) = (weights(first, inside_n), weights(second, n));
-        let gap = |(row, reference): &(PreparedAuroc, PreparedAuroc)| {
-            row.with_weights(&first, &second) - reference.with_weights(&first, &second)
-        };
-        prepared.iter().map(gap).sum::<f64>() / prepared.len() as f64
+    Ok(found)
+}
+
+fn calibration(labelled: &[(&Scored<'_>, &Truth)], bootstrap: &Bootstrap) -> Result<Measured> {
+    let prepare = |(scored, truth): &(&Scored<'_>, &Truth)| {
+        PreparedEce::new(scored.predictive.probabilities(), &truth.labels, BINS)
     };
-    Ok(bootstrap.interval_two_groups(inside_n, n, auroc)?)
+    let prepared = labelled.iter().map(prepare).collect::<metrics::Result<Vec<_>>>()?;
+    resampled(&prepared, labelled[0].1.labels.len(), bootstrap, PreparedEce::with_weights)
+}
+
+fn selective(labelled: &[(&Scored<'_>, &Truth)], bootstrap: &Bootstrap) -> Result<Measured> {
+    let prepare = |(scored, truth): &(&Scored<'_>, &Truth)| {
+        PreparedAurc::new(&scored.predictive.max_probability().to_vec(), &truth.correct)
+    };
+    let prepared = labelled.iter().map(prepare).collect::<metrics::Result<Vec<_>>>()?;
+    resampled(&prepared, labelled[0].1.labels.len(), bootstrap, PreparedAurc::with_weights)
+}
+
+fn resampled<P: Sync>(
+    prepared: &[P],
+    examples: usize,
+    bootstrap: &Bootstrap,
+    with_weights: fn(&P, &[u32]) -> f64,
+) -> Result<Measured> {
+    let once = vec![1; examples];
+    let per_seed = prepared.iter().map(|own| with_weights(own, &once)).collect();
+    let replicates = bootstrap.replicates(examples, |drawn| {
+        let weights = weights(drawn, examples);
+        prepared.iter().map(|own| with_weights(own, &weights)).sum::<f64>() / prepared.len() as f64
+    })?;
+    Ok(Measured::resampled(per_seed, &replicates, examples)?)
+}
+
+/// AUROC of telling foreign examples from those inside, by scores `(inside, foreign)` per seed.
+pub(crate) fn shift(pairs: &[(Vec<f64>, Vec<f64>)]) -> metrics::Result<Measured> {
+    let joined: Vec<(Vec<f64>, Vec<bool>)> = pairs
+        .iter()
+        .map(|(inside, foreign)| {
+            let positive = (0..inside.len() + foreign.len()).map(|n| n >= inside.len()).collect();
+            ([inside.as_slice(), foreign].concat(), positive)
+        })
+        .collect();
+    Measured::auroc(&joined.iter().map(|(scores, positive)| Detection { scores, positive }).collect::<Vec<_>>())
+}
+
+/// `row - reference` for every metric that both have.
+pub(crate) fn differences(
+    row: &Measures,
+    reference: &Measures,
+    (domain, examples): (&str, usize),
+    level: f64,
+) -> Result<Vec<Difference>> {
+    let mut found = Vec::new();
+    for (metric, own) in row {
+        let Some((_, other)) = reference.iter().find(|(key, _)| key == metric) else { continue };
+        let difference = own.difference(other, level)?;
+        found.push(Difference {
+            domain: domain.to_owned(),
+            metric: (*metric).to_owned(),
+            estimate: difference.estimate,
+            lower: difference.lower,
+            upper: difference.upper,
+            test: Some(Test {
+                p_value: difference.p_value,
+                examples: examples as u64,
+                error_over_examples: difference.error_over_examples,
+                error_over_seeds: difference.error_over_seeds,
+            }),
+        });
+    }
+    Ok(found)
 }

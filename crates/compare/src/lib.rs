@@ -5,6 +5,7 @@
 //! samples; scores, tables and figures are pure functions of what was stored.
 
 mod adaptive;
+mod beyond;
 mod couplings;
 mod curve;
 mod differences;

@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 /// Version of the record layout; a record of another version is refused by name.
 pub const SCHEMA: u32 = 1;
 
+/// End of the identifier of a row whose logits are divided by its own temperature.
+pub const TEMPERED: &str = "+temperature";
+
+/// Identifier of what compares the plain distances of the adapters' input: no row, and the same for all of them.
+pub const DISTANCES: &str = "+distances";
+
 /// One (method, task, seed) unit: what was fitted, what it predicted, how good that was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,8 +91,12 @@ fn is_zero(seconds: &f64) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowRecord {
-    /// Identifier of the row, `<method>` or `<method>/<predictive>`.
+    /// Identifier of the row, `<method>` or `<method>/<predictive>`; with [`TEMPERED`] at its end when its logits are scaled.
     pub row: String,
+    /// What divides every sample's logits, fitted on the validation split. The row then holds scores only: its curves and its cost
+    /// are those of the row itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     /// Monte-Carlo samples per example (ensemble: members).
     pub samples: u32,
     /// Wall-clock seconds of prediction over all domains.
@@ -170,7 +180,7 @@ pub struct Histogram {
     pub counts: Vec<u64>,
 }
 
-/// Paired bootstrap differences of one row against the reference row, seeds averaged.
+/// Paired differences of one row from the reference row, and what its scores know beyond one deterministic pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparisonRecord {
@@ -178,18 +188,35 @@ pub struct ComparisonRecord {
     pub schema: u32,
     /// SHA-256 over the unit keys compared and the bootstrap's settings, in hex.
     pub key: String,
-    /// Row compared.
+    /// Row compared; [`DISTANCES`] for the distances, which have no differences.
     pub row: String,
-    /// Row it is compared with.
+    /// Row it is compared with; tempered where the row is.
     pub reference: String,
     /// Seeds averaged.
     pub seeds: Vec<u64>,
-    /// Bootstrap resamples.
+    /// Bootstrap resamples, for metrics that are no means.
     pub resamples: u32,
     /// Coverage of the intervals, e.g. 0.95.
     pub level: f64,
+    /// What the intervals cover.
+    #[serde(default)]
+    pub covers: Covers,
     /// Differences, `row - reference`.
     pub differences: Vec<Difference>,
+    /// Scores of a sampled row, and distances, beside the entropy of one deterministic pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beyond: Vec<Beyond>,
+}
+
+/// Over what an interval of a difference covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Covers {
+    /// Examples, the fits given: percentile intervals without p-values.
+    #[default]
+    Examples,
+    /// Examples and seeds.
+    ExamplesAndSeeds,
 }
 
 /// A paired difference of one metric on one domain.
@@ -202,10 +229,62 @@ pub struct Difference {
     pub metric: String,
     /// Difference on the data themselves.
     pub estimate: f64,
-    /// Lower end of the percentile interval.
+    /// Lower end of the interval.
     pub lower: f64,
-    /// Upper end of the percentile interval.
+    /// Upper end of the interval.
     pub upper: f64,
+    /// Two-sided p-value of no difference, not corrected, and the errors behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Test>,
+}
+
+/// The test of a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    /// Two-sided, not corrected for other comparisons.
+    pub p_value: f64,
+    /// Examples it is over.
+    pub examples: u64,
+    /// Standard error over examples of the difference averaged over seeds.
+    pub error_over_examples: f64,
+    /// Standard error over seeds; none for one seed.
+    pub error_over_seeds: Option<f64>,
+}
+
+/// What a score adds, on one domain, to the predictive entropy of one deterministic pass of the same fit (of the reference row at the
+/// same seed where the fit has no such pass).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beyond {
+    /// Domain.
+    pub domain: String,
+    /// What the score is for.
+    pub question: Question,
+    /// Name of the score: `mutual_information`, `mahalanobis`, ...
+    pub score: String,
+    /// AUROC of the deterministic entropy; none for a partial correlation.
+    pub baseline: Option<f64>,
+    /// AUROC of the score minus `baseline`, or the partial correlation; mean over seeds.
+    pub estimate: f64,
+    /// Lower end of its interval over examples and seeds.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+    /// Two-sided p-value of 0, not corrected.
+    pub p_value: f64,
+}
+
+/// What a score is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Question {
+    /// Detect the row's errors.
+    Errors,
+    /// Correlate with the row's errors given the ranks of the deterministic entropy (partial Spearman).
+    ErrorsGivenEntropy,
+    /// Detect this domain against the in-distribution test set.
+    Shift,
 }
 
 /// Where, when and with what a record was computed. Names no host, user or absolute path.

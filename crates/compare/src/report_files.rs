@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use bayeslora_adapters::files::{read, write_atomically};
 
 use crate::experiment::Plan;
-use crate::record::{ComparisonRecord, Provenance, UnitRecord};
+use crate::record::{ComparisonRecord, Covers, DISTANCES, Provenance, TEMPERED, UnitRecord};
 use crate::report::{Aggregate, Definition, File, RowDefinition, readme_block, render, splice};
-use crate::run::{comparison_key, unit_key};
+use crate::run::{comparison_key, comparison_over_examples_key, unit_key};
 use crate::store::Store;
 use crate::{Error, Result};
 
@@ -54,13 +54,24 @@ fn records(plan: &Plan, store: &Store) -> Result<(Vec<UnitRecord>, Vec<Compariso
     };
     let rows = plan.rows();
     let method_of = |row: &str| rows.iter().find(|(id, ..)| id == row).map(|(_, _, planned, _)| planned.id.as_str());
-    let current = |comparison: &ComparisonRecord| match (method_of(&comparison.row), method_of(&comparison.reference)) {
-        (Some(own), Some(other)) => {
-            comparison_key(plan, &comparison.row, &keys_of(own), &keys_of(other)) == comparison.key
-        }
-        _ => false,
+    let reference = plan.experiment.reference.as_str();
+    let current = |comparison: &ComparisonRecord| {
+        let row = match comparison.row.as_str() {
+            DISTANCES => reference,
+            row => row.strip_suffix(TEMPERED).unwrap_or(row),
+        };
+        let (Some(own), Some(other)) = (method_of(row), method_of(reference)) else { return false };
+        let key = match comparison.covers {
+            Covers::Examples => comparison_over_examples_key,
+            Covers::ExamplesAndSeeds => comparison_key,
+        };
+        key(plan, &comparison.row, &keys_of(own), &keys_of(other)) == comparison.key
     };
-    let comparisons = store.comparisons()?.into_iter().filter(current).collect();
+    let mut comparisons: Vec<ComparisonRecord> = store.comparisons()?.into_iter().filter(current).collect();
+    // A row that was compared again keeps its older record on disk.
+    let renewed: Vec<String> =
+        comparisons.iter().filter(|c| c.covers == Covers::ExamplesAndSeeds).map(|c| c.row.clone()).collect();
+    comparisons.retain(|c| c.covers == Covers::ExamplesAndSeeds || !renewed.contains(&c.row));
     Ok((units, comparisons))
 }
 

@@ -264,7 +264,8 @@ mod tests {
     use bayeslora_metrics::Bootstrap;
 
     use super::*;
-    use crate::differences::{Pairs, differences};
+    use crate::differences::{Measures, differences, measure};
+    use crate::record::Difference;
     use crate::tasks::{DomainInfo, Example};
 
     fn domain(labelled: bool, rated: bool) -> Domain {
@@ -335,20 +336,30 @@ mod tests {
 
     #[test]
     fn differences_are_those_of_the_metrics_that_exist() {
-        fn pairs(domain: &Domain) -> Pairs<'_> {
-            let score = |shift| Scored::new(domain, &logits(shift), Averaging::Probabilities).unwrap();
-            Pairs { seeds: vec![(score(0.1), score(0.0))] }
-        }
-        let inside = domain(true, true);
-        let bootstrap = Bootstrap { resamples: 20, ..Bootstrap::default() };
-        let keys = |domain: &Domain, own: bool| -> Vec<String> {
-            let reference = pairs(&inside);
-            let found = differences(&pairs(domain), (!own).then_some(&reference), &bootstrap).unwrap();
-            found.into_iter().map(|difference| difference.metric).collect()
+        let seeds = |domain: &Domain, shift| -> Measures {
+            let inside =
+                Domain { info: DomainInfo { id: "inside".to_owned(), ..domain.info.clone() }, ..domain.clone() };
+            let scored = |domain| vec![Scored::new(domain, &logits(shift), Averaging::Probabilities).unwrap()];
+            let bootstrap = Bootstrap { resamples: 20, ..Bootstrap::default() };
+            let (own, reference) = (scored(domain), scored(&inside));
+            measure(&own, (!domain.info.in_distribution).then_some(&reference), &bootstrap).unwrap()
         };
-        assert_eq!(keys(&inside, true), ["accuracy", "nll", "brier", "soft_nll", "ece", "aurc"]);
+        let found = |domain: &Domain| -> Vec<Difference> {
+            differences(&seeds(domain, 0.1), &seeds(domain, 0.0), ("toy", 12), 0.95).unwrap()
+        };
+        let keys = |domain: &Domain| -> Vec<String> { found(domain).into_iter().map(|d| d.metric).collect() };
+        let mut own = domain(true, true);
+        own.info.in_distribution = true;
+        assert_eq!(keys(&own), ["accuracy", "nll", "brier", "soft_nll", "ece", "aurc"]);
         let labelled = ["accuracy", "nll", "brier", "ece", "auroc_predictive_entropy"];
-        assert_eq!(keys(&domain(true, false), false), labelled);
-        assert_eq!(keys(&domain(false, false), false), ["auroc_predictive_entropy"]);
+        assert_eq!(keys(&domain(true, false)), labelled);
+        assert_eq!(keys(&domain(false, false)), ["auroc_predictive_entropy"]);
+        // They are the differences of what the records hold.
+        let record = |shift| Scored::new(&own, &logits(shift), Averaging::Probabilities).unwrap().record(None).unwrap();
+        let (row, reference) = (record(0.1), record(0.0));
+        for difference in found(&own) {
+            let of = |record: &DomainRecord| record.scores[&difference.metric].unwrap();
+            assert!((difference.estimate - (of(&row) - of(&reference))).abs() < 1e-12, "{difference:?}");
+        }
     }
 }

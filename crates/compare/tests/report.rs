@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use bayeslora_compare::record::{
-    ComparisonRecord, DecilePoint, Difference, DomainRecord, FitRecord, Histogram, Outcome, Provenance,
-    ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, UnitRecord,
+    Beyond, ComparisonRecord, Covers, DISTANCES, DecilePoint, Difference, DomainRecord, FitRecord, Histogram, Outcome,
+    Provenance, Question, ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, TEMPERED, Test, UnitRecord,
 };
 use bayeslora_compare::report::{Definition, RowDefinition, readme_block, render, splice};
 use bayeslora_compare::tasks::{Corruption, DomainInfo};
@@ -78,6 +78,7 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
             },
             rows: vec![RowRecord {
                 row: row.to_owned(),
+                temperature: None,
                 samples: 10,
                 seconds: 1.0,
                 examples_per_second: 20.0,
@@ -113,6 +114,7 @@ fn comparison(metric: &str, lower: f64, upper: f64) -> ComparisonRecord {
         estimate: f64::midpoint(lower, upper),
         lower,
         upper,
+        test: None,
     };
     ComparisonRecord {
         schema: SCHEMA,
@@ -122,7 +124,9 @@ fn comparison(metric: &str, lower: f64, upper: f64) -> ComparisonRecord {
         seeds: vec![1, 2],
         resamples: 100,
         level: 0.95,
+        covers: Covers::Examples,
         differences: vec![difference("in")],
+        beyond: vec![],
     }
 }
 
@@ -218,6 +222,7 @@ fn domains_have_the_tables_that_they_have_data_for() {
     assert_eq!(
         headings,
         [
+            "What the numbers say",
             "Inside: predictive quality",
             "Inside: calibration",
             "Inside: selective prediction",
@@ -357,4 +362,250 @@ fn markers_that_are_missing_doubled_or_swapped_are_refused() {
     assert!(problem(&format!("{begin}{begin}{end}")).contains("BEGIN generated: t --> occurs 2 times"));
     assert!(problem(&format!("{begin}{end}{end}")).contains("END generated: t --> occurs 2 times"));
     assert!(problem(&format!("{end}{begin}")).contains("wrong order"));
+}
+
+/// Made-up records of a reference and `rows` others, each with `scores` on two test sets, tempered where `temperature` says so.
+struct Case {
+    definition: Definition,
+    units: Vec<UnitRecord>,
+    comparisons: Vec<ComparisonRecord>,
+}
+
+impl Case {
+    /// Three rows beside the reference, compared at `seeds` seeds with no difference anywhere.
+    fn new(seeds: &[u64]) -> Self {
+        let mut definition = definition();
+        definition.seeds = seeds.to_vec();
+        let row = |id: &str| RowDefinition { id: id.to_owned(), label: id.to_uppercase(), method: id.to_owned() };
+        definition.rows = ["mle", "swag", "tfb", "blob"].map(row).into();
+        let mut units = Vec::new();
+        for &seed in seeds {
+            for (row, accuracy) in [("mle", 0.8), ("swag", 0.9), ("tfb", 0.7), ("blob", 0.8)] {
+                units.push(unit(row, row, seed, accuracy));
+            }
+        }
+        let comparisons = ["swag", "tfb", "blob"].map(|row| {
+            let differences = ["in", "out"]
+                .into_iter()
+                .flat_map(|domain| ["accuracy", "nll"].map(|metric| tested(domain, metric, 0.001, 0.5, seeds.len())));
+            ComparisonRecord {
+                row: row.to_owned(),
+                seeds: seeds.to_vec(),
+                covers: Covers::ExamplesAndSeeds,
+                differences: differences.collect(),
+                ..comparison("", 0.0, 0.0)
+            }
+        });
+        Self { definition, units, comparisons: comparisons.into() }
+    }
+
+    /// Sets the test of a row on the in-distribution test set.
+    fn found(mut self, row: &str, metric: &str, estimate: f64, p: f64) -> Self {
+        let comparison = self.comparisons.iter_mut().find(|c| c.row == row).unwrap();
+        let here = comparison.differences.iter_mut().find(|d| d.domain == "in" && d.metric == metric).unwrap();
+        *here = tested("in", metric, estimate, p, comparison.seeds.len());
+        self
+    }
+
+    /// Gives every row a temperature with which accuracies stay and the NLL becomes `nll`.
+    fn tempered(mut self, nll: f64) -> Self {
+        for unit in &mut self.units {
+            let Outcome::Finished { rows, .. } = &mut unit.outcome else { unreachable!() };
+            let mut row =
+                RowRecord { row: format!("{}{TEMPERED}", rows[0].row), temperature: Some(1.5), ..rows[0].clone() };
+            for domain in &mut row.domains {
+                domain.scores.insert("nll".to_owned(), Some(nll));
+            }
+            rows.push(row);
+        }
+        self
+    }
+
+    fn known(mut self, row: &str, question: Question, score: &str, estimate: f64, p_value: f64) -> Self {
+        let domain = if question == Question::Shift { "out" } else { "in" }.to_owned();
+        let baseline = (question != Question::ErrorsGivenEntropy).then_some(0.7);
+        let (lower, upper, score) = (estimate - 0.01, estimate + 0.01, score.to_owned());
+        let known = Beyond { domain, question, score, baseline, estimate, lower, upper, p_value };
+        if let Some(comparison) = self.comparisons.iter_mut().find(|c| c.row == row) {
+            comparison.beyond.push(known);
+        } else {
+            let beyond = vec![known];
+            self.comparisons.push(ComparisonRecord {
+                row: row.to_owned(),
+                beyond,
+                differences: vec![],
+                ..self.comparisons[0].clone()
+            });
+        }
+        self
+    }
+
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        render(&self.definition, &self.units, &self.comparisons).unwrap().into_iter().collect()
+    }
+
+    fn table(&self) -> String {
+        text(&self.files(), "table.md")
+    }
+
+    /// The sentences above the tables.
+    fn sentences(&self) -> Vec<String> {
+        let table = self.table();
+        table.lines().filter_map(|line| line.strip_prefix("- ")).map(str::to_owned).collect()
+    }
+}
+
+/// A difference with a test whose standard error over examples is 0.01.
+fn tested(domain: &str, metric: &str, estimate: f64, p_value: f64, seeds: usize) -> Difference {
+    let error_over_seeds = (seeds > 1).then_some(0.002);
+    Difference {
+        domain: domain.to_owned(),
+        metric: metric.to_owned(),
+        estimate,
+        lower: estimate - 0.02,
+        upper: estimate + 0.02,
+        test: Some(Test { p_value, examples: 2000, error_over_examples: 0.01, error_over_seeds }),
+    }
+}
+
+#[test]
+fn sentences_name_winners_and_losers_and_what_could_have_been_seen() {
+    let none = Case::new(&[1, 2, 3]).sentences();
+    assert_eq!(none[0], "The tests are over examples and 3 seeds, corrected (Holm, 0.05) for the number of rows.");
+    // Three rows: at 0.05 / 3, 2000 examples and power 0.8 a difference of (2.394 + 0.842) standard errors, about.
+    let nothing = "no row differs from MLE in accuracy (smallest detectable difference 0.0324). no row differs from MLE in NLL \
+                   (smallest detectable difference 0.0324).";
+    assert_eq!(none[1..], [format!("On Inside: {nothing}"), format!("On Outside: {nothing}")]);
+
+    let both = Case::new(&[1, 2, 3]).found("swag", "accuracy", 0.1, 1e-4).found("tfb", "accuracy", -0.1, 1e-4);
+    let both = both.found("blob", "nll", 0.1, 1e-4).sentences();
+    assert_eq!(
+        both[1],
+        "On Inside: better than MLE in accuracy: SWAG; worse than MLE in accuracy: TFB. worse than MLE in NLL: BLOB."
+    );
+    // 0.02 alone is significant; as the smallest of three it is not.
+    let corrected = Case::new(&[1, 2, 3]).found("swag", "accuracy", 0.1, 0.02).sentences();
+    assert_eq!(corrected, none);
+}
+
+#[test]
+fn sentences_say_when_there_is_one_seed_or_nothing_was_compared() {
+    let one = Case::new(&[1]).sentences();
+    assert_eq!(
+        one[0],
+        "One seed: the tests are over examples, and say nothing about how another seed would have come out."
+    );
+    let mut missing = Case::new(&[1, 2]);
+    missing.comparisons.retain(|comparison| comparison.row == "swag");
+    assert_eq!(missing.sentences().last().unwrap(), "Not compared with MLE, for want of kept predictions: TFB; BLOB.");
+    missing.comparisons.clear();
+    assert_eq!(missing.sentences(), ["No row is compared with MLE: predictions of all seeds were not kept."]);
+    let mut old = Case::new(&[1, 2]);
+    for comparison in &mut old.comparisons {
+        comparison.covers = Covers::Examples;
+        comparison.differences.iter_mut().for_each(|difference| difference.test = None);
+    }
+    assert!(old.sentences()[0].starts_with("The recorded comparisons are not corrected"), "{:?}", old.sentences());
+    let table = old.table();
+    assert!(table.contains("excludes 0 (examples resampled, seeds fixed, no correction"), "{table}");
+    assert!(!table.contains("Holm") && !table.contains("What would have been seen"), "{table}");
+}
+
+#[test]
+fn a_star_is_corrected_where_there_are_p_values() {
+    // Both intervals of `found` exclude 0.
+    let case = |p: f64| Case::new(&[1, 2, 3]).found("swag", "accuracy", 0.1, p);
+    let line = "| SWAG | 0.9000 ± 0.0000";
+    assert!(case(0.01).table().contains(&format!("{line}* |")));
+    assert!(case(0.02).table().contains(&format!("{line} |")));
+    let table = case(0.01).table();
+    assert!(
+        table.contains("`*`: differs from mle at 0.05 after Holm's correction over the rows of one test set"),
+        "{table}"
+    );
+    assert!(table.contains("| SWAG | Inside | Accuracy | +0.1000 | [+0.0800, +0.1200] | 0.0300 |"), "{table}");
+    let csv = text(&case(0.01).files(), "table.csv");
+    assert!(csv.lines().any(|line| line.starts_with("swag,in,accuracy,") && line.ends_with(",0.01,0.03")), "{csv}");
+}
+
+#[test]
+fn temperatures_have_a_section_and_their_own_family() {
+    assert!(!Case::new(&[1]).table().contains("temperature"), "none was fitted");
+    let mut case = Case::new(&[1, 2, 3]).tempered(0.05);
+    let own = case.comparisons[0].clone();
+    let differences = vec![tested("in", "nll", -0.1, 0.03, 3)];
+    let row = format!("swag{TEMPERED}");
+    case.comparisons.push(ComparisonRecord { row, reference: format!("mle{TEMPERED}"), differences, ..own });
+    let table = case.table();
+    let section = table.split("## With a temperature fitted on validation").nth(1).unwrap();
+    // Alone in its family, 0.03 stays; among the three untempered rows it would be 0.09.
+    assert!(section.contains("| SWAG | 1.50 | 0.1000 → 0.0500* | – |"), "{section}");
+    assert!(section.contains("| method | T | Outside, NLL ↓ | Outside, ECE ↓ |"), "{section}");
+    assert!(section.contains("| TFB | 1.50 | 0.3000 → 0.0500 |"), "{section}");
+    let said = case.sentences();
+    let expected = "With a temperature fitted on validation, on Inside: NLL falls in 4 of 4 rows (median 0.2000 → 0.0500), and \
+                    against MLE with its own, better: SWAG; worse: none.";
+    assert!(said.iter().any(|sentence| sentence == expected), "{said:?}");
+    let csv = text(&case.files(), "table.csv");
+    assert!(csv.contains("swag+temperature,validation,temperature,3,1.5,0.0,"), "{csv}");
+    assert!(!table.contains("| SWAG | Inside | NLL | -0.1000"), "in table.csv only");
+}
+
+#[test]
+fn scores_are_held_against_one_deterministic_pass() {
+    let case = Case::new(&[1, 2]).known("swag", Question::Errors, "mutual_information", 0.02, 0.02);
+    let case = case.known("swag", Question::Errors, "variance", -0.03, 1e-4);
+    let case = case.known("tfb", Question::Errors, "mutual_information", 0.01, 0.4);
+    let case = case.known("tfb", Question::ErrorsGivenEntropy, "mutual_information", 0.05, 0.01);
+    let table = case.table();
+    let section = table.split("## Inside: beyond one deterministic pass").nth(1).unwrap();
+    assert!(
+        section.contains("| method | entropy of one pass | mutual information | probability variance |"),
+        "{section}"
+    );
+    // 0.02 is the second smallest of three: 0.04 corrected.
+    assert!(section.contains("| SWAG | 0.700 | +0.020* [+0.010, +0.030] | -0.030* [-0.040, -0.020] |"), "{section}");
+    assert!(section.contains("| TFB | 0.700 | +0.010 [+0.000, +0.020] | – |"), "{section}");
+    assert!(section.contains("| TFB | – | +0.050* [+0.040, +0.060] |"), "{section}");
+    let said = case.sentences();
+    let winner = "1 of 3 scores beat the entropy of one deterministic pass at detecting errors on Inside: mutual information of SWAG \
+                  (+0.020).";
+    assert!(said.iter().any(|sentence| sentence == winner), "{said:?}");
+
+    let case = case.known(DISTANCES, Question::Shift, "mahalanobis", -0.2, 1e-4);
+    let none = "No score of any row beats the entropy of one deterministic pass at telling Outside from the in-distribution test set.";
+    assert!(case.sentences().iter().any(|sentence| sentence == none), "{:?}", case.sentences());
+    let table = case.table();
+    assert!(table.contains("| Mahalanobis | 0.700 | -0.200* [-0.210, -0.190] |"), "{table}");
+}
+
+#[test]
+fn ranks_and_their_figure_need_three_rows_and_two_test_sets() {
+    let case = Case::new(&[1, 2]);
+    let files = case.files();
+    let table = text(&files, "table.md");
+    // Ranks 1 (swag), 2.5 twice, 4 (tfb) on both test sets: q(4) sqrt(4 * 5 / 12) with q = 2.569.
+    assert!(
+        table.contains("| SWAG | 1.00 |") && table.contains("| MLE | 2.50 |") && table.contains("| TFB | 4.00 |"),
+        "{table}"
+    );
+    assert!(table.contains("| *critical difference* | 3.32 |"), "{table}");
+    assert!(table.contains("Descriptive only"), "{table}");
+    let svg = text(&files, "critical_difference.svg");
+    assert!(svg.contains("SWAG (1.00)") && svg.contains("CD 3.32") && !svg.contains("NaN"), "{svg}");
+    let mut one = Case::new(&[1]);
+    one.definition.domains.truncate(1);
+    assert!(!one.files().contains_key("critical_difference.svg") && !one.table().contains("Average ranks"));
+}
+
+#[test]
+fn power_is_over_examples_and_from_three_seeds_on_over_seeds() {
+    let three = Case::new(&[1, 2, 3]).table();
+    // Over seeds: noncentral t with 2 degrees of freedom at 0.05 / 3, standard error 0.002.
+    let line = three.lines().find(|line| line.starts_with("| Inside | NLL | 0.0324 (0.0324 to 0.0324) |")).unwrap();
+    let over_seeds: f64 = line.split('|').nth(4).unwrap().trim().split(' ').next().unwrap().parse().unwrap();
+    // 4 million draws of the noncentral t give 0.01962.
+    assert!((over_seeds - 0.0196).abs() < 2e-4, "{line}");
+    let two = Case::new(&[1, 2]).table();
+    assert!(two.contains("| Inside | NLL | 0.0324 (0.0324 to 0.0324) | – |"), "{two}");
 }

@@ -1,6 +1,8 @@
 //! What the figures of all tables share: a font that comes with the program, colours for colour-blind readers, lines and marks told
 //! apart in grey, and SVG and PNG from one drawing ([`files`]).
 
+mod critical_difference;
+
 use std::sync::Once;
 
 use plotters::coord::Shift;
@@ -8,6 +10,8 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
+
+pub use critical_difference::{CriticalDifference, Ranking};
 
 /// A figure that cannot be drawn or encoded.
 #[derive(Debug, thiserror::Error)]

@@ -153,14 +153,30 @@ impl Bootstrap {
         })
     }
 
+    /// The statistic on every resample, in their order: what two statistics take on the same examples is paired entry by entry, so that
+    /// each of many rows is resampled once and any two of them compared ([`Measured::resampled`](crate::Measured::resampled)).
+    ///
+    /// # Errors
+    /// As [`Self::interval`], for the resamples.
+    pub fn replicates(&self, examples: usize, statistic: impl Fn(&[usize]) -> f64 + Sync) -> Result<Vec<f64>> {
+        self.check()?;
+        inputs::at_least("examples", examples, 1)?;
+        self.values(|resample| statistic(&self.draw(0, resample, examples)))
+    }
+
+    fn values(&self, resampled: impl Fn(u32) -> f64 + Sync) -> Result<Vec<f64>> {
+        let values: Vec<f64> = (0..self.resamples).into_par_iter().map(&resampled).collect();
+        match (0..).zip(&values).find(|(_, value)| !value.is_finite()) {
+            Some((index, &value)) => Err(Error::Statistic { resample: Some(index), value }),
+            None => Ok(values),
+        }
+    }
+
     fn run(&self, estimate: f64, resampled: impl Fn(u32) -> f64 + Sync) -> Result<Interval> {
         if !estimate.is_finite() {
             return Err(Error::Statistic { resample: None, value: estimate });
         }
-        let mut values: Vec<f64> = (0..self.resamples).into_par_iter().map(&resampled).collect();
-        if let Some((index, &value)) = (0..).zip(&values).find(|(_, value)| !value.is_finite()) {
-            return Err(Error::Statistic { resample: Some(index), value });
-        }
+        let mut values = self.values(resampled)?;
         values.sort_by(f64::total_cmp);
         let tail = (1.0 - self.level) / 2.0;
         Ok(Interval { estimate, lower: quantile(&values, tail), upper: quantile(&values, 1.0 - tail) })

@@ -40,7 +40,7 @@ pub struct AurocDifference {
 /// `Var(A - B) = Var_i(V10^A - V10^B) / n+  +  Var_j(V01^A - V01^B) / n-` (sample variances, equation 4 of the paper);
 /// the difference over its root is compared with a standard normal.
 ///
-/// The variance is over examples: the fits are taken as given. Where it is 0 (both detectors order every pair alike, or
+/// The variance is over examples: the fits are taken as given; [`Measured::auroc`](crate::Measured::auroc) compares over seeds too. Where it is 0 (both detectors order every pair alike, or
 /// each separates perfectly) the interval has no width, and p is 1 for equal areas and 0 otherwise: large samples are
 /// assumed, and such data are not one.
 ///
@@ -89,15 +89,15 @@ pub fn delong(first: DetectionScores<'_>, second: DetectionScores<'_>, level: f6
 }
 
 /// The structural components of an AUROC.
-struct Placements {
+pub(crate) struct Placements {
     /// Share of the negatives that each positive beats.
-    positives: Vec<f64>,
+    pub(crate) positives: Vec<f64>,
     /// Share of the positives that beat each negative.
-    negatives: Vec<f64>,
+    pub(crate) negatives: Vec<f64>,
 }
 
 impl Placements {
-    fn new(scores: DetectionScores<'_>) -> Self {
+    pub(crate) fn new(scores: DetectionScores<'_>) -> Self {
         let DetectionScores { negatives, positives } = scores;
         let all = rank::midranks(&[positives, negatives].concat());
         let (of_positives, of_negatives) = all.split_at(positives.len());
@@ -109,7 +109,7 @@ impl Placements {
         Self { positives: beaten, negatives: below.into_iter().map(|share| 1.0 - share).collect() }
     }
 
-    fn auroc(&self) -> f64 {
+    pub(crate) fn auroc(&self) -> f64 {
         self.positives.iter().sum::<f64>() / self.positives.len() as f64
     }
 }

@@ -16,8 +16,9 @@
 //! | would one number calibrate it? | [`Temperature`] |
 //! | are there samples enough? | [`Decider`] |
 //! | could it be chance? | [`Bootstrap`], [`PreparedAuroc`], [`PreparedAurc`], [`PreparedEce`], [`delong`], [`summarise`] |
+//! | with other seeds too? | [`Measured`], [`over_examples_and_seeds`] |
 //! | in how many comparisons? | [`holm`], [`friedman`], [`nemenyi_critical_difference`] |
-//! | what would have been seen? | [`paired_power`], [`smallest_detectable_difference`] |
+//! | what would have been seen? | [`paired_power`], [`smallest_detectable_difference`], [`smallest_detectable_effect`] |
 //!
 //! Definitions that differ between published codes, and which one is taken, are in the documentation of each function.
 //! Ties never make a result depend on the order of examples.
@@ -51,6 +52,7 @@ mod friedman;
 mod gaussian;
 mod inputs;
 mod integral;
+mod measured;
 mod multiplicity;
 mod power;
 mod predictive;
@@ -78,8 +80,9 @@ pub use distance::{Mahalanobis, NearestNeighbours};
 pub use error::{Error, Result};
 pub use friedman::{Friedman, friedman, nemenyi_critical_difference};
 pub use gaussian::GaussianLogits;
+pub use measured::{Detection, Measured, PairedDifference, over_examples_and_seeds};
 pub use multiplicity::holm;
-pub use power::{paired_power, smallest_detectable_difference};
+pub use power::{paired_power, smallest_detectable_difference, smallest_detectable_effect};
 pub use predictive::Predictive;
 pub use prepared::{PreparedAurc, PreparedAuroc, PreparedEce};
 pub use proper::{brier, negative_log_likelihood, soft_negative_log_likelihood};

@@ -49,19 +49,35 @@ pub fn paired_power(effect: f64, pairs: usize, alpha: f64) -> Result<f64> {
 /// ```
 pub fn smallest_detectable_difference(differences: &[f64], alpha: f64, power: f64) -> Result<f64> {
     inputs::finite("differences", differences)?;
-    let test = PairedTest::new(differences.len(), alpha)?;
-    if !(power > alpha && power < 1.0) {
-        return Err(Error::Setting { what: "power", value: power, expected: "(alpha, 1)" });
-    }
+    let effect = smallest_detectable_effect(differences.len(), alpha, power)?;
     let n = differences.len() as f64;
     let mean = differences.iter().sum::<f64>() / n;
     let sd = (differences.iter().map(|difference| (difference - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+    Ok(sd * effect)
+}
+
+/// The smallest mean difference, in standard deviations of the differences, that a paired t-test at level `alpha` finds with
+/// probability `power` in `pairs` pairs: `d` with [`paired_power`]` = power`. Times `sqrt(pairs)` it is in standard errors.
+///
+/// # Errors
+/// [`Error::TooFew`] below two pairs, [`Error::Setting`] unless `0 < alpha < 1` and `alpha < power < 1`.
+/// # Examples
+/// ```
+/// let effect = bayeslora_metrics::smallest_detectable_effect(34, 0.05, 0.8)?;
+/// assert!(effect < 0.5 && effect > 0.49);
+/// # Ok::<(), bayeslora_metrics::Error>(())
+/// ```
+pub fn smallest_detectable_effect(pairs: usize, alpha: f64, power: f64) -> Result<f64> {
+    let test = PairedTest::new(pairs, alpha)?;
+    if !(power > alpha && power < 1.0) {
+        return Err(Error::Setting { what: "power", value: power, expected: "(alpha, 1)" });
+    }
     // Doubled until it is enough: with two pairs at a small alpha the effect is in the thousands.
     let mut enough = 1.0;
     while test.power(enough) < power && enough < 1e12 {
         enough *= 2.0;
     }
-    Ok(sd * solve_increasing(0.0, enough, power, |effect| test.power(effect)))
+    Ok(solve_increasing(0.0, enough, power, |effect| test.power(effect)))
 }
 
 /// Quantiles above this (three pairs or fewer at a small level) make the integrand over `u` a step that a grid misses: two pairs and no

@@ -298,7 +298,7 @@ fn a_saved_posterior_predicts_the_same() {
         member.posterior = PosteriorSettings::Laplace(laplace.settings());
         let folder = tempfile::tempdir().unwrap();
         let Member { adapters, head, posterior } = &member;
-        save_adapter(folder.path(), adapters, head, posterior, 3, 6.0, "tiny").unwrap();
+        save_adapter(folder.path(), &bert, adapters, head, posterior, (3, 6.0), "tiny").unwrap();
         laplace.save(folder.path()).unwrap();
         let expected = laplace.gaussian(network(&bert, &member), &tested, &Silent).unwrap();
 

@@ -146,9 +146,7 @@ mod tests {
         let points = Array2::from_shape_vec((8, 3), points).unwrap();
         let Plane { at, shares } = principal_plane(&points, &points).unwrap();
         assert!((shares[0] - 9.0 / 14.0).abs() < 1e-12 && (shares[1] - 4.0 / 14.0).abs() < 1e-12, "{shares:?}");
-        for ((first, second), (x, y, _)) in
-            coordinates.iter().zip(combinations(&[3.0, -3.0], &[2.0, -2.0], &[1.0, -1.0]))
-        {
+        for ((first, second), (x, y, _)) in at.iter().zip(combinations(&[3.0, -3.0], &[2.0, -2.0], &[1.0, -1.0])) {
             assert!((first - x).abs() < 1e-12 && (second - y).abs() < 1e-12, "{first} {second} for {x} {y}");
         }
     }

@@ -1,13 +1,18 @@
 //! Means and standard deviations over seeds, with the paired differences beside them.
 
-use bayeslora_metrics::{METRICS, MetricInfo, summarise};
+use std::collections::BTreeMap;
+
+use bayeslora_metrics::{METRICS, MetricInfo, holm, summarise};
 use serde::Serialize;
 
 use super::Definition;
-use crate::record::{ComparisonRecord, Outcome, RowRecord, UnitRecord};
+use crate::record::{ComparisonRecord, Outcome, RowRecord, TEMPERED, UnitRecord};
 use crate::{Error, Result};
 
-/// One metric of one row on one domain.
+/// Family-wise level of every star.
+pub(super) const LEVEL: f64 = 0.05;
+
+/// One metric of one row on one domain; a fitted temperature is `temperature` on `validation`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cell {
     /// Row.
@@ -28,6 +33,26 @@ pub struct Cell {
     pub lower: Option<f64>,
     /// Upper end.
     pub upper: Option<f64>,
+    /// Two-sided p-value of no difference.
+    pub p_value: Option<f64>,
+    /// The same after Holm's correction over the rows of this domain and metric (tempered rows are a family of their own).
+    pub holm_p: Option<f64>,
+}
+
+impl Cell {
+    /// Whether the row differs from the reference: after correction where there is a p-value, by its interval where there is none.
+    pub(super) fn differs(&self) -> bool {
+        match (self.holm_p, self.lower, self.upper) {
+            (Some(p), ..) => p <= LEVEL,
+            (None, Some(lower), Some(upper)) => lower > 0.0 || upper < 0.0,
+            _ => false,
+        }
+    }
+}
+
+/// The identifier of a row with its own temperature.
+pub(super) fn tempered(row: &str) -> String {
+    format!("{row}{TEMPERED}")
 }
 
 /// All cells of an experiment.
@@ -66,9 +91,14 @@ impl Aggregate {
         comparisons: &[ComparisonRecord],
     ) -> Result<Self> {
         let mut cells = Vec::new();
-        for row in &definition.rows {
-            let records = records_of(units, &row.id);
-            let comparison = comparisons.iter().find(|comparison| comparison.row == row.id);
+        let plain = definition.rows.iter().map(|row| row.id.clone());
+        for row in plain.chain(definition.rows.iter().map(|row| tempered(&row.id))) {
+            let records = records_of(units, &row);
+            let comparison = comparisons.iter().find(|comparison| comparison.row == row);
+            let temperatures: Vec<f64> = records.iter().filter_map(|(_, record)| record.temperature).collect();
+            if !temperatures.is_empty() {
+                cells.push(cell(&row, "validation", "temperature", &temperatures)?);
+            }
             for domain in &definition.domains {
                 let of_domain = |record: &'_ RowRecord| record.domains.iter().find(|d| d.domain == domain.id).cloned();
                 let scores: Vec<_> = records.iter().filter_map(|(_, record)| of_domain(record)).collect();
@@ -78,25 +108,21 @@ impl Aggregate {
                     if values.is_empty() {
                         continue;
                     }
-                    let summary = summarise(&values)?;
                     let difference = comparison.and_then(|comparison| {
                         let mut all = comparison.differences.iter();
                         all.find(|d| d.domain == domain.id && d.metric == metric.key)
                     });
                     cells.push(Cell {
-                        row: row.id.clone(),
-                        domain: domain.id.clone(),
-                        metric: metric.key.to_owned(),
-                        seeds: summary.n,
-                        mean: summary.mean,
-                        sd: summary.sample_sd,
                         difference: difference.map(|d| d.estimate),
                         lower: difference.map(|d| d.lower),
                         upper: difference.map(|d| d.upper),
+                        p_value: difference.and_then(|d| d.test).map(|test| test.p_value),
+                        ..cell(&row, &domain.id, metric.key, &values)?
                     });
                 }
             }
         }
+        correct(&mut cells)?;
         Ok(Self { cells })
     }
 
@@ -106,7 +132,61 @@ impl Aggregate {
     }
 }
 
-/// `mean ± sd` with the metric's digits, `–` where undefined, `<` where a p-value is smaller than they show; a star where the difference's interval excludes 0.
+/// A cell without a comparison.
+fn cell(row: &str, domain: &str, metric: &str, values: &[f64]) -> Result<Cell> {
+    let summary = summarise(values)?;
+    Ok(Cell {
+        row: row.to_owned(),
+        domain: domain.to_owned(),
+        metric: metric.to_owned(),
+        seeds: summary.n,
+        mean: summary.mean,
+        sd: summary.sample_sd,
+        difference: None,
+        lower: None,
+        upper: None,
+        p_value: None,
+        holm_p: None,
+    })
+}
+
+/// Holm's correction over the rows of every domain and metric.
+fn correct(cells: &mut [Cell]) -> Result<()> {
+    let mut families = BTreeMap::<_, Vec<(usize, f64)>>::new();
+    for (place, cell) in cells.iter().enumerate() {
+        if let Some(p) = cell.p_value {
+            let family = (cell.domain.clone(), cell.metric.clone(), cell.row.ends_with(TEMPERED));
+            families.entry(family).or_default().push((place, p));
+        }
+    }
+    for members in families.into_values() {
+        let adjusted = holm(&members.iter().map(|(_, p)| *p).collect::<Vec<_>>())?;
+        for ((place, _), p) in members.into_iter().zip(adjusted) {
+            cells[place].holm_p = Some(p);
+        }
+    }
+    Ok(())
+}
+
+/// What a star means, as the records have it.
+pub(super) fn star(aggregate: &Aggregate, reference: &str) -> String {
+    let corrected = format!(
+        "differs from {reference} at 0.05 after Holm's correction over the rows of one test set and metric (t-test over examples and \
+         seeds; over examples alone for one seed); not corrected for the number of metrics and test sets."
+    );
+    let by_interval = format!(
+        "the paired bootstrap interval of the difference from {reference} excludes 0 (examples resampled, seeds fixed, no correction \
+         for the number of comparisons)."
+    );
+    let compared = || aggregate.cells.iter().filter(|cell| cell.difference.is_some());
+    match (compared().any(|cell| cell.p_value.is_some()), compared().any(|cell| cell.p_value.is_none())) {
+        (true, false) => corrected,
+        (true, true) => format!("{corrected} Of rows that were not compared again: {by_interval}"),
+        (false, _) => by_interval,
+    }
+}
+
+/// `mean ± sd` with the metric's digits, `–` where undefined, `<` where a p-value is smaller than they show; a star where the row differs.
 pub(super) fn display(cell: Option<&Cell>, metric: &MetricInfo) -> String {
     let Some(cell) = cell else { return "–".to_owned() };
     let digits = metric.digits;
@@ -116,6 +196,5 @@ pub(super) fn display(cell: Option<&Cell>, metric: &MetricInfo) -> String {
         return format!("< {smallest:.digits$}");
     }
     let spread = cell.sd.map_or_else(String::new, |sd| format!(" ± {sd:.digits$}"));
-    let differs = matches!((cell.lower, cell.upper), (Some(lower), Some(upper)) if lower > 0.0 || upper < 0.0);
-    format!("{:.digits$}{spread}{}", cell.mean, if differs { "*" } else { "" })
+    format!("{:.digits$}{spread}{}", cell.mean, if cell.differs() { "*" } else { "" })
 }

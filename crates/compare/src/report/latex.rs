@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::aggregate::display;
+use super::aggregate::{display, star};
 use super::markdown::{MAIN, metrics_of, provenance};
 use super::{Aggregate, Definition};
 use crate::Result;
@@ -45,11 +45,10 @@ pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&U
         }
         let _ = write!(
             text,
-            "\\begin{{table}}\n\\centering\n\\caption{{{}: {}. Mean $\\pm$ sample standard deviation over seeds; $^{{*}}$: the \
-             paired bootstrap interval of the difference from {} excludes 0.}}\n\\begin{{tabular}}{{l{}}}\n\\toprule\nmethod",
+            "\\begin{{table}}\n\\centering\n\\caption{{{}: {}. Mean $\\pm$ sample standard deviation over seeds; $^{{*}}$: {}}}\n\\begin{{tabular}}{{l{}}}\n\\toprule\nmethod",
             escape(&definition.title),
             escape(&domain.label),
-            escape(&definition.reference),
+            escape(&star(aggregate, &definition.reference)),
             "r".repeat(metrics.len())
         );
         for metric in &metrics {

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use bayeslora_metrics::{Better, MetricInfo, Needs, metric};
 use sha2::{Digest, Sha256};
 
-use super::aggregate::{display, records_of};
-use super::{Aggregate, Definition};
+use super::aggregate::{display, records_of, star};
+use super::ranks::Ranked;
+use super::{Aggregate, Definition, beyond, power, ranks, summary, temperature};
 use crate::assets::hex;
-use crate::record::{Outcome, UnitRecord};
+use crate::record::{ComparisonRecord, Outcome, TEMPERED, UnitRecord};
 use crate::tasks::{Corruption, DomainInfo};
 use crate::{Error, Result};
 
@@ -93,7 +94,7 @@ pub(super) fn provenance(definition: &Definition, units: &[&UnitRecord]) -> Resu
     ])
 }
 
-fn heading(metric: &MetricInfo) -> String {
+pub(super) fn heading(metric: &MetricInfo) -> String {
     let arrow = match metric.better {
         Better::Higher => " ↑",
         Better::Lower => " ↓",
@@ -103,7 +104,7 @@ fn heading(metric: &MetricInfo) -> String {
 }
 
 /// Text as it stands in a cell.
-fn cell_text(text: &str) -> String {
+pub(super) fn cell_text(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
@@ -138,12 +139,12 @@ fn table(definition: &Definition, aggregate: &Aggregate, domain: &DomainInfo, ke
     text
 }
 
-fn inside(definition: &Definition) -> impl Iterator<Item = &DomainInfo> {
+pub(super) fn inside(definition: &Definition) -> impl Iterator<Item = &DomainInfo> {
     definition.domains.iter().filter(|domain| domain.in_distribution)
 }
 
 /// Shifted test sets of their own; corrupted ones have tables by strength.
-fn shifted(definition: &Definition) -> impl Iterator<Item = &DomainInfo> {
+pub(super) fn shifted(definition: &Definition) -> impl Iterator<Item = &DomainInfo> {
     definition.domains.iter().filter(|domain| !domain.in_distribution && domain.corruption.is_none())
 }
 
@@ -152,20 +153,32 @@ pub(super) fn main_table(definition: &Definition, aggregate: &Aggregate) -> Stri
     inside(definition).map(|domain| table(definition, aggregate, domain, &MAIN)).collect()
 }
 
+/// What `table.md` is made from.
+pub(super) struct Sections<'a> {
+    pub(super) aggregate: &'a Aggregate,
+    pub(super) units: &'a [&'a UnitRecord],
+    pub(super) comparisons: &'a [ComparisonRecord],
+    pub(super) ranked: &'a [Ranked<'a>],
+}
+
 /// `table.md`.
-pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&UnitRecord]) -> Result<String> {
+pub(super) fn tables(definition: &Definition, sections: &Sections<'_>) -> Result<String> {
+    let &Sections { aggregate, units, comparisons, ranked } = sections;
     let mut text = String::from("<!--\n");
     for line in provenance(definition, units)? {
         let _ = writeln!(text, "{line}");
     }
     let _ = write!(text, "-->\n\n# {}\n\n{}\n\n", definition.title, definition.analysis.trim());
     text.push_str(&gaps(definition, units));
+    let sentences = summary::sentences(definition, aggregate, comparisons)?;
+    if !sentences.is_empty() {
+        let _ = write!(text, "## What the numbers say\n\n- {}\n\n", sentences.join("\n- "));
+    }
     let _ = writeln!(
         text,
-        "Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: the paired bootstrap interval of the \
-         difference from {} excludes 0 (examples resampled, seeds fixed, no correction for the number of comparisons). `–`: undefined for this predictive. \
-         Arrows point to the better direction.\n",
-        definition.reference
+        "Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: {} `–`: undefined for this predictive. Arrows \
+         point to the better direction.\n",
+        star(aggregate, &definition.reference)
     );
     // Records of before these scores were kept have none of them.
     let recorded = |keys: &[&str]| aggregate.cells.iter().any(|cell| keys.contains(&cell.metric.as_str()));
@@ -194,6 +207,10 @@ pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&U
         section(domain, "agreement with the raters", &RATERS);
     }
     text.push_str(&corrupted(definition, aggregate, units));
+    text.push_str(&temperature::section(definition, aggregate));
+    text.push_str(&beyond::section(definition, comparisons)?);
+    text.push_str(&ranks::section(definition, ranked));
+    text.push_str(&power::section(definition, comparisons)?);
     text.push_str(&differences(definition, aggregate));
     text.push_str(&cost(definition, units));
     Ok(text)
@@ -273,25 +290,37 @@ fn gaps(definition: &Definition, units: &[&UnitRecord]) -> String {
     text
 }
 
+/// Every difference of the rows as predicted; those of tempered rows are in `table.csv`.
 fn differences(definition: &Definition, aggregate: &Aggregate) -> String {
+    let compared: Vec<_> =
+        aggregate.cells.iter().filter(|cell| cell.difference.is_some() && !cell.row.ends_with(TEMPERED)).collect();
+    let tested = compared.iter().any(|cell| cell.p_value.is_some());
+    let intervals = if tested {
+        "Over examples and seeds, not corrected; p after Holm's correction over the rows of one test set and metric."
+    } else {
+        "Examples resampled, seeds averaged; percentile intervals."
+    };
+    let (heading, rule) = if tested { (" p |", "---:|") } else { ("", "") };
     let mut text = format!(
-        "## Paired differences from {}\n\nExamples resampled, seeds averaged; percentile intervals.\n\n\
-         | method | domain | metric | difference | interval |\n|---|---|---|---:|---|\n",
+        "## Paired differences from {}\n\n{intervals}\n\n\
+         | method | domain | metric | difference | interval |{heading}\n|---|---|---|---:|---|{rule}\n",
         definition.reference
     );
-    for cell in &aggregate.cells {
+    for cell in compared {
         let (Some(difference), Some(lower), Some(upper)) = (cell.difference, cell.lower, cell.upper) else { continue };
-        let label =
-            definition.rows.iter().find(|row| row.id == cell.row).map_or_else(String::new, |row| cell_text(&row.label));
+        let label = cell_text(definition.label(&cell.row));
         let (name, digits) = metric(&cell.metric).map_or(("", 4), |metric| (metric.label, metric.digits));
+        let domain = definition.domains.iter().find(|domain| domain.id == cell.domain);
+        let domain = domain.map_or("", |domain| domain.label.as_str());
+        let p = match cell.holm_p {
+            _ if !tested => String::new(),
+            None => " – |".to_owned(),
+            Some(p) if p < 1e-4 => " < 0.0001 |".to_owned(),
+            Some(p) => format!(" {p:.4} |"),
+        };
         let _ = writeln!(
             text,
-            "| {label} | {} | {name} | {difference:+.digits$} | [{lower:+.digits$}, {upper:+.digits$}] |",
-            definition
-                .domains
-                .iter()
-                .find(|domain| domain.id == cell.domain)
-                .map_or("", |domain| domain.label.as_str())
+            "| {label} | {domain} | {name} | {difference:+.digits$} | [{lower:+.digits$}, {upper:+.digits$}] |{p}"
         );
     }
     text.push('\n');
@@ -338,7 +367,7 @@ fn measured(values: impl Iterator<Item = f64>, decimals: usize) -> String {
     if middle > 0.0 { format!("{middle:.decimals$}") } else { "–".to_owned() }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     match values.len() {

@@ -1,11 +1,17 @@
 //! Tables and figures: a pure function of an experiment's definition and its records.
 
 mod aggregate;
+mod beyond;
 mod figures;
 mod latex;
 mod markdown;
+mod power;
+mod ranks;
 mod splice;
+mod summary;
+mod temperature;
 
+use bayeslora_figures::CriticalDifference;
 use serde::Serialize;
 
 pub use aggregate::{Aggregate, Cell};
@@ -36,6 +42,13 @@ pub struct Definition {
     pub command: String,
 }
 
+impl Definition {
+    /// Name of a row in tables.
+    fn label(&self, row: &str) -> &str {
+        self.rows.iter().find(|own| own.id == row).map_or("", |own| own.label.as_str())
+    }
+}
+
 /// A row of the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowDefinition {
@@ -61,13 +74,19 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
     let mut units: Vec<&UnitRecord> = units.iter().collect();
     units.sort_by(|a, b| (&a.method, a.seed, &a.key).cmp(&(&b.method, b.seed, &b.key)));
     let aggregate = Aggregate::new(definition, &units, comparisons)?;
+    let ranked = ranks::ranked(definition, &aggregate)?;
+    let sections = markdown::Sections { aggregate: &aggregate, units: &units, comparisons, ranked: &ranked };
     let mut files = vec![
-        ("table.md".to_owned(), markdown::tables(definition, &aggregate, &units)?.into_bytes()),
+        ("table.md".to_owned(), markdown::tables(definition, &sections)?.into_bytes()),
         ("table.csv".to_owned(), csv(&aggregate)?),
         ("table.tex".to_owned(), latex::tables(definition, &aggregate, &units)?.into_bytes()),
         ("summary.json".to_owned(), json(&aggregate)?),
     ];
     files.extend(figures::all(definition, &units)?);
+    if !ranked.is_empty() {
+        let rankings: Vec<_> = ranked.iter().map(ranks::Ranked::ranking).collect();
+        files.extend(bayeslora_figures::files("critical_difference", &CriticalDifference(&rankings))?);
+    }
     Ok(files)
 }
 

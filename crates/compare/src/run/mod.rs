@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub(crate) use couplings::MethodCouplings;
 pub use couplings::{CouplingsOptions, measure_couplings};
 pub use geometry::{GeometryOptions, measure_geometry};
-pub(crate) use keys::{comparison_key, unit_key};
+pub(crate) use keys::{comparison_key, comparison_over_examples_key, unit_key};
 pub use paper::measure_paper;
 pub use tune::tune;
 

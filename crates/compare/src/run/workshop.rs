@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use bayeslora_adapters::{Slot, derive_seed};
+use bayeslora_metrics::Averaging;
 use bayeslora_models::{Bert, Tokenizer, save_adapter, target_slots};
 use candle_core::Device;
 use ndarray::Array3;
 
+use super::paired::validation_name;
 use super::{Unit, unit_key};
 use crate::assets::{AssetDir, Assets};
 use crate::distances::{Distances, distances};
@@ -19,7 +21,7 @@ use crate::predict::Predictor;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::provenance;
-use crate::record::{Outcome, RowRecord, SCHEMA, UnitRecord};
+use crate::record::{DISTANCES, DomainRecord, Outcome, RowRecord, SCHEMA, TEMPERED, UnitRecord};
 use crate::score::Scored;
 use crate::store::Store;
 use crate::tasks::TaskData;
@@ -119,7 +121,7 @@ impl<'a> Workshop<'a> {
             work += 3 * trainings * u64::from(unit.method.training.epochs) * train;
             work += unit.method.method.post_hoc_work(train, validation);
             for reading in unit.method.method.readings() {
-                work += tested
+                work += (tested + validation)
                     * match reading {
                         Reading::Mean | Reading::Linearised => 1,
                         Reading::Sampled => u64::from(unit.method.prediction.samples),
@@ -217,33 +219,63 @@ impl<'a> Workshop<'a> {
                 logits.push(predictor.logits(fitted, reading, sentences)?);
             }
             let seconds = started.elapsed().as_secs_f64();
-            let mut scored = self.score(unit.method, &logits)?;
-            for (one, distances) in scored.iter_mut().zip(&splits.distances) {
-                one.distances = Some(distances);
-            }
-            let inside = scored.iter().find(|scored| scored.domain.info.in_distribution);
-            let mut domains = Vec::new();
-            for one in &scored {
-                domains.push(one.record(inside.filter(|_| !one.domain.info.in_distribution))?);
-            }
-            rows.push(RowRecord {
+            let record = RowRecord {
                 row: row.clone(),
+                temperature: None,
                 samples: predictor.samples_of(fitted, reading),
                 seconds,
                 examples_per_second: examples as f64 / seconds,
-                domains,
-            });
+                domains: self.domains(&row, &logits, Some(&splits.distances))?,
+            };
+            let validation = predictor.logits(fitted, reading, &splits.validation)?;
+            let tempered = self.temper(&record, &validation, &logits)?;
+            rows.extend([record, tempered]);
+            kept.insert(validation_name(&row), validation);
             for (domain, logits) in self.data.domains.iter().zip(logits) {
                 kept.insert(format!("{row}.{}", domain.info.id), logits);
             }
+        }
+        for (domain, distances) in self.data.domains.iter().zip(&splits.distances) {
+            kept.insert(format!("{DISTANCES}.{}", domain.info.id), distances.to_kept());
         }
         self.store.write_predictions(&unit.key, &kept)?;
         Ok(rows)
     }
 
-    pub(super) fn score(&self, method: &PlannedMethod, logits: &[Array3<f32>]) -> Result<Vec<Scored<'_>>> {
-        let averaging = method.prediction.averaging;
-        self.data.domains.iter().zip(logits).map(|(domain, logits)| Scored::new(domain, logits, averaging)).collect()
+    /// What is averaged over the samples of a row.
+    pub(super) fn averaging(&self, row: &str) -> Averaging {
+        let rows = self.plan.rows();
+        let own = rows.iter().find(|(id, ..)| id == row);
+        own.map_or(self.plan.shared.prediction.averaging, |(_, _, method, _)| method.prediction.averaging)
+    }
+
+    /// A row's results on every domain.
+    fn domains(&self, row: &str, logits: &[Array3<f32>], distances: Option<&[Distances]>) -> Result<Vec<DomainRecord>> {
+        let averaging = self.averaging(row);
+        let mut scored = Vec::new();
+        for (place, (domain, logits)) in self.data.domains.iter().zip(logits).enumerate() {
+            let distances = distances.and_then(|all| all.get(place));
+            scored.push(Scored { distances, ..Scored::new(domain, logits, averaging)? });
+        }
+        let inside = scored.iter().find(|scored| scored.domain.info.in_distribution);
+        scored.iter().map(|one| one.record(inside.filter(|_| !one.domain.info.in_distribution))).collect()
+    }
+
+    /// The row with every sample divided by the temperature that its `validation` logits ask for: scores only, without what no
+    /// temperature moves (distances) and the curves.
+    fn temper(&self, row: &RowRecord, validation: &Array3<f32>, logits: &[Array3<f32>]) -> Result<RowRecord> {
+        let fitted = self.temperature(&row.row, validation)?;
+        let averaging = self.averaging(&row.row);
+        let scaled = logits.iter().map(|logits| fitted.apply(logits.view(), averaging));
+        let mut domains = self.domains(&row.row, &scaled.collect::<Result<Vec<_>, _>>()?, None)?;
+        for domain in &mut domains {
+            domain.reliability.clear();
+            domain.risk_coverage.clear();
+            domain.deciles.clear();
+            domain.histograms.clear();
+        }
+        let (name, temperature) = (format!("{}{TEMPERED}", row.row), Some(fitted.temperature));
+        Ok(RowRecord { row: name, temperature, domains, ..row.clone() })
     }
 
     /// Saves the adapters for `bayeslora predict` and drops the checkpoints they came from.

@@ -1,0 +1,216 @@
+//! What the numbers say, in sentences made from the records.
+
+use std::fmt::Write as _;
+
+use bayeslora_metrics::{Better, metric};
+
+use super::aggregate::{Cell, tempered};
+use super::beyond::{Known, asked};
+use super::markdown::{inside, median};
+use super::power::detectable;
+use super::{Aggregate, Definition};
+use crate::Result;
+use crate::record::{ComparisonRecord, DISTANCES, Question};
+use crate::tasks::DomainInfo;
+
+/// Metrics told.
+const TOLD: [&str; 4] = ["accuracy", "nll", "brier", "ece"];
+/// Names in one list; the others are counted.
+const NAMES: usize = 5;
+
+/// One sentence or a few for each thing compared.
+pub(super) fn sentences(
+    definition: &Definition,
+    aggregate: &Aggregate,
+    comparisons: &[ComparisonRecord],
+) -> Result<Vec<String>> {
+    let reference = definition.label(&definition.reference);
+    if definition.rows.len() < 2 {
+        return Ok(Vec::new());
+    }
+    if !aggregate.cells.iter().any(|cell| cell.difference.is_some()) {
+        return Ok(vec![format!("No row is compared with {reference}: predictions of all seeds were not kept.")]);
+    }
+    let mut found = Vec::new();
+    if aggregate.cells.iter().any(|cell| cell.holm_p.is_some()) {
+        found.extend(coverage(comparisons));
+        for domain in definition.domains.iter().filter(|domain| domain.labelled && domain.corruption.is_none()) {
+            found.extend(quality(definition, aggregate, comparisons, domain)?);
+        }
+        found.extend(temperature(definition, aggregate));
+        found.extend(knowledge(definition, comparisons)?);
+    } else {
+        found.push(
+            "The recorded comparisons are not corrected for their number, so no winner is named: run the experiment again where its \
+             predictions are kept."
+                .to_owned(),
+        );
+    }
+    let compared = |row: &str| aggregate.cells.iter().any(|cell| cell.row == row && cell.difference.is_some());
+    let missing: Vec<String> = definition
+        .rows
+        .iter()
+        .filter(|row| row.id != definition.reference && !compared(&row.id))
+        .map(|row| row.label.clone())
+        .collect();
+    if !missing.is_empty() {
+        found.push(format!("Not compared with {reference}, for want of kept predictions: {}.", missing.join("; ")));
+    }
+    Ok(found)
+}
+
+/// What the tests generalise over.
+fn coverage(comparisons: &[ComparisonRecord]) -> Option<String> {
+    let seeds = comparisons.iter().map(|comparison| comparison.seeds.len()).max()?;
+    Some(match seeds {
+        1 => "One seed: the tests are over examples, and say nothing about how another seed would have come out."
+            .to_owned(),
+        _ => format!("The tests are over examples and {seeds} seeds, corrected (Holm, 0.05) for the number of rows."),
+    })
+}
+
+/// Names in a sentence, the first few of many.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        all if all.len() > NAMES => format!("{}; and {} more", all[..NAMES].join("; "), all.len() - NAMES),
+        [first @ .., last] => format!("{} and {last}", first.join("; ")),
+    }
+}
+
+/// Rows that are better and rows that are worse than the reference in a metric, among those tested; `None` where none was.
+fn better_and_worse(
+    definition: &Definition,
+    aggregate: &Aggregate,
+    domain: &str,
+    key: &str,
+    id: fn(&str) -> String,
+) -> Option<(Vec<String>, Vec<String>)> {
+    let higher = metric(key)?.better == Better::Higher;
+    let cells: Vec<(&Cell, &str)> = definition
+        .rows
+        .iter()
+        .filter_map(|row| Some((aggregate.get(&id(&row.id), domain, key)?, row.label.as_str())))
+        .filter(|(cell, _)| cell.holm_p.is_some())
+        .collect();
+    let of = |better: bool| -> Vec<String> {
+        let wanted = |cell: &Cell| cell.differs() && cell.difference.is_some_and(|d| (d > 0.0) == (better == higher));
+        cells.iter().filter(|(cell, _)| wanted(cell)).map(|(_, label)| (*label).to_owned()).collect()
+    };
+    (!cells.is_empty()).then(|| (of(true), of(false)))
+}
+
+/// Better, worse or no different, metric by metric, on one test set.
+fn quality(
+    definition: &Definition,
+    aggregate: &Aggregate,
+    comparisons: &[ComparisonRecord],
+    domain: &DomainInfo,
+) -> Result<Option<String>> {
+    let reference = definition.label(&definition.reference);
+    let mut clauses = Vec::new();
+    for key in TOLD {
+        let Some(info) = metric(key) else { continue };
+        let found = better_and_worse(definition, aggregate, &domain.id, key, str::to_owned);
+        let Some((better, worse)) = found else { continue };
+        let name = if info.label == "Accuracy" { "accuracy" } else { info.label };
+        clauses.push(if better.is_empty() && worse.is_empty() {
+            let smallest = detectable(definition, comparisons, &domain.id, key)?.over_examples;
+            let digits = info.digits;
+            let power = if smallest.is_empty() {
+                String::new()
+            } else {
+                let smallest = median(smallest.into_iter());
+                format!(" (smallest detectable difference {smallest:.digits$})")
+            };
+            format!("no row differs from {reference} in {name}{power}")
+        } else {
+            let side = |rows: &[String], word: &str| {
+                (!rows.is_empty()).then(|| format!("{word} than {reference} in {name}: {}", listed(rows)))
+            };
+            [side(&better, "better"), side(&worse, "worse")].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        });
+    }
+    Ok((!clauses.is_empty()).then(|| format!("On {}: {}.", domain.label, clauses.join(". "))))
+}
+
+/// What a temperature changes on the in-distribution test set, and which rows then differ.
+fn temperature(definition: &Definition, aggregate: &Aggregate) -> Option<String> {
+    let domain = inside(definition).next()?;
+    let reference = definition.label(&definition.reference);
+    let mut clauses = Vec::new();
+    for key in ["nll", "ece"] {
+        let pairs: Vec<(f64, f64)> = definition
+            .rows
+            .iter()
+            .filter_map(|row| {
+                let get = |row: &str| aggregate.get(row, &domain.id, key).map(|cell| cell.mean);
+                Some((get(&row.id)?, get(&tempered(&row.id))?))
+            })
+            .collect();
+        let (Some(info), false) = (metric(key), pairs.is_empty()) else { continue };
+        let fell = pairs.iter().filter(|(before, after)| after < before).count();
+        let (before, after) = (median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1)));
+        let digits = info.digits;
+        let mut clause = format!(
+            "{} falls in {fell} of {} rows (median {before:.digits$} → {after:.digits$})",
+            info.label,
+            pairs.len()
+        );
+        if let Some((better, worse)) = better_and_worse(definition, aggregate, &domain.id, key, tempered) {
+            let _ = match (better.is_empty(), worse.is_empty()) {
+                (true, true) => write!(clause, ", and no row differs from {reference} with its own"),
+                _ => write!(
+                    clause,
+                    ", and against {reference} with its own, better: {}; worse: {}",
+                    listed(&better),
+                    listed(&worse)
+                ),
+            };
+        }
+        clauses.push(clause);
+    }
+    (!clauses.is_empty())
+        .then(|| format!("With a temperature fitted on validation, on {}: {}.", domain.label, clauses.join(". ")))
+}
+
+/// What scores know beyond the entropy of one deterministic pass.
+fn knowledge(definition: &Definition, comparisons: &[ComparisonRecord]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for domain in &definition.domains {
+        for question in [Question::Errors, Question::Shift] {
+            let asked = asked(definition, comparisons, domain, question)?;
+            if asked.is_empty() {
+                continue;
+            }
+            let what = match question {
+                Question::Shift => format!("telling {} from the in-distribution test set", domain.label),
+                _ => format!("detecting errors on {}", domain.label),
+            };
+            let mut winners: Vec<&Known<'_>> = asked.iter().filter(|k| k.differs() && k.found.estimate > 0.0).collect();
+            winners.sort_by(|a, b| b.found.estimate.total_cmp(&a.found.estimate));
+            let names: Vec<String> = winners.iter().map(|known| name(definition, known)).collect();
+            found.push(if names.is_empty() {
+                format!("No score of any row beats the entropy of one deterministic pass at {what}.")
+            } else {
+                format!(
+                    "{} of {} scores beat the entropy of one deterministic pass at {what}: {}.",
+                    names.len(),
+                    asked.len(),
+                    listed(&names)
+                )
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// `mutual information of SWAG (+0.021)`.
+fn name(definition: &Definition, known: &Known<'_>) -> String {
+    let gain = known.found.estimate;
+    match known.row {
+        DISTANCES => format!("the {} of the adapters' input ({gain:+.3})", known.score()),
+        row => format!("{} of {} ({gain:+.3})", known.score(), definition.label(row)),
+    }
+}
