@@ -17,7 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   bayeslora run results/movies-minilm/experiment.toml
   bayeslora run results/movies-minilm/experiment.toml --profile full
-  bayeslora tune results/methods-movies/experiment.toml --profile main
+  bayeslora tune results/every-method/experiment.toml --profile main
   bayeslora report results/movies-minilm/experiment.toml --profile full --check
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32
   bayeslora theory --grid full

@@ -151,7 +151,7 @@ fn geometry_is_reproducible(path: &Path, folder: &Path) {
 /// Every method of the large comparison, tuned by two trials, cut down to seconds.
 fn every_method() -> (TempDir, PathBuf) {
     cut_down(
-        "methods-movies",
+        "every-method",
         &[
             ("split-seed = 0", "split-seed = 0\nmax-validation = 40"),
             ("max-train = 2400", "max-train = 64\nmax-test = 40\nepochs = 1\nsamples = 3"),
