@@ -46,6 +46,8 @@ enum Command {
     Report(commands::report::Arguments),
     /// Draw metrics against what the profiles of an experiment vary, from its records alone.
     Curve(commands::curve::Arguments),
+    /// Put everything in the results folder on two pages, README.md and report.html, from its tables alone.
+    Overview(commands::overview::Arguments),
     /// Predict texts from standard input with an adapter, one JSON line each.
     Predict(commands::predict::Arguments),
     /// Check the claims about adapter variance numerically and write the table of verdicts.
@@ -106,6 +108,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tune(arguments) => commands::tune::run(arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Curve(arguments) => commands::curve::run(&arguments),
+        Command::Overview(arguments) => commands::overview::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Theory(arguments) => commands::theory::run(&arguments),
         Command::Geometry(arguments) => commands::geometry::run(arguments),

@@ -4,6 +4,7 @@ pub(crate) mod couplings;
 pub(crate) mod curve;
 pub(crate) mod fetch;
 pub(crate) mod geometry;
+pub(crate) mod overview;
 pub(crate) mod paper;
 pub(crate) mod predict;
 pub(crate) mod report;

@@ -30,6 +30,8 @@ pub struct Experiment {
     pub title: String,
     /// What is measured and how to read it, in Markdown; printed above the tables.
     pub analysis: String,
+    /// What was found, in a few sentences of Markdown, for the overview of all results.
+    pub findings: Option<String>,
     /// Backbone, by asset name.
     pub model: String,
     /// Task.

@@ -1,0 +1,183 @@
+//! Everything in the results folder on two pages: `README.md` to find one's way, and `report.html`, which needs no network.
+//!
+//! Both are made of what the reports wrote (`table.md` and its like) and of the experiment files: nothing is computed twice.
+
+mod html;
+mod markdown;
+
+use std::path::{Path, PathBuf};
+
+use bayeslora_adapters::files::{read, write_atomically};
+
+use crate::experiment::Experiment;
+use crate::{Error, Result};
+
+/// A page of results.
+#[derive(Debug, PartialEq)]
+struct Page {
+    /// Path within the results folder, `/` between levels.
+    path: String,
+    text: String,
+}
+
+impl Page {
+    /// Its first heading.
+    fn title(&self) -> &str {
+        let heading = self.text.lines().find_map(|line| line.strip_prefix("# "));
+        heading.unwrap_or(&self.path)
+    }
+
+    /// The lines of the comment at its beginning: how and where it was made.
+    fn provenance(&self) -> Vec<&str> {
+        let comment = self.text.strip_prefix("<!--").and_then(|rest| rest.split_once("-->"));
+        comment.map_or_else(Vec::new, |(comment, _)| comment.lines().map(str::trim).filter(|l| !l.is_empty()).collect())
+    }
+
+    /// Items of the list under a heading that begins with one of `headings`.
+    fn items(&self, headings: &[&str]) -> Vec<&str> {
+        let mut lines = self.text.lines().skip_while(|line| {
+            !line.strip_prefix("## ").is_some_and(|title| headings.iter().any(|heading| title.starts_with(heading)))
+        });
+        lines.next();
+        let inside = lines.take_while(|line| !line.starts_with("## "));
+        inside.filter_map(|line| line.strip_prefix("- ")).collect()
+    }
+
+    /// Its first table.
+    fn first_table(&self) -> String {
+        let lines =
+            self.text.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Figures it shows: alternative text and path within the results folder.
+    fn figures(&self) -> Vec<(&str, String)> {
+        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let figure = |part: &'_ str| -> Option<(usize, usize)> {
+            let close = part.find("](")?;
+            Some((close, close + 2 + part[close + 2..].find(')')?))
+        };
+        let found = self.text.split("![").skip(1).filter_map(|part| {
+            let (close, end) = figure(part)?;
+            Some((&part[..close], format!("{folder}/{}", &part[close + 2..end])))
+        });
+        found.collect()
+    }
+}
+
+/// One folder of results.
+#[derive(Debug)]
+struct Section {
+    folder: String,
+    title: String,
+    /// What was found, by hand; from the experiment file.
+    findings: Option<String>,
+    /// How to run it, where it has not been run.
+    command: Option<String>,
+    pages: Vec<Page>,
+}
+
+/// Pages below a folder that are not its own table: in order.
+const FURTHER: [&str; 6] = [
+    "curve.md",
+    "protocol/table.md",
+    "tuning/table.md",
+    "geometry/table.md",
+    "couplings/table.md",
+    "comparison/table.md",
+];
+
+/// Folders whose profiles are for a reader's own machine and not kept.
+const NOT_KEPT: &str = "quick";
+
+impl Section {
+    /// The section of a folder; `None` where it holds no results of ours.
+    fn read(results: &Path, folder: &str) -> Result<Option<Self>> {
+        let (mut paths, mut title, mut findings, mut command) = (vec!["table.md".to_owned()], None, None, None);
+        let experiment = results.join(folder).join("experiment.toml");
+        if experiment.is_file() {
+            let read = Experiment::load(&experiment)?;
+            let kept: Vec<_> = read.profiles.iter().filter(|(name, _)| name.as_str() != NOT_KEPT).collect();
+            for (_, profile) in &kept {
+                if !profile.folder.as_os_str().is_empty() {
+                    paths.push(format!("{}/table.md", profile.folder.display()));
+                }
+            }
+            let profile = kept.first().map_or(NOT_KEPT, |(name, _)| name.as_str());
+            command = Some(format!("make results EXPERIMENT=results/{folder}/experiment.toml PROFILE={profile}"));
+            (title, findings) = (Some(read.title), read.findings);
+        }
+        paths.extend(FURTHER.map(str::to_owned));
+        let mut pages: Vec<Page> = Vec::new();
+        for path in paths {
+            let path = format!("{folder}/{path}");
+            if results.join(&path).is_file() && !pages.iter().any(|page| page.path == path) {
+                pages.push(Page { text: text_of(&results.join(&path))?, path });
+            }
+        }
+        let Some(title) = title.or_else(|| pages.first().map(|page| page.title().to_owned())) else { return Ok(None) };
+        Ok(Some(Self { folder: folder.to_owned(), title, findings, command, pages }))
+    }
+
+    /// What the pages say of themselves in sentences.
+    fn sentences(&self) -> Vec<&str> {
+        self.pages.iter().flat_map(|page| page.items(&["What the numbers say", "What it says"])).collect()
+    }
+}
+
+fn text_of(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| Error::Report(format!("{}: not UTF-8: {error}", path.display())))
+}
+
+/// The sections of a results folder in the order of their names, those that were not run last.
+fn sections(results: &Path) -> Result<Vec<Section>> {
+    let entries = std::fs::read_dir(results)
+        .map_err(|error| Error::Store { path: results.to_owned(), problem: format!("cannot be read: {error}") })?;
+    let mut folders: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|e| e.file_name().to_string_lossy().into())
+        .collect();
+    folders.sort();
+    let mut found = Vec::new();
+    for folder in folders {
+        found.extend(Section::read(results, &folder)?);
+    }
+    found.sort_by_key(|section| section.pages.is_empty());
+    if found.is_empty() {
+        let problem = "holds no experiment and no table; name the folder of the results".to_owned();
+        return Err(Error::Store { path: results.to_owned(), problem });
+    }
+    Ok(found)
+}
+
+/// Writes `README.md` and `report.html` into a results folder.
+///
+/// # Errors
+/// Naming the file, when one cannot be read or written.
+pub fn write_overview(results: &Path) -> Result<Vec<PathBuf>> {
+    let sections = sections(results)?;
+    let mut written = Vec::new();
+    for (name, text) in
+        [("README.md", markdown::overview(&sections)), ("report.html", html::report(&sections, results)?)]
+    {
+        let path = results.join(name);
+        write_atomically(&path, text.as_bytes())?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+/// `README.md` where it differs from what the tables give. `report.html` is large and not kept: it is not looked at.
+///
+/// # Errors
+/// Naming the file, when one cannot be read.
+pub fn check_overview(results: &Path) -> Result<Vec<PathBuf>> {
+    let path = results.join("README.md");
+    let expected = markdown::overview(&sections(results)?);
+    let differs = std::fs::read(&path).map_or(true, |found| found != expected.as_bytes());
+    Ok(if differs { vec![path] } else { Vec::new() })
+}
+
+#[cfg(test)]
+mod tests;
