@@ -2,19 +2,24 @@
 PROFILE ?= quick
 EXPERIMENT = results/movies-minilm/experiment.toml
 
-.PHONY: results test report bench-peers lapack
+.PHONY: results tune test report bench-peers lapack
 
 results: lapack
 	cargo run --release -p bayeslora -- theory --grid full
 	cargo run --release -p bayeslora -- run $(EXPERIMENT) --profile $(PROFILE)
 	cargo run --release -p bayeslora -- geometry $(EXPERIMENT) --profile $(PROFILE)
 
+# Every method's settings, searched on validation: `make tune EXPERIMENT=results/every-method/experiment.toml PROFILE=main`.
+tune: lapack
+	cargo run --release -p bayeslora -- tune $(EXPERIMENT) --profile $(PROFILE)
+
 test: lapack
 	cargo test --workspace
 
-# The committed tables, figures and README block, from the committed records: seconds, no model.
+# The committed tables, figures and README block, from the committed records, and all results on two pages: seconds, no model.
 report:
 	cargo run --release -p bayeslora -- report $(EXPERIMENT) --profile full --readme README.md
+	cargo run --release -p bayeslora -- overview
 
 # This program beside PyTorch + PEFT on this machine: about 25 minutes, or ARGS=--quick; see benches/peers/README.md.
 # PYTHON=/path/to/python takes an interpreter that has the requirements.

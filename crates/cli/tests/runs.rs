@@ -174,16 +174,16 @@ fn bayeslora(arguments: &[&str], path: &Path) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_bayeslora")).args(arguments).arg(path).output().unwrap()
 }
 
-/// Calls `killed` again and again, each time killed after a random time within `longest`, 20 times; `finished` must only grow and keep
-/// the times of its files.
+/// Starts a command again and again, killed each of `times` after a random time within `longest`; `finished` must only grow and keep the
+/// times of its files.
 fn kill_at_random(
     mut start: impl FnMut() -> Command,
-    longest: Duration,
+    (times, longest): (u32, Duration),
     finished: impl Fn() -> BTreeMap<PathBuf, SystemTime>,
 ) {
     let mut random = ChaCha8Rng::seed_from_u64(20);
     let mut kept: BTreeMap<PathBuf, SystemTime> = BTreeMap::new();
-    for _ in 0..20 {
+    for _ in 0..times {
         let mut child = start().spawn().unwrap();
         let moment = longest.mul_f64(random.random());
         let started = Instant::now();
@@ -228,12 +228,16 @@ fn tuning_and_a_run_of_every_method_killed_at_twenty_moments_come_to_the_same_re
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
-    // A third of the work at most between two kills: before the first unit, within fits, between units, and after the last.
-    kill_at_random(|| command("tune"), tuning.mul_f64(0.3), || files_of(&interrupted.path().join("tuning/trials")));
+    // A part of the work between two kills: before the first unit, within fits, between units, and after the last.
+    kill_at_random(
+        || command("tune"),
+        (8, tuning.mul_f64(0.2)),
+        || files_of(&interrupted.path().join("tuning/trials")),
+    );
     assert!(command("tune").status().unwrap().success());
     let chosen = |folder: &TempDir| fs::read(folder.path().join("tuning/chosen.toml")).unwrap();
     assert_eq!(chosen(&whole), chosen(&interrupted));
-    kill_at_random(|| command("run"), running.mul_f64(0.3), || files_of(&interrupted.path().join("units")));
+    kill_at_random(|| command("run"), (20, running.mul_f64(0.15)), || files_of(&interrupted.path().join("units")));
     assert!(command("run").status().unwrap().success());
     assert_eq!(expected, scores(interrupted.path()));
 }

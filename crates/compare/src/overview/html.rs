@@ -19,7 +19,7 @@ pub(super) fn report(sections: &[Section], results: &Path) -> Result<String> {
         let state = if section.pages.is_empty() { " <small>not run yet</small>" } else { "" };
         let _ = writeln!(contents, "<li><a href=\"#{folder}\">{title}</a>{state}</li>");
         let _ = writeln!(body, "<section id=\"{folder}\">\n<h1>{title}</h1>");
-        if let Some(command) = &section.command {
+        if let Some(command) = section.command.as_ref().filter(|_| section.pages.is_empty()) {
             let _ = writeln!(body, "<p><code>{}</code></p>", escape(command));
         }
         if let Some(findings) = &section.findings {

@@ -5,6 +5,7 @@
 mod html;
 mod markdown;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::files::{read, write_atomically};
@@ -48,6 +49,19 @@ impl Page {
         let lines =
             self.text.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Shows at its end what is drawn beside it and it does not show itself.
+    fn show_all(&mut self, results: &Path) {
+        let path = results.join(&self.path);
+        let beside = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        let mut names: Vec<String> = beside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        for name in names {
+            if let Some(title) = name.strip_suffix(".svg").filter(|_| !self.text.contains(&format!("({name})"))) {
+                let _ = writeln!(self.text, "\n![{}]({name})", title.replace('_', " "));
+            }
+        }
     }
 
     /// Figures it shows: alternative text and path within the results folder.
@@ -112,7 +126,9 @@ impl Section {
         for path in paths {
             let path = format!("{folder}/{path}");
             if results.join(&path).is_file() && !pages.iter().any(|page| page.path == path) {
-                pages.push(Page { text: text_of(&results.join(&path))?, path });
+                let mut page = Page { text: text_of(&results.join(&path))?, path };
+                page.show_all(results);
+                pages.push(page);
             }
         }
         let Some(title) = title.or_else(|| pages.first().map(|page| page.title().to_owned())) else { return Ok(None) };

@@ -59,7 +59,7 @@ impl Default for LrvdSettings {
 
 /// A LoRA pair with Gaussian entries of `A` and `B`.
 ///
-/// A component that was pruned keeps its place, with zeros in `A` and `B` and [`DROPPED`] for its log-variances, so that the scale
+/// A component that was pruned keeps its place, with zeros in `A` and `B` and a marker for its log-variances, so that the scale
 /// `alpha / r`, files and checkpoints stay what they were.
 #[derive(Debug, Clone)]
 pub struct Lrvd {
