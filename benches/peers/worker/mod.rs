@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use bayeslora_compare::memory::peak;
 
 use crate::protocol::{Job, Ran, Ready, Reply, Request, Work};
 
@@ -44,7 +45,7 @@ pub(crate) fn serve(path: &Path) -> Result<()> {
     };
     let settings = format!("{} threads, mimalloc", rayon::current_num_threads());
     let versions = [("bayeslora".to_owned(), bayeslora_compare::COMMIT.to_owned())].into();
-    say(&Reply::Ready(Ready { versions, settings, peak_bytes: peak_bytes() }))?;
+    say(&Reply::Ready(Ready { versions, settings, peak_bytes: peak() }))?;
     for line in std::io::stdin().lock().lines() {
         let request: Request = serde_json::from_str(&line?).context("not a request")?;
         match answer(task.as_mut(), &request) {
@@ -79,13 +80,6 @@ fn answer(task: &mut dyn Task, request: &Request) -> Result<Reply> {
     if ran.seconds == 0.0 {
         ran.seconds = started.elapsed().as_secs_f64();
     }
-    ran.peak_bytes = peak_bytes();
+    ran.peak_bytes = peak();
     Ok(Reply::Ran(ran))
-}
-
-/// Largest resident size of this process, where the system tells (Linux).
-fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }

@@ -97,6 +97,7 @@ fn the_same_seed_gives_the_same_scores_on_one_thread_and_on_two() {
     }
 
     couplings_are_reproducible(&path, again.path());
+    the_paper_is_reproducible(&path, again.path());
     geometry_is_reproducible(&path, again.path());
 
     let (single, path) = small_experiment();
@@ -120,6 +121,34 @@ fn couplings_are_reproducible(path: &Path, folder: &Path) {
     assert!(found[0] == found[1], "threads change the tables");
     let table = String::from_utf8_lossy(&found[0][0]);
     assert!(table.contains("## What it says") && table.contains("| 32 | balanced, one group |"), "{table}");
+}
+
+/// `bayeslora paper` on the adapters of a finished run: the same files on one thread and on two, with the accuracy of the records.
+fn the_paper_is_reproducible(path: &Path, folder: &Path) {
+    let read = |file: &str| fs::read(folder.join("quick/protocol").join(file)).unwrap();
+    let files = ["table.md", "table.csv", "cls_states.svg", "cls_states.png", "deciles.svg", "deciles.png"];
+    let mut found = Vec::new();
+    for threads in ["2", "1"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+        let output = command.arg("paper").arg(path).env("RAYON_NUM_THREADS", threads).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        found.push(files.map(read));
+    }
+    assert!(found[0][0] == found[1][0], "threads change the table");
+    // Products are shared out by threads: sums end in other last digits.
+    let numbers = |bytes: &[u8]| -> Vec<f64> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        text.split([',', '\n']).filter_map(|cell| cell.parse().ok()).collect()
+    };
+    let (two, one) = (numbers(&found[0][1]), numbers(&found[1][1]));
+    assert!(two.len() > 100 && two.len() == one.len(), "{} and {}", two.len(), one.len());
+    assert!(two.iter().zip(&one).all(|(two, one)| (two - one).abs() < 1e-6), "threads change the numbers");
+    let table = String::from_utf8(read("table.csv")).unwrap();
+    let accuracy =
+        table.lines().find_map(|line| line.strip_prefix("\"MC-dropout, input site\",1,test accuracy,")).unwrap();
+    let accuracy: f64 = accuracy.trim_end_matches(',').parse().unwrap();
+    let recorded = scores(folder)["\"mc-dropout-input/sampled\" \"movies\" accuracy"];
+    assert!((accuracy - recorded).abs() < 1e-12, "{accuracy} and {recorded}");
 }
 
 /// `bayeslora geometry` on the adapters of a finished run: the same files on one thread and on two, and words where there are none.
@@ -146,6 +175,37 @@ fn geometry_is_reproducible(path: &Path, folder: &Path) {
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("adapter") && message.contains("`bayeslora run`"), "{message}");
+}
+
+#[test]
+fn a_curve_is_drawn_from_the_records_of_its_profiles() {
+    let few = "\nmethods = [\"mle\", \"mc-dropout-input\"]\nsamples = 2";
+    let (folder, path) = cut_down(
+        "small-data",
+        &[
+            ("seeds = [1, 2, 3, 4, 5]\nfolder = \"n50\"", &format!("seeds = [1, 2]\nfolder = \"n50\"{few}")),
+            ("seeds = [1, 2, 3, 4, 5]\nfolder = \"n200\"", &format!("seeds = [1]\nfolder = \"n200\"{few}")),
+            ("at = 1000\n", ""),
+            ("epochs = 40", "epochs = 2"),
+            ("epochs = 11", "epochs = 1"),
+            ("resamples = 1000", "resamples = 20"),
+        ],
+    );
+    let curve = |arguments: &[&str]| bayeslora(arguments, &path);
+    let early = curve(&["curve"]);
+    let message = String::from_utf8_lossy(&early.stderr).into_owned();
+    assert!(!early.status.success() && message.contains("no records yet"), "{message}");
+    for profile in ["n50", "n200"] {
+        let output = bayeslora(&["run", "--profile", profile], &path);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(curve(&["curve"]).status.success() && curve(&["curve", "--check"]).status.success());
+    let table = fs::read_to_string(folder.path().join("curve.csv")).unwrap();
+    // Two places, three rows (one of MLE, two of MC-dropout), four metrics, and the head.
+    assert_eq!(table.lines().count(), 1 + 2 * 3 * 4, "{table}");
+    assert!(table.contains("50.0,mle,accuracy,2,") && table.contains("200.0,mle,accuracy,1,"), "{table}");
+    fs::write(folder.path().join("curve.md"), "").unwrap();
+    assert!(!curve(&["curve", "--check"]).status.success());
 }
 
 /// Every method of the large comparison, tuned by two trials, cut down to seconds.

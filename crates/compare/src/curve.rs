@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::files::write_atomically;
 use bayeslora_figures::{Area, Axes, Figure, files, legend, line};
 use bayeslora_metrics::{MetricInfo, metric};
 use plotters::prelude::*;
 use serde::Serialize;
 
 use crate::experiment::{CurveSettings, Experiment, unknown};
+use crate::generated::{self, Files};
 use crate::report::{Aggregate, Cell};
 use crate::report_files::aggregated;
 use crate::{Error, Result};
@@ -172,7 +172,7 @@ impl Figure for Curves {
     }
 }
 
-fn files_of(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+fn files_of(path: &Path) -> Result<Files> {
     let experiment = Experiment::load(path)?;
     let curves = Curves::read(&experiment, path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -189,12 +189,7 @@ fn files_of(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
 /// # Errors
 /// [`Error::Experiment`] when the file has no curve, [`Error::Report`] when a profile has no records, and what reading and writing say.
 pub fn write_curve(path: &Path) -> Result<Vec<PathBuf>> {
-    let mut written = Vec::new();
-    for (path, bytes) in files_of(path)? {
-        write_atomically(&path, &bytes)?;
-        written.push(path);
-    }
-    Ok(written)
+    generated::write(files_of(path)?)
 }
 
 /// The files of the curve on disk that differ from what the records give.
@@ -202,6 +197,5 @@ pub fn write_curve(path: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// As [`write_curve`].
 pub fn check_curve(path: &Path) -> Result<Vec<PathBuf>> {
-    let differs = |(path, bytes): &(PathBuf, Vec<u8>)| std::fs::read(path).map_or(true, |found| found != *bytes);
-    Ok(files_of(path)?.into_iter().filter(differs).map(|(path, _)| path).collect())
+    Ok(generated::stale(files_of(path)?))
 }

@@ -1,13 +1,13 @@
 //! The largest resident memory of this process over a stretch of time, as Linux counts it.
 
 /// Sets the system's mark to what is resident now; `false` where there is no such mark.
-pub(crate) fn reset_peak() -> bool {
+pub fn reset_peak() -> bool {
     // proc(5): 5 resets VmHWM, the high-water mark.
     std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
 /// The mark since it was last reset, in bytes.
-pub(crate) fn peak() -> Option<u64> {
+pub fn peak() -> Option<u64> {
     high_water(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 

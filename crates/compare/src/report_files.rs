@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::files::{read, write_atomically};
+use bayeslora_adapters::files::read;
 
 use crate::experiment::Plan;
+use crate::generated::{self, Files};
 use crate::record::{ComparisonRecord, Covers, DISTANCES, Provenance, TEMPERED, UnitRecord};
 use crate::report::{Aggregate, Definition, File, RowDefinition, readme_block, render, splice};
 use crate::run::{comparison_key, comparison_over_examples_key, unit_key};
@@ -86,7 +87,7 @@ pub(crate) fn aggregated(plan: &Plan) -> Result<Aggregate> {
 }
 
 /// The files of the report, by path, with the block of the README when one is given.
-fn files(plan: &Plan, readme: Option<&Path>) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+fn files(plan: &Plan, readme: Option<&Path>) -> Result<Files> {
     let store = Store::new(&plan.folder);
     let definition = definition(plan);
     let (units, comparisons) = records(plan, &store)?;
@@ -106,12 +107,7 @@ fn files(plan: &Plan, readme: Option<&Path>) -> Result<Vec<(PathBuf, Vec<u8>)>> 
 /// # Errors
 /// When there are no records, one cannot be read, or a file cannot be written.
 pub fn write_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> {
-    let mut written = Vec::new();
-    for (path, bytes) in files(plan, readme)? {
-        write_atomically(&path, &bytes)?;
-        written.push(path);
-    }
-    Ok(written)
+    generated::write(files(plan, readme)?)
 }
 
 /// The files on disk that differ from what the records give.
@@ -119,6 +115,5 @@ pub fn write_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> 
 /// # Errors
 /// When there are no records, or one cannot be read.
 pub fn check_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> {
-    let differs = |(path, bytes): &(PathBuf, Vec<u8>)| std::fs::read(path).map_or(true, |found| found != *bytes);
-    Ok(files(plan, readme)?.into_iter().filter(differs).map(|(path, _)| path).collect())
+    Ok(generated::stale(files(plan, readme)?))
 }

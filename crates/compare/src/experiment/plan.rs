@@ -60,11 +60,20 @@ impl Experiment {
     /// [`Error::Experiment`] for an unknown profile, method or task, or a setting out of range; [`Error::Store`] for a tuned profile
     /// whose tuning has not been done or cannot be read.
     pub fn plan(self, path: &Path, profile: &str) -> Result<Plan> {
-        let tuned = match self.profiles.get(profile) {
-            Some(found) if found.tuned => Chosen::load(&results_folder(path, &found.folder), path, profile)?,
-            _ => Chosen::default(),
+        let Some(folder) = self.profiles.get(profile).filter(|found| found.tuned).map(|found| found.folder.clone())
+        else {
+            return self.plan_untuned(path, profile);
         };
-        self.plan_with(path, profile, &tuned)
+        let tuned = Chosen::load(&results_folder(path, &folder), path, profile)?;
+        let plan = self.plan_with(path, profile, &tuned)?;
+        let refused = |problem: String| Error::Experiment { path: path.to_owned(), problem };
+        tuned.check(plan.methods.iter().map(|method| method.id.as_str())).map_err(refused)?;
+        match plan.seeds.iter().find(|seed| plan.experiment.tuning.seeds.contains(seed)) {
+            None => Ok(plan),
+            Some(seed) => {
+                Err(refused(format!("seed {seed} of \"{profile}\" is one of tuning.seeds; expected other ones")))
+            }
+        }
     }
 
     /// Resolves a profile with every method as written: what tuning starts from.

@@ -49,7 +49,10 @@ impl Laplace {
             widths.push((lora.rank(), lora.a().dims()[1]));
             widths.push((lora.b().dims()[0], lora.rank()));
         }
-        widths.push((head.classes(), head.weight.dims()[1] + 1));
+        // A head that was frozen has no posterior.
+        if settings.reach == Reach::Head || tensors.contains_key(&format!("{}.outputs.values", widths.len())) {
+            widths.push((head.classes(), head.weight.dims()[1] + 1));
+        }
         let find = |name: String, shape: &[usize]| -> Result<&Tensor> {
             tensors.get(&name).filter(|tensor| tensor.dims() == shape).ok_or_else(|| {
                 let got = tensors.get(&name).map_or("is missing".to_owned(), |t| format!("has shape {:?}", t.dims()));

@@ -293,7 +293,10 @@ fn a_saved_posterior_predicts_the_same() {
     let bert = tiny();
     let mut member = member(&bert);
     let (train, tested) = (sentences(&bert, &some_tokens(20)), sentences(&bert, &some_tokens(9)));
-    for reach in [Reach::All, Reach::Head] {
+    for (reach, is_trained) in [(Reach::All, true), (Reach::Head, true), (Reach::All, false)] {
+        if !is_trained {
+            member.head = member.head.clone().frozen();
+        }
         let laplace = fit(network(&bert, &member), &train, reach).with_precision(0.3);
         member.posterior = PosteriorSettings::Laplace(laplace.settings());
         let folder = tempfile::tempdir().unwrap();

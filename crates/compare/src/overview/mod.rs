@@ -8,9 +8,10 @@ mod markdown;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::files::{read, write_atomically};
+use bayeslora_adapters::files::read;
 
 use crate::experiment::Experiment;
+use crate::generated;
 use crate::{Error, Result};
 
 /// A page of results.
@@ -92,16 +93,10 @@ struct Section {
 }
 
 /// Pages below a folder that are not its own table: in order.
-const FURTHER: [&str; 6] = [
-    "curve.md",
-    "protocol/table.md",
-    "tuning/table.md",
-    "geometry/table.md",
-    "couplings/table.md",
-    "comparison/table.md",
-];
+const FURTHER: [&str; 5] =
+    ["curve.md", "protocol/table.md", "tuning/table.md", "geometry/table.md", "couplings/table.md"];
 
-/// Folders whose profiles are for a reader's own machine and not kept.
+/// The profile that is for a reader's own machine and not kept.
 const NOT_KEPT: &str = "quick";
 
 impl Section {
@@ -173,15 +168,8 @@ fn sections(results: &Path) -> Result<Vec<Section>> {
 /// Naming the file, when one cannot be read or written.
 pub fn write_overview(results: &Path) -> Result<Vec<PathBuf>> {
     let sections = sections(results)?;
-    let mut written = Vec::new();
-    for (name, text) in
-        [("README.md", markdown::overview(&sections)), ("report.html", html::report(&sections, results)?)]
-    {
-        let path = results.join(name);
-        write_atomically(&path, text.as_bytes())?;
-        written.push(path);
-    }
-    Ok(written)
+    let pages = [("README.md", markdown::overview(&sections)), ("report.html", html::report(&sections, results)?)];
+    generated::write(pages.map(|(name, text)| (results.join(name), text.into_bytes())).into())
 }
 
 /// `README.md` where it differs from what the tables give. `report.html` is large and not kept: it is not looked at.
@@ -189,10 +177,8 @@ pub fn write_overview(results: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// Naming the file, when one cannot be read.
 pub fn check_overview(results: &Path) -> Result<Vec<PathBuf>> {
-    let path = results.join("README.md");
     let expected = markdown::overview(&sections(results)?);
-    let differs = std::fs::read(&path).map_or(true, |found| found != expected.as_bytes());
-    Ok(if differs { vec![path] } else { Vec::new() })
+    Ok(generated::stale(vec![(results.join("README.md"), expected.into_bytes())]))
 }
 
 #[cfg(test)]

@@ -132,6 +132,9 @@ pub(crate) fn markdown(plan: &Plan, findings: &[Finding], shares: [f64; 2]) -> R
 /// What reproduces and what does not, from the numbers.
 fn what_it_says(own: &[&Finding]) -> String {
     let of = |value: fn(&Finding) -> f64| own.iter().map(|finding| value(finding)).collect::<Vec<f64>>();
+    // One seed, or the smallest and the largest of several.
+    let span =
+        |low: f64, high: f64| if own.len() == 1 { format!("{low:.3}") } else { format!("{low:.3} to {high:.3}") };
     let range = |values: &[f64]| {
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -150,29 +153,30 @@ fn what_it_says(own: &[&Finding]) -> String {
     let _ = if low > 0.0 && significant {
         writeln!(
             text,
-            "- Variance points at errors, as reported: ρ is positive at every seed ({low:.3} to {high:.3}), {size}."
+            "- Variance points at errors, as reported: ρ is positive at every seed ({}), {size}.",
+            span(low, high)
         )
     } else {
-        writeln!(text, "- That variance points at errors does not reproduce at every seed: ρ is {low:.3} to {high:.3}.")
+        writeln!(text, "- That variance points at errors does not reproduce at every seed: ρ is {}.", span(low, high))
     };
     let bins = mean_deciles(own, |f| &f.variance_deciles);
     let falls = bins.windows(2).filter(|pair| pair[1] < pair[0]).count();
     if let (Some(first), Some(last)) = (bins.first(), bins.last()) {
         let _ = writeln!(
             text,
-            "- Error rises from {first:.3} in the lowest decile of the variance to {last:.3} in the highest; it falls between {falls} of {} \
+            "- The error rate is {first:.3} in the lowest decile of the variance and {last:.3} in the highest; it falls between {falls} of {} \
              neighbouring deciles.",
             bins.len().saturating_sub(1)
         );
     }
-    let beyond: Vec<&&Finding> = own.iter().filter(|f| f.error_given_entropy.p_value < 0.05).collect();
+    let beyond = own.iter().filter(|f| f.error_given_entropy.p_value < 0.05).count();
     let (low, high) = range(&of(|f| f.error_given_entropy.coefficient));
     let stronger = own.iter().filter(|f| f.error.coefficient > f.entropy_error.coefficient).count();
     let _ = writeln!(
         text,
-        "- Beyond one deterministic pass: given its entropy, ρ of variance and error is {low:.3} to {high:.3}, p < 0.05 at {} of {} seeds; \
+        "- Beyond one deterministic pass: given its entropy, ρ of variance and error is {}, p < 0.05 at {beyond} of {} seeds; \
          variance ranks errors better than that entropy at {stronger} of {}.",
-        beyond.len(),
+        span(low, high),
         own.len(),
         own.len()
     );
@@ -233,4 +237,62 @@ pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
         }
     }
     writer.into_inner().map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paper::Sentence;
+
+    fn correlation(coefficient: f64, p_value: f64) -> Correlation {
+        Correlation { coefficient, p_value }
+    }
+
+    /// Rho of variance and error, the same given the entropy, and the variance of the sentence on earnings.
+    fn finding(seed: u64, error: Correlation, given: Correlation, earnings: f64) -> Finding {
+        let decile = |error_rate: f64| QuantileBin { mean_score: 0.1, error_rate, count: 10 };
+        let sentence = |variance: f64| Sentence { probability: 0.5, variance, entropy: 0.6 };
+        Finding {
+            label: "Toy".to_owned(),
+            seed,
+            validation_accuracy: 0.8,
+            test_accuracy: 0.82,
+            error,
+            entropy_error: correlation(0.36, 1e-9),
+            entropy: correlation(0.95, 0.0),
+            error_given_entropy: given,
+            variance_deciles: [0.0, 0.2, 0.1, 0.4].map(decile).to_vec(),
+            entropy_deciles: [0.0, 0.1, 0.2, 0.4].map(decile).to_vec(),
+            sentences: [0.001, 0.002, 0.003, earnings, 0.0].map(sentence).to_vec(),
+        }
+    }
+
+    #[test]
+    fn what_reproduces_is_said_as_it_is() {
+        let strong = finding(1, correlation(0.37, 1e-20), correlation(0.1, 0.01), 0.004);
+        let stronger = finding(2, correlation(0.39, 1e-20), correlation(0.02, 0.4), 0.006);
+        let both = what_it_says(&[&strong, &stronger]);
+        for expected in [
+            "positive at every seed (0.370 to 0.390), within the seeds' range.",
+            "is 0.000 in the lowest decile of the variance and 0.400 in the highest; it falls between 1 of 3",
+            "is 0.020 to 0.100, p < 0.05 at 1 of 2 seeds; variance ranks errors better than that entropy at 2 of 2.",
+            "on earnings has more variance (0.00500) than the most uncertain of the three about films (0.00300), the one without \
+             meaning less (0.00000).",
+        ] {
+            assert!(both.contains(expected), "{expected:?} is not in\n{both}");
+        }
+        let one = what_it_says(&[&strong]);
+        assert!(one.contains("at every seed (0.370), weaker than reported at every seed."), "{one}");
+        let absent = what_it_says(&[&strong, &finding(3, correlation(-0.01, 0.9), correlation(0.0, 1.0), 0.0)]);
+        assert!(absent.contains("does not reproduce at every seed: ρ is -0.010 to 0.370."), "{absent}");
+    }
+
+    #[test]
+    fn every_number_is_a_line() {
+        let found = finding(4, correlation(0.37, 1e-20), correlation(0.1, 0.01), 0.004);
+        let text = String::from_utf8(csv(&[found]).unwrap()).unwrap();
+        // Two accuracies, four correlations, two times four deciles, three numbers for each sentence, and the head.
+        assert_eq!(text.lines().count(), 1 + 2 + 4 + 8 + 15, "{text}");
+        assert!(text.contains("Toy,4,\"rho(variance, error)\",0.37,1e-20"), "{text}");
+    }
 }

@@ -119,7 +119,7 @@ fn json(aggregate: &Aggregate) -> Result<Vec<u8>> {
     struct Summary<'a> {
         cells: &'a [Cell],
     }
-    let text = serde_json::to_string_pretty(&Summary { cells: &aggregate.cells })
+    let text = serde_json::to_string(&Summary { cells: &aggregate.cells })
         .map_err(|error| Error::Report(format!("summary.json: {error}")))?;
     Ok(format!("{text}\n").into_bytes())
 }

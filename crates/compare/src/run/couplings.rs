@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::{Coupling, GroupSize, PosteriorSettings, derive_seed, files::write_atomically};
+use bayeslora_adapters::{Coupling, GroupSize, PosteriorSettings, derive_seed};
 use bayeslora_metrics::Bootstrap;
 use ndarray::Axis;
 
@@ -12,6 +12,7 @@ use crate::adaptive::softmax;
 use crate::assets::Assets;
 use crate::couplings::{self, Finding, Pool, SAMPLES, Stopped};
 use crate::experiment::Plan;
+use crate::generated;
 use crate::member::Member;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
@@ -125,13 +126,7 @@ pub fn measure_couplings(
         ("table.csv".to_owned(), couplings::csv(&methods)?),
     ];
     files.extend(couplings::draw(&methods)?);
-    let mut paths = Vec::new();
-    for (name, bytes) in files {
-        let path = store.folder().join(name);
-        write_atomically(&path, &bytes)?;
-        paths.push(path);
-    }
-    Ok(paths)
+    generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
 }
 
 /// The couplings, the independent one first, and how many samples each needs: replicates of the largest number, or of its group.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeslora_adapters::{
     AdapterSet, Dependence, Draw, DropoutSite, Increment, LowRank, Moments, Parameter, PosteriorSettings, Slot,
-    StochasticAdapter, TargetMap, files::write_atomically,
+    StochasticAdapter, TargetMap,
 };
 use bayeslora_metrics::Bootstrap;
 use bayeslora_models::{SavedAdapter, classify};
@@ -19,6 +19,7 @@ use super::Unit;
 use super::workshop::Workshop;
 use crate::assets::Assets;
 use crate::experiment::Plan;
+use crate::generated;
 use crate::geometry::{self, Finding, Map, Text};
 use crate::prefix::Sentences;
 use crate::progress::Progress;
@@ -78,13 +79,7 @@ pub fn measure_geometry(
         ("table.csv".to_owned(), geometry::csv(&findings)?),
     ];
     files.extend(geometry::draw(&findings)?);
-    let mut paths = Vec::new();
-    for (name, bytes) in files {
-        let path = store.folder().join(name);
-        write_atomically(&path, &bytes)?;
-        paths.push(path);
-    }
-    Ok(paths)
+    generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
 }
 
 /// The saved adapters of `units` that were trained with dropout, with site and probability; all are there before anything is
@@ -210,7 +205,7 @@ impl<'a> Probe<'a> {
         let (a, b) = (tensor("lora_A.weight")?, tensor("lora_B.weight")?);
         let refused = |error: bayeslora_theory::Error| Error::Report(format!("{slot}: {error}"));
         let dropout = Dropout::new(dropout).map_err(refused)?;
-        let scale = self.workshop.plan.shared.adapter.alpha / self.workshop.plan.shared.adapter.rank as f64;
+        let scale = self.adapters.get(slot).map_or(0.0, |adapter| adapter.low_rank().scale());
         Site::ALL.iter().map(|&site| Layer::new(a.clone(), b.clone(), scale, site, dropout).map_err(refused)).collect()
     }
 

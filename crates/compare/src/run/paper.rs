@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bayeslora_adapters::{Draw, derive_seed, files::write_atomically};
+use bayeslora_adapters::{Draw, derive_seed};
 use bayeslora_metrics::{Predictive, accuracy, error_by_quantile, partial_spearman, spearman};
 use bayeslora_models::Pass;
 use candle_core::DType;
@@ -13,6 +13,7 @@ use super::geometry::dropout_adapters;
 use super::workshop::Workshop;
 use crate::assets::Assets;
 use crate::experiment::Plan;
+use crate::generated;
 use crate::member::Member;
 use crate::paper::{self, Finding, Kind, Plane, Point, SENTENCE_SAMPLES, SENTENCES, Sentence};
 use crate::predict::Predictor;
@@ -69,13 +70,7 @@ pub fn measure_paper(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> R
         ("table.csv".to_owned(), paper::csv(&findings)?),
     ];
     files.extend(paper::draw(&findings, &points, &shifted)?);
-    let mut paths = Vec::new();
-    for (name, bytes) in files {
-        let path = store.folder().join(name);
-        write_atomically(&path, &bytes)?;
-        paths.push(path);
-    }
-    Ok(paths)
+    generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
 }
 
 /// What is read.

@@ -15,8 +15,9 @@ use crate::predict::Predictor;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::provenance;
+use crate::record::SCHEMA;
 use crate::store::{Store, write_json};
-use crate::tuning::{self, SCHEMA, Trial, TrialOutcome, TrialRecord};
+use crate::tuning::{self, Trial, TrialOutcome, TrialRecord};
 use crate::{Error, Result};
 
 /// Part of a trial's seed that its predictive samples come from: none of a run's.

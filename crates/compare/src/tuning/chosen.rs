@@ -39,6 +39,19 @@ impl Chosen {
         Self(searched.iter().map(|one| (one.id.clone(), one.chosen().changes.clone())).collect())
     }
 
+    /// Refuses a choice made for other methods than `methods`: a method that was not searched would run as written among tuned ones.
+    ///
+    /// # Errors
+    /// One line naming the method.
+    pub(crate) fn check<'m>(&self, mut methods: impl Iterator<Item = &'m str>) -> Result<(), String> {
+        match methods.find(|method| !self.0.contains_key(*method)) {
+            None => Ok(()),
+            Some(method) => {
+                Err(format!("method \"{method}\" was not tuned; run `bayeslora tune` on this profile again"))
+            }
+        }
+    }
+
     /// Changes of a method: none where nothing was chosen.
     pub(crate) fn of(&self, method: &str) -> &Changes {
         static NONE: Changes = Changes(BTreeMap::new());

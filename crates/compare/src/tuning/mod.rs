@@ -10,14 +10,13 @@ mod trial;
 
 use std::path::PathBuf;
 
-use bayeslora_adapters::files::write_atomically;
-
 pub(crate) use chosen::Chosen;
-pub(crate) use trial::{SCHEMA, Searched, Trial, TrialOutcome, TrialRecord, search, trials};
+pub(crate) use trial::{Searched, Trial, TrialOutcome, TrialRecord, search, trials};
 
 use crate::experiment::Plan;
+use crate::generated::{self, Files};
 use crate::run::unit_key;
-use crate::store::{Store, check_schema, read_all};
+use crate::store::{Store, check_schema, read_all, read_json};
 use crate::{Error, Result};
 
 /// Folder of the tuning of a plan.
@@ -55,7 +54,7 @@ pub(crate) fn command(plan: &Plan) -> String {
 }
 
 /// The files that follow from the records.
-fn files(plan: &Plan) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+fn files(plan: &Plan) -> Result<Files> {
     let searched = on_record(plan)?;
     let folder = folder(plan);
     Ok(vec![
@@ -70,12 +69,7 @@ fn files(plan: &Plan) -> Result<Vec<(PathBuf, Vec<u8>)>> {
 /// # Errors
 /// When a trial is missing, or a file cannot be written.
 pub(crate) fn write(plan: &Plan) -> Result<Vec<PathBuf>> {
-    let mut written = Vec::new();
-    for (path, bytes) in files(plan)? {
-        write_atomically(&path, &bytes)?;
-        written.push(path);
-    }
-    Ok(written)
+    generated::write(files(plan)?)
 }
 
 /// The tuning's files on disk that differ from what its records give.
@@ -83,8 +77,7 @@ pub(crate) fn write(plan: &Plan) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When a trial is missing, or a record cannot be read.
 pub fn check_tuning(plan: &Plan) -> Result<Vec<PathBuf>> {
-    let differs = |(path, bytes): &(PathBuf, Vec<u8>)| std::fs::read(path).map_or(true, |found| found != *bytes);
-    Ok(files(plan)?.into_iter().filter(differs).map(|(path, _)| path).collect())
+    Ok(generated::stale(files(plan)?))
 }
 
 /// Path of a trial's record.
@@ -102,7 +95,7 @@ fn path_of(store: &Store, method: &str, seed: u64, key: &str) -> PathBuf {
 /// [`Error::Store`] for a record that cannot be read or has another layout.
 pub(crate) fn recorded(store: &Store, method: &str, seed: u64, key: &str) -> Result<Option<TrialRecord>> {
     let path = path_of(store, method, seed, key);
-    let Some(record) = crate::store::read_json::<TrialRecord>(&path)? else { return Ok(None) };
+    let Some(record) = read_json::<TrialRecord>(&path)? else { return Ok(None) };
     check_schema(&path, record.schema)?;
     Ok((record.key == key).then_some(record))
 }

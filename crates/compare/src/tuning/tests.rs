@@ -3,6 +3,7 @@ use std::path::Path;
 use super::trial::trials;
 use super::*;
 use crate::experiment::{Changes, Experiment};
+use crate::record::SCHEMA;
 
 const EXPERIMENT: &str = r#"
 name = "toy"
@@ -104,6 +105,9 @@ fn the_lowest_mean_nll_is_chosen_and_handed_on() {
     std::fs::write(&path, &text).unwrap();
     let load = || Chosen::load(folder.path(), Path::new("experiment.toml"), "main");
     assert_eq!(load().unwrap(), chosen);
+    assert_eq!(chosen.check(["mle", "map"].into_iter()), Ok(()));
+    let missing = chosen.check(["mle", "blob"].into_iter()).unwrap_err();
+    assert!(missing.starts_with("method \"blob\" was not tuned; run `bayeslora tune`"), "{missing}");
     std::fs::write(&path, "mle = 3").unwrap();
     let damaged = load().unwrap_err().to_string();
     assert!(

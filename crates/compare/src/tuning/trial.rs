@@ -10,8 +10,6 @@ use crate::record::Provenance;
 use crate::store::key_of;
 use crate::{Error, Result};
 
-pub(crate) use crate::record::SCHEMA;
-
 /// Points of a grid at most.
 const LARGEST_GRID: usize = 10_000;
 
@@ -28,7 +26,7 @@ pub(crate) struct Trial {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TrialRecord {
-    /// [`SCHEMA`] of the writer.
+    /// [`SCHEMA`](crate::record::SCHEMA) of the writer.
     pub(crate) schema: u32,
     /// SHA-256 of everything that determines the fit, in hex, as of a unit.
     pub(crate) key: String,
