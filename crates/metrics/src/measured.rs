@@ -237,6 +237,22 @@ mod tests {
     }
 
     #[test]
+    fn examples_and_seeds_add_up_with_the_degrees_of_freedom_of_satterthwaite() {
+        // scipy.stats.t with V = 0.006^2 + var(d) / 3 at V^2 / (0.006^4 / 400 + (var(d) / 3)^2 / 2) = 4.2753 degrees of freedom.
+        let found = over_examples_and_seeds(&[0.01, 0.02, 0.04], 0.006, 400.0, 0.95).unwrap();
+        for (got, expected) in [
+            (found.p_value, 0.089_571_541_142_782),
+            (found.lower, -0.005_544_881_781_227),
+            (found.upper, 0.052_211_548_447_894),
+        ] {
+            assert!((got - expected).abs() < 1e-7, "{got} for {expected}");
+        }
+        // Without an error over examples it is scipy.stats.ttest_1samp of the seeds.
+        let seeds = over_examples_and_seeds(&[0.01, 0.02, 0.04], 0.0, 400.0, 0.95).unwrap();
+        assert!((seeds.p_value - 0.118_082_896_311_803).abs() < 1e-7, "{seeds:?}");
+    }
+
+    #[test]
     fn one_partial_correlation_keeps_its_p_value() {
         let mut normals = Normals::new(0);
         let (x, y, g) = (normals.list(40), normals.list(40), normals.list(40));
