@@ -17,6 +17,8 @@ pub enum AssetId {
     VaderIcwsm2014,
     /// Sentences of the Stanford Sentiment Treebank with two classes, published split (no licence stated).
     Sst2,
+    /// Phrases and sentences of the Stanford Sentiment Treebank with two classes, as in GLUE (no licence stated).
+    Sst2Glue,
     /// Test texts of AG News (for research, not commercial).
     AgNews,
     /// Bank customers' queries with 77 intents (CC BY 4.0).
@@ -25,7 +27,8 @@ pub enum AssetId {
 
 impl AssetId {
     /// Every asset.
-    pub const ALL: [Self; 5] = [Self::AllMiniLmL6V2, Self::VaderIcwsm2014, Self::Sst2, Self::AgNews, Self::Banking77];
+    pub const ALL: [Self; 6] =
+        [Self::AllMiniLmL6V2, Self::VaderIcwsm2014, Self::Sst2, Self::Sst2Glue, Self::AgNews, Self::Banking77];
 
     /// The name in commands, messages and folders.
     pub fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl AssetId {
             Self::AllMiniLmL6V2 => &ALL_MINILM_L6_V2,
             Self::VaderIcwsm2014 => &VADER_ICWSM_2014,
             Self::Sst2 => &SST2,
+            Self::Sst2Glue => &SST2_GLUE,
             Self::AgNews => &AG_NEWS,
             Self::Banking77 => &BANKING77,
         }
@@ -88,7 +92,7 @@ pub enum Origin {
 pub struct Repository {
     /// Address of the repository.
     pub address: &'static str,
-    /// Folder in it that has the files under their names.
+    /// Folder in it that has the files, and which of them has another name there.
     pub folder: &'static str,
 }
 
@@ -243,6 +247,19 @@ static SST2: Asset = Asset {
     }),
 };
 
+static SST2_GLUE: Asset = Asset {
+    name: "sst2_glue",
+    files: &[
+        file("dev.tsv", 94_931, "54a9c12c77e402fc14d6a66a506f24d999f596b0176eb777c972cccc2f9cc4b0"),
+        file("train.tsv", 3_806_081, "48eac26399f8456935f81dd9e3a745c1430adb6c62e233ccfe22db4a0d15d1d1"),
+    ],
+    hub: None,
+    origin: Origin::Repository(Repository {
+        address: "https://github.com/eyalbd2/Reproducing-AutoPrompt",
+        folder: "glue_data/SST-2 (train.tsv is train_full.tsv there)",
+    }),
+};
+
 static AG_NEWS: Asset = Asset {
     name: "ag_news",
     files: &[file("test.csv", 1_857_427, "521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699")],
@@ -277,7 +294,7 @@ mod tests {
         }
         assert_eq!(
             "minilm".parse::<AssetId>().unwrap_err().to_string(),
-            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, vader-icwsm-2014, sst2, ag_news, banking77"
+            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, vader-icwsm-2014, sst2, sst2_glue, ag_news, banking77"
         );
     }
 

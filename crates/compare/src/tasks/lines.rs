@@ -48,6 +48,10 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
+    pub(super) fn text(self) -> &'a str {
+        self.text
+    }
+
     /// The tab-separated fields, exactly as many as asked for.
     pub(super) fn fields<const N: usize>(self, names: &str) -> Result<[&'a str; N]> {
         let fields: Vec<_> = self.text.split('\t').collect();

@@ -15,6 +15,7 @@ mod lines;
 mod settings;
 mod split;
 mod sst2;
+mod sst2_phrases;
 #[cfg(test)]
 mod tests;
 mod vader;
@@ -107,8 +108,12 @@ struct Splits {
 type Constructor = fn(toml::Table) -> Result<(DataSettings, Box<dyn Task>), String>;
 
 /// Every task by its name in experiment files.
-const REGISTRY: &[(&str, Constructor)] =
-    &[("vader-movies", vader::from_settings), ("sst2", sst2::from_settings), ("banking77", banking77::from_settings)];
+const REGISTRY: &[(&str, Constructor)] = &[
+    ("vader-movies", vader::from_settings),
+    ("sst2", sst2::from_settings),
+    ("sst2-phrases", sst2_phrases::from_settings),
+    ("banking77", banking77::from_settings),
+];
 
 /// Names of tasks, in the order they are documented.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -16,7 +16,7 @@
 
 use std::path::Path;
 
-use super::lines::Table;
+use super::lines::{Line, Table};
 use super::{DataSettings, DomainInfo, Example, Open, Splits, Task, ag_news, banking77, settings, split};
 use crate::Result;
 use crate::assets::AssetId;
@@ -70,11 +70,18 @@ pub(super) fn texts(folder: &Path, seed: u64) -> Result<Vec<Example>> {
     Ok(examples)
 }
 
-/// `<split>.tsv`, one `sentence<TAB>label` a line; identifiers are split and line, the order is the seeded one.
-fn read(folder: &Path, split: &str, seed: u64) -> Result<Vec<Example>> {
+/// `<split>.tsv`; identifiers are split and line, the order is the seeded one.
+pub(super) fn read(folder: &Path, split: &str, seed: u64) -> Result<Vec<Example>> {
     let table = Table::read(folder.join(format!("{split}.tsv")))?;
+    let mut examples = sentences(table.lines(), split)?;
+    split::shuffle(&mut examples, seed, ID);
+    Ok(examples)
+}
+
+/// `sentence<TAB>label` a line.
+pub(super) fn sentences<'a>(lines: impl Iterator<Item = Line<'a>>, split: &str) -> Result<Vec<Example>> {
     let mut examples = Vec::new();
-    for line in table.lines() {
+    for line in lines {
         let [text, label] = line.fields("sentence, label")?;
         let label = match label {
             "0" => 0,
@@ -87,6 +94,5 @@ fn read(folder: &Path, split: &str, seed: u64) -> Result<Vec<Example>> {
         let id = format!("{split}-{}", line.number);
         examples.push(Example { id, text: text.to_owned(), label: Some(label), ratings: None });
     }
-    split::shuffle(&mut examples, seed, ID);
     Ok(examples)
 }

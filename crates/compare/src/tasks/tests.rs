@@ -23,6 +23,8 @@ fn data() -> TempDir {
     write("sst2/train.tsv", &sentences(40));
     write("sst2/dev.tsv", &sentences(6));
     write("sst2/test.tsv", &sentences(12));
+    write("sst2_glue/train.tsv", &format!("sentence\tlabel\n{}", sentences(10) + "length and number 1 \t1\nfilm\t0\n"));
+    write("sst2_glue/dev.tsv", &format!("sentence\tlabel\n{}", sentences(5)));
     let news = |n: u32| format!("\"{}\",\"Title, {n}\",\"Some \"\"news\"\"\nof the day.\"\n", n % 4 + 1);
     write("ag_news/test.csv", &(0..9).map(news).collect::<String>());
     let queries = |each: u32| -> String {
@@ -63,6 +65,33 @@ fn sst2_has_its_split_and_foreign_texts_without_labels() {
     assert_eq!((first.text.as_str(), first.label), ("a film of some length and number 1", Some(1)));
     let news = data.domains[1].examples.iter().find(|example| example.id == "1").unwrap();
     assert_eq!(news.text, "Title, 0 Some \"news\"\nof the day.");
+}
+
+#[test]
+fn phrases_of_sst2_are_the_first_of_the_file_and_sentences_are_a_shifted_set() {
+    let root = data();
+    let all = loaded(&root, "sst2-phrases", "").unwrap();
+    assert_eq!((all.train.len(), all.validation.len()), (10, 5));
+    assert_eq!(sizes(&all), [("sst2-phrases", 2), ("sst2", 12), ("ag-news", 9), ("banking77", 154)]);
+    let first = loaded(&root, "sst2-phrases", "phrases = 10\ntrain-fraction = 0.5").unwrap();
+    let numbers: BTreeSet<&str> =
+        first.train.iter().chain(&first.domains[0].examples).map(|example| example.id.as_str()).collect();
+    assert_eq!(
+        numbers,
+        (2..12).map(|line| format!("train-{line}")).collect::<BTreeSet<_>>().iter().map(|s| &s[..]).collect()
+    );
+    // No toy sentence stands within another one.
+    assert!(first.notes[0].starts_with("sst2-phrases: 0 of 5 test phrases stand"), "{:?}", first.notes);
+    let mut counts = BTreeSet::new();
+    for seed in 0..10 {
+        let data = loaded(&root, "sst2-phrases", &format!("split-seed = {seed}\ntrain-fraction = 0.5")).unwrap();
+        let is_tested = |id: &str| data.domains[0].examples.iter().any(|example| example.id == id);
+        // "film" is in every sentence; "length and number 1" only within the second, which may be trained on.
+        let expected = usize::from(is_tested("train-13")) + usize::from(is_tested("train-12") && !is_tested("train-3"));
+        assert!(data.notes[0].starts_with(&format!("sst2-phrases: {expected} of 6 test")), "{seed}: {:?}", data.notes);
+        counts.insert(expected);
+    }
+    assert!(counts.len() > 1, "{counts:?}");
 }
 
 #[test]
@@ -135,12 +164,14 @@ fn an_unknown_task_and_settings_out_of_range_are_one_line() {
     let refusal = |task: &str, settings: &str| PlannedTask::new(task, settings.parse().unwrap()).unwrap_err();
     assert_eq!(
         refusal("sst-2", ""),
-        "unknown task \"sst-2\"; did you mean \"sst2\"? (known: vader-movies, sst2, banking77)"
+        "unknown task \"sst-2\"; did you mean \"sst2\"? (known: vader-movies, sst2, sst2-phrases, banking77)"
     );
     assert_eq!(
         refusal("banking77", "held-out-intents = 76"),
         "held-out-intents is 76, expected 0 to 75: two classes at least are trained on"
     );
+    assert!(refusal("sst2-phrases", "phrases = 1").starts_with("phrases is 1, expected 2 or more"));
+    assert!(refusal("sst2-phrases", "train-fraction = 1.0").starts_with("train-fraction is 1, expected"));
     assert!(refusal("banking77", "validation-fraction = 0.0").starts_with("validation-fraction is 0, expected"));
     // A share of another task is unknown here.
     assert!(refusal("sst2", "train-fraction = 0.7").starts_with("unknown data setting \"train-fraction\""));
@@ -173,6 +204,10 @@ fn malformed_lines_name_file_line_expected_and_found() {
     assert_eq!(
         complaint("sst2", "ag_news/test.csv", "\"1\",\"a\",\"two\nlines\"\n\"5\",\"b\",\"c\"\n"),
         "ag_news/test.csv, line 3: expected a class from 1 to 4, found \"5\""
+    );
+    assert_eq!(
+        complaint("sst2-phrases", "sst2_glue/dev.tsv", "fine\t1\n"),
+        "sst2_glue/dev.tsv, line 1: expected the header sentence, label, found \"fine\\t1\""
     );
     assert_eq!(
         complaint("sst2", "banking77/test.csv", "query,intent\n"),
