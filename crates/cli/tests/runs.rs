@@ -159,7 +159,7 @@ fn geometry_is_reproducible(path: &Path, folder: &Path) {
         command.output().unwrap()
     };
     let read = |file: &str| fs::read(folder.join("quick/geometry").join(file)).unwrap();
-    let files = ["table.md", "table.csv", "correlations.svg", "correlations.png"];
+    let files = ["table.md", "table.csv", "predictions.csv", "correlations.svg", "correlations.png"];
     let mut found = Vec::new();
     for threads in ["2", "1"] {
         let output = measure(threads);
@@ -169,6 +169,14 @@ fn geometry_is_reproducible(path: &Path, folder: &Path) {
     assert!(found[0] == found[1], "threads change the tables");
     let table = String::from_utf8(read("table.md")).unwrap();
     assert!(table.contains("## What it says") && table.contains("block 5 output"), "{table}");
+    let predictions = table.split_once("## Does it reach the prediction?").unwrap().1;
+    assert!(predictions.contains("T = 3 | variance of the probability |"), "{predictions}");
+    for run in fs::read_dir(folder.join("quick/runs")).unwrap() {
+        fs::remove_file(run.unwrap().path().join("predictions.safetensors")).unwrap();
+    }
+    let output = measure("2");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && message.contains("has no predictions here"), "{message}");
     // Adapters do not travel with the records.
     fs::remove_dir_all(folder.join("quick/runs")).unwrap();
     let output = measure("2");

@@ -4,7 +4,7 @@ use bayeslora_figures::{Area, Estimate, Figure, File, Result, estimates, files, 
 use bayeslora_metrics::Interval;
 use plotters::prelude::*;
 
-use super::table::{by_map, over_seeds, panels};
+use super::table::{by_map, over, panels};
 use super::{Finding, behind_layer_norm};
 
 /// `correlations`: V against delta, against delta / |x|, and given |x|, for every method at the site it was trained with.
@@ -74,7 +74,7 @@ impl Figure for Correlations<'_> {
                     .iter()
                     .enumerate()
                     .filter_map(|(place, map)| {
-                        let Interval { estimate, lower, upper } = over_seeds(map, value)?;
+                        let Interval { estimate, lower, upper } = over(map, value)?;
                         Some(Estimate { x: place as f64 + shift, y: estimate, interval: (lower, upper) })
                     })
                     .collect();

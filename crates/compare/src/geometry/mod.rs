@@ -5,8 +5,11 @@
 //! `V(x)` is exact (theory.md, section 2), and so are distance `delta` and norm `|x|`; a text's values are means over the rows
 //! that the map reads. Correlations and detection rates are over texts, with percentile bootstrap intervals that resample the texts
 //! of each side.
+//!
+//! Whether that reaches the prediction is measured on the same texts ([`predictions`]).
 
 mod figure;
+pub(crate) mod predictions;
 mod table;
 
 pub(crate) use figure::draw;
@@ -22,6 +25,8 @@ use crate::Result;
 
 /// Shares of the fine-tuning energy that `S_X` holds.
 pub(crate) const SHARES: [f64; 3] = [0.9, 0.99, 0.999];
+/// Place of the share that the Markdown tables show.
+pub(crate) const SHOWN_PLACE: usize = 1;
 
 /// What one adapted map shows at one site and one share of energy.
 #[derive(Debug, Clone)]

@@ -1,24 +1,26 @@
 //! The findings in Markdown and CSV, with what they say in words.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use bayeslora_metrics::Interval;
 use bayeslora_theory::Site;
 
-use super::{Finding, SHARES, behind_layer_norm};
+use super::predictions::{self, Reached};
+use super::{Finding, SHARES, SHOWN_PLACE, behind_layer_norm};
 use crate::experiment::Plan;
 use crate::run::GeometryOptions;
 use crate::{Error, Result};
 
 /// Share of energy that the Markdown tables show.
-const SHOWN: f64 = SHARES[1];
+const SHOWN: f64 = SHARES[SHOWN_PLACE];
 
 fn holds(finding: &Finding, share: f64) -> bool {
     (finding.share - share).abs() < 1e-12
 }
 
 /// Mean over seeds, within the widest of their intervals.
-pub(super) fn over_seeds(found: &[&Finding], value: impl Fn(&Finding) -> Option<Interval>) -> Option<Interval> {
+pub(super) fn over<T>(found: &[&T], value: impl Fn(&T) -> Option<Interval>) -> Option<Interval> {
     let all = found.iter().map(|finding| value(finding)).collect::<Option<Vec<_>>>()?;
     Some(Interval {
         estimate: all.iter().map(|one| one.estimate).sum::<f64>() / all.len() as f64,
@@ -53,7 +55,7 @@ pub(super) fn panels(findings: &[Finding]) -> Vec<(&str, &'static str, bool)> {
     panels
 }
 
-fn cell(interval: Option<Interval>) -> String {
+pub(super) fn cell(interval: Option<Interval>) -> String {
     interval.map_or_else(
         || "–".to_owned(),
         |Interval { estimate, lower, upper }| format!("{estimate:.2} [{lower:.2}, {upper:.2}]"),
@@ -61,7 +63,13 @@ fn cell(interval: Option<Interval>) -> String {
 }
 
 /// `table.md`.
-pub(crate) fn markdown(plan: &Plan, options: &GeometryOptions, texts: &[usize], findings: &[Finding]) -> String {
+pub(crate) fn markdown(
+    plan: &Plan,
+    options: &GeometryOptions,
+    texts: &[usize],
+    findings: &[Finding],
+    reached: &[Reached],
+) -> String {
     let GeometryOptions { resamples, .. } = options;
     let counts: Vec<String> = texts.iter().map(ToString::to_string).collect();
     let seeds: Vec<String> = plan.seeds.iter().map(ToString::to_string).collect();
@@ -99,6 +107,9 @@ pub(crate) fn markdown(plan: &Plan, options: &GeometryOptions, texts: &[usize], 
         );
     }
     let _ = writeln!(text, "\n{}", connection(findings).trim_end());
+    let samples = plan.methods.iter().filter(|method| reached.iter().any(|one| one.is_of(&method.label)));
+    let samples: Vec<_> = samples.map(|method| (method.label.clone(), method.prediction.samples)).collect();
+    text.push_str(&predictions::section(reached, &samples));
     for (method, site, own) in panels(findings) {
         let note = if own { "" } else { " (not the site it was trained with)" };
         let _ = write!(
@@ -109,7 +120,7 @@ pub(crate) fn markdown(plan: &Plan, options: &GeometryOptions, texts: &[usize], 
         for map in by_map(findings, method, site) {
             let first = map[0];
             let mean = |value: fn(&Finding) -> f64| map.iter().map(|f| value(f)).sum::<f64>() / map.len() as f64;
-            let of = |value: fn(&Finding) -> Option<Interval>| cell(over_seeds(&map, value));
+            let of = |value: fn(&Finding) -> Option<Interval>| cell(over(&map, value));
             let _ = writeln!(
                 text,
                 "| {} | {} | {} / {} | {:.3} | {:.3} | {} | {} | {} | {} | {} | {} |",
@@ -140,13 +151,22 @@ fn spread(values: impl Iterator<Item = usize> + Clone) -> String {
 fn sides(maps: &[Vec<&Finding>], middle: f64, value: fn(&Finding) -> Option<Interval>) -> (usize, usize, usize) {
     let mut counts = (0, 0, 0);
     for map in maps {
-        match over_seeds(map, value) {
-            Some(Interval { lower, .. }) if lower > middle => counts.0 += 1,
-            Some(Interval { upper, .. }) if upper < middle => counts.1 += 1,
-            _ => counts.2 += 1,
+        match side(over(map, value), middle) {
+            Ordering::Greater => counts.0 += 1,
+            Ordering::Less => counts.1 += 1,
+            Ordering::Equal => counts.2 += 1,
         }
     }
     counts
+}
+
+/// On which side of `middle` an interval lies wholly; `Equal` where it is on both, or where there is none.
+pub(super) fn side(interval: Option<Interval>, middle: f64) -> Ordering {
+    match interval {
+        Some(Interval { lower, .. }) if lower > middle => Ordering::Greater,
+        Some(Interval { upper, .. }) if upper < middle => Ordering::Less,
+        _ => Ordering::Equal,
+    }
 }
 
 /// The verdict on one method at its own site, from the numbers alone.
@@ -173,7 +193,7 @@ fn words(method: &str, site: &str, maps: &[Vec<&Finding>]) -> String {
     let (better, worse, open) = sides(maps, 0.5, |f| f.auroc);
     let mut count = 0;
     for map in maps {
-        let of = |value: fn(&Finding) -> Option<Interval>| over_seeds(map, value).map_or(f64::NAN, |one| one.estimate);
+        let of = |value: fn(&Finding) -> Option<Interval>| over(map, value).map_or(f64::NAN, |one| one.estimate);
         if of(|f| f.auroc) > of(|f| f.auroc_distance).max(of(|f| f.auroc_norm)) {
             count += 1;
         }
@@ -239,9 +259,7 @@ pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
         ["method", "seed", "map", "layer_norm", "site", "own_site", "share", "k", "d", "rho", "norm_variation"]
             .map(ToOwned::to_owned)
             .to_vec();
-    for name in ["distance", "relative", "given_norm", "auroc", "auroc_distance", "auroc_norm"] {
-        head.extend([name.to_owned(), format!("{name}_lower"), format!("{name}_upper")]);
-    }
+    head.extend(interval_columns(&["distance", "relative", "given_norm", "auroc", "auroc_distance", "auroc_norm"]));
     writer.write_record(&head).map_err(|error| failed(&error))?;
     for f in findings {
         let mut row = vec![
@@ -257,15 +275,21 @@ pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
             format!("{:.6}", f.rho),
             format!("{:.6}", f.norm_variation),
         ];
-        for interval in [f.distance, f.relative, f.given_norm, f.auroc, f.auroc_distance, f.auroc_norm] {
-            match interval {
-                Some(Interval { estimate, lower, upper }) => {
-                    row.extend([estimate, lower, upper].map(|value| format!("{value:.5}")));
-                }
-                None => row.extend([String::new(), String::new(), String::new()]),
-            }
-        }
+        row.extend(interval_cells(&[f.distance, f.relative, f.given_norm, f.auroc, f.auroc_distance, f.auroc_norm]));
         writer.write_record(&row).map_err(|error| failed(&error))?;
     }
     writer.into_inner().map_err(|error| failed(&error))
+}
+
+/// Columns of intervals: estimate, lower and upper end.
+pub(super) fn interval_columns(names: &[&str]) -> impl Iterator<Item = String> {
+    names.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_lower"), format!("{name}_upper")])
+}
+
+/// Their cells; empty where there is no interval.
+pub(super) fn interval_cells(intervals: &[Option<Interval>]) -> impl Iterator<Item = String> {
+    intervals.iter().flat_map(|interval| match interval {
+        Some(Interval { estimate, lower, upper }) => [estimate, lower, upper].map(|value| format!("{value:.5}")),
+        None => [const { String::new() }; 3],
+    })
 }

@@ -8,7 +8,7 @@ use bayeslora_adapters::{
     AdapterSet, Dependence, Draw, DropoutSite, Increment, LowRank, Moments, Parameter, PosteriorSettings, Slot,
     StochasticAdapter, TargetMap,
 };
-use bayeslora_metrics::Bootstrap;
+use bayeslora_metrics::{Bootstrap, Predictive};
 use bayeslora_models::{SavedAdapter, classify};
 use bayeslora_theory::{Dropout, Layer, Site};
 use candle_core::{DType, Tensor};
@@ -20,7 +20,9 @@ use super::workshop::Workshop;
 use crate::assets::Assets;
 use crate::experiment::Plan;
 use crate::generated;
+use crate::geometry::predictions::{self, Reached, Sides, VARIANCE};
 use crate::geometry::{self, Finding, Map, Text};
+use crate::methods::Reading;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -67,16 +69,21 @@ pub fn measure_geometry(
     let tokens = train.tokens() + tests.iter().map(|(_, sentences)| sentences.tokens()).sum::<usize>();
     progress.expect((tokens * saved.len()) as u64);
     let bootstrap = Bootstrap { resamples: options.resamples, ..plan.experiment.bootstrap };
-    let mut findings: Vec<Finding> = Vec::new();
+    let (mut findings, mut reached) = (Vec::new(), Vec::new());
     for (unit, adapter, site, dropout) in saved {
         progress.stage(&unit.name());
         let probe = Probe::new(&workshop, adapter)?;
-        findings.extend(probe.examine(unit, (site, dropout), &train, &tests, &bootstrap)?);
+        let scores = scores_of(&workshop, unit, &tests)?;
+        let (inside_maps, at_predictions) =
+            probe.examine(unit, (site, dropout), scores, (&train, &tests), &bootstrap)?;
+        findings.extend(inside_maps);
+        reached.extend(at_predictions);
     }
     let texts: Vec<usize> = tests.iter().map(|(_, sentences)| sentences.len()).collect();
     let mut files = vec![
-        ("table.md".to_owned(), geometry::markdown(plan, &options, &texts, &findings).into_bytes()),
+        ("table.md".to_owned(), geometry::markdown(plan, &options, &texts, &findings, &reached).into_bytes()),
         ("table.csv".to_owned(), geometry::csv(&findings)?),
+        ("predictions.csv".to_owned(), predictions::csv(&reached)?),
     ];
     files.extend(geometry::draw(&findings)?);
     generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
@@ -213,10 +220,10 @@ impl<'a> Probe<'a> {
         &self,
         unit: &Unit<'_>,
         (site, dropout): (DropoutSite, f64),
-        train: &Sentences,
-        tests: &[(bool, Sentences)],
+        scores: Scores,
+        (train, tests): (&Sentences, &[(bool, Sentences)]),
         bootstrap: &Bootstrap,
-    ) -> Result<Vec<Finding>> {
+    ) -> Result<(Vec<Finding>, Vec<Reached>)> {
         let mut moments: BTreeMap<Slot, Array2<f64>> = BTreeMap::new();
         let second = |_: &[usize], _: &[usize], inputs: &BTreeMap<Slot, Array2<f64>>| {
             inputs.iter().map(|(&slot, x)| (slot, x.t().dot(x))).collect::<Vec<_>>()
@@ -260,13 +267,50 @@ impl<'a> Probe<'a> {
             DropoutSite::Rank => Site::Rank,
             DropoutSite::Weight => Site::Weight,
         };
+        let of = (unit.method.label.as_str(), unit.seed, own);
         let mut findings = Vec::new();
         for (slot, [inside, shifted]) in &texts {
-            let of = (unit.method.label.as_str(), unit.seed, own);
             findings.extend(maps[slot].findings(of, inside, shifted, bootstrap));
         }
-        Ok(findings)
+        let reached = predictions::reached(of, &texts, scores.sampled, &scores.entropy, bootstrap);
+        Ok((findings, reached))
     }
+}
+
+/// What a fit's kept predictions say of the texts.
+struct Scores {
+    sampled: Vec<(&'static str, Sides)>,
+    /// Of one deterministic pass.
+    entropy: Sides,
+}
+
+/// Reads them for the first texts of every test domain, as many as `tests` has.
+fn scores_of(workshop: &Workshop<'_>, unit: &Unit<'_>, tests: &[(bool, Sentences)]) -> Result<Scores> {
+    let refused = |what: &str| {
+        let path = workshop.store.run_folder(&unit.key).join("predictions.safetensors");
+        let problem =
+            format!("{} {what}; remove its file in units/ and compute it again with `bayeslora run`", unit.name());
+        Error::Store { path, problem }
+    };
+    let kept = workshop.store.predictions(&unit.key)?.ok_or_else(|| refused("has no predictions here"))?;
+    let rows = workshop.plan.rows();
+    let averaging = unit.method.prediction.averaging;
+    let predictive = |wanted: Reading, domain: &str, count: usize| -> Result<Predictive> {
+        let row = rows.iter().find(|(_, _, method, reading)| method.id == unit.method.id && *reading == wanted);
+        let logits = row.and_then(|(id, ..)| kept.get(&format!("{id}.{domain}")));
+        let logits = logits.filter(|logits| logits.dim().1 >= count);
+        let logits = logits.ok_or_else(|| refused(&format!("has no predictions ({}) of {domain}", wanted.word())))?;
+        Ok(Predictive::from_logits(logits.slice(s![.., ..count, ..]), averaging)?)
+    };
+    let [mut variance, mut information, mut entropy] = [Sides::default(), Sides::default(), Sides::default()];
+    for (domain, (in_distribution, sentences)) in workshop.data.domains.iter().zip(tests) {
+        let (id, side) = (&domain.info.id, usize::from(!in_distribution));
+        let sampled = predictive(Reading::Sampled, id, sentences.len())?;
+        variance[side].extend(sampled.probability_variance());
+        information[side].extend(sampled.mutual_information());
+        entropy[side].extend(predictive(Reading::Mean, id, sentences.len())?.predictive_entropy());
+    }
+    Ok(Scores { sampled: vec![(VARIANCE, variance), ("mutual information", information)], entropy })
 }
 
 fn to_array(tensor: &Tensor) -> Result<Array2<f64>> {
