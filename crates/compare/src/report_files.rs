@@ -12,7 +12,7 @@ use crate::run::{comparison_key, comparison_over_examples_key, unit_key};
 use crate::store::Store;
 use crate::{Error, Result};
 
-fn definition(plan: &Plan) -> Definition {
+pub(crate) fn definition(plan: &Plan) -> Definition {
     let rows =
         plan.rows().into_iter().map(|(id, label, planned, _)| RowDefinition { id, label, method: planned.id.clone() });
     // The Makefile's default needs no name.

@@ -473,15 +473,15 @@ fn sentences_name_winners_and_losers_and_what_could_have_been_seen() {
     let none = Case::new(&[1, 2, 3]).sentences();
     assert_eq!(none[0], "The tests are over examples and 3 seeds, corrected (Holm, 0.05) for the number of rows.");
     // Three rows: at 0.05 / 3, 2000 examples and power 0.8 a difference of (2.394 + 0.842) standard errors, about.
-    let nothing = "no row differs from MLE in accuracy (smallest detectable difference 0.0324). no row differs from MLE in NLL \
+    let nothing = "In accuracy no row differs from MLE (smallest detectable difference 0.0324). In NLL no row differs from MLE \
                    (smallest detectable difference 0.0324).";
-    assert_eq!(none[1..], [format!("On Inside: {nothing}"), format!("On Outside: {nothing}")]);
+    assert_eq!(none[1..], [format!("On Inside. {nothing}"), format!("On Outside. {nothing}")]);
 
     let both = Case::new(&[1, 2, 3]).found("swag", "accuracy", 0.1, 1e-4).found("tfb", "accuracy", -0.1, 1e-4);
     let both = both.found("blob", "nll", 0.1, 1e-4).sentences();
     assert_eq!(
         both[1],
-        "On Inside: better than MLE in accuracy: SWAG; worse than MLE in accuracy: TFB. worse than MLE in NLL: BLOB."
+        "On Inside. In accuracy better than MLE: SWAG; worse than MLE: TFB. In NLL worse than MLE: BLOB."
     );
     // 0.02 alone is significant; as the smallest of three it is not.
     let corrected = Case::new(&[1, 2, 3]).found("swag", "accuracy", 0.1, 0.02).sentences();

@@ -32,6 +32,8 @@ pub struct Experiment {
     pub analysis: String,
     /// What was found, in a few sentences of Markdown, for the overview of all results.
     pub findings: Option<String>,
+    /// Name as one task of the ranks over tasks, in the overview of all results; without it the experiment is none.
+    pub ranked_as: Option<String>,
     /// Backbone, by asset name.
     pub model: String,
     /// Task.

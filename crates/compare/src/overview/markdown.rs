@@ -6,6 +6,8 @@ use super::Section;
 
 /// Sentences shown of what a section says of itself.
 const SHOWN: usize = 5;
+/// Lines of the longest table that is shown and not only named.
+const LONGEST: usize = 45;
 
 pub(super) fn overview(sections: &[Section]) -> String {
     let mut text = String::from(
@@ -43,8 +45,10 @@ pub(super) fn overview(sections: &[Section]) -> String {
         for page in &section.pages {
             let _ = write!(text, "\n### [{}]({})\n\n", page.title(), page.path);
             let table = page.first_table();
-            if !table.is_empty() {
-                let _ = writeln!(text, "{table}\n");
+            match table.lines().count() {
+                0 => {}
+                1..=LONGEST => _ = writeln!(text, "{table}\n"),
+                rows => _ = writeln!(text, "{} rows, in the file.\n", rows - 2),
             }
             let figures: Vec<String> =
                 page.figures().iter().map(|(name, path)| format!("[{}]({path})", name.to_lowercase())).collect();

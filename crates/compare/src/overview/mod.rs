@@ -4,6 +4,7 @@
 
 mod html;
 mod markdown;
+mod ranks;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -140,8 +141,8 @@ fn text_of(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|error| Error::Report(format!("{}: not UTF-8: {error}", path.display())))
 }
 
-/// The sections of a results folder in the order of their names, those that were not run last.
-fn sections(results: &Path) -> Result<Vec<Section>> {
+/// Names of the folders in a results folder, in order.
+fn folders(results: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(results)
         .map_err(|error| Error::Store { path: results.to_owned(), problem: format!("cannot be read: {error}") })?;
     let mut folders: Vec<String> = entries
@@ -150,8 +151,13 @@ fn sections(results: &Path) -> Result<Vec<Section>> {
         .map(|e| e.file_name().to_string_lossy().into())
         .collect();
     folders.sort();
+    Ok(folders)
+}
+
+/// The sections of a results folder in the order of their names, those that were not run last.
+fn sections(results: &Path) -> Result<Vec<Section>> {
     let mut found = Vec::new();
-    for folder in folders {
+    for folder in folders(results)? {
         found.extend(Section::read(results, &folder)?);
     }
     found.sort_by_key(|section| section.pages.is_empty());
@@ -162,23 +168,26 @@ fn sections(results: &Path) -> Result<Vec<Section>> {
     Ok(found)
 }
 
-/// Writes `README.md` and `report.html` into a results folder.
+/// Writes `README.md` and `report.html` into a results folder, and the ranks over its tasks where there are several.
 ///
 /// # Errors
 /// Naming the file, when one cannot be read or written.
 pub fn write_overview(results: &Path) -> Result<Vec<PathBuf>> {
+    let mut written = generated::write(ranks::files(results)?)?;
     let sections = sections(results)?;
     let pages = [("README.md", markdown::overview(&sections)), ("report.html", html::report(&sections, results)?)];
-    generated::write(pages.map(|(name, text)| (results.join(name), text.into_bytes())).into())
+    written.extend(generated::write(pages.map(|(name, text)| (results.join(name), text.into_bytes())).into())?);
+    Ok(written)
 }
 
-/// `README.md` where it differs from what the tables give. `report.html` is large and not kept: it is not looked at.
+/// `README.md` and the ranks where they differ from what the tables give. `report.html` is large and not kept: it is not looked at.
 ///
 /// # Errors
 /// Naming the file, when one cannot be read.
 pub fn check_overview(results: &Path) -> Result<Vec<PathBuf>> {
-    let expected = markdown::overview(&sections(results)?);
-    Ok(generated::stale(vec![(results.join("README.md"), expected.into_bytes())]))
+    let mut expected = ranks::files(results)?;
+    expected.push((results.join("README.md"), markdown::overview(&sections(results)?).into_bytes()));
+    Ok(generated::stale(expected))
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs;
 
 use super::*;
@@ -110,4 +111,50 @@ fn a_folder_without_results_and_a_damaged_file_are_named() {
     fs::write(folder.path().join("theory/table.md"), [0xff, 0xfe]).unwrap();
     let message = write_overview(folder.path()).unwrap_err().to_string();
     assert!(message.contains("theory/table.md: not UTF-8"), "{message}");
+}
+
+/// Tables of experiments that are tasks: method by method the NLL on the test set of the training domain.
+fn ranked(folder: &std::path::Path, name: &str, nll: [f64; 4]) {
+    let kinds = [("mle", "mle"), ("blob", "blob"), ("tfb", "tfb"), (name, "swag")];
+    let methods: String = kinds
+        .iter()
+        .map(|(id, kind)| format!("[[methods]]\nid = \"{id}\"\nlabel = \"{}\"\nkind = \"{kind}\"\n", id.to_uppercase()))
+        .collect();
+    let text = EXPERIMENT
+        .replace("methods = []", "")
+        .replace("name = \"toy\"", &format!("name = \"{name}\"\nranked-as = \"{name} task\""));
+    let text = text.replace("[profiles.small]\nseeds = [1]\nfolder = \"small\"", "[profiles.main]\nseeds = [1]");
+    fs::create_dir_all(folder.join(name)).unwrap();
+    fs::write(folder.join(name).join("experiment.toml"), format!("{text}\n{methods}")).unwrap();
+    let mut table = "row,domain,metric,seeds,mean,sd\n".to_owned();
+    for (row, nll) in ["mle", "blob/sampled", "tfb/sampled", name].iter().zip(nll) {
+        // What happens on other test sets does not count.
+        writeln!(table, "{row},movies,nll,1,{nll},\n{row},tweets,nll,1,{},", -nll).unwrap();
+    }
+    fs::write(folder.join(name).join("table.csv"), table).unwrap();
+}
+
+#[test]
+fn rows_that_all_tasks_share_are_ranked_over_them() {
+    let folder = results();
+    ranked(folder.path(), "one", [0.5, 0.4, 0.3, 0.1]);
+    assert!(ranks::files(folder.path()).unwrap().is_empty(), "one task is no sample");
+    ranked(folder.path(), "two", [0.5, 0.3, 0.4, 0.1]);
+    let written = write_overview(folder.path()).unwrap();
+    assert_eq!(written[0], folder.path().join("ranks/table.md"));
+    let text = fs::read_to_string(&written[0]).unwrap();
+    assert!(text.contains("Average ranks of the 5 rows that 2 tasks share: one task, two task."), "{text}");
+    for line in ["| MLE | 3.00 |", "| BLOB, sampled | 1.50 |", "| TFB, sampled | 1.50 |", "| BLOB, mean | – |"] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("ONE") && !text.contains("TWO"), "{text}");
+    let overview = fs::read_to_string(folder.path().join("README.md")).unwrap();
+    assert!(overview.contains("### [Ranks over tasks](ranks/table.md)"), "{overview}");
+    assert!(folder.path().join("ranks/critical_difference.svg").is_file());
+    assert!(check_overview(folder.path()).unwrap().is_empty());
+    ranked(folder.path(), "two", [0.5, 0.3, 0.2, 0.1]);
+    assert_eq!(check_overview(folder.path()).unwrap()[0], folder.path().join("ranks/table.md"));
+    let table = folder.path().join("two/table.csv");
+    fs::write(&table, "row,domain,metric,mean\nmle,movies,nll,low\n").unwrap();
+    assert!(write_overview(folder.path()).unwrap_err().to_string().contains("two/table.csv"));
 }

@@ -6,7 +6,7 @@ mod figures;
 mod latex;
 mod markdown;
 mod power;
-mod ranks;
+pub(crate) mod ranks;
 mod splice;
 mod summary;
 mod temperature;
@@ -74,7 +74,7 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
     let mut units: Vec<&UnitRecord> = units.iter().collect();
     units.sort_by(|a, b| (&a.method, a.seed, &a.key).cmp(&(&b.method, b.seed, &b.key)));
     let aggregate = Aggregate::new(definition, &units, comparisons)?;
-    let ranked = ranks::ranked(definition, &aggregate)?;
+    let ranked = ranks::over_test_sets(definition, &aggregate)?;
     let sections = markdown::Sections { aggregate: &aggregate, units: &units, comparisons, ranked: &ranked };
     let mut files = vec![
         ("table.md".to_owned(), markdown::tables(definition, &sections)?.into_bytes()),

@@ -15,9 +15,9 @@ use crate::tasks::DomainInfo;
 const METRICS: [&str; 4] = ["nll", "brier", "ece", "aurc"];
 
 /// Ranks in one metric.
-pub(super) struct Ranked<'a> {
+pub(crate) struct Ranked<'a> {
     metric: &'static MetricInfo,
-    /// Rows that have the metric on every test set.
+    /// Rows that have the metric in every block.
     rows: Vec<&'a RowDefinition>,
     test: Friedman,
     critical: f64,
@@ -28,21 +28,32 @@ fn test_sets(definition: &Definition) -> Vec<&DomainInfo> {
     definition.domains.iter().filter(|domain| domain.labelled && domain.corruption.is_none()).collect()
 }
 
-/// Ranks of seed means; empty below two test sets or three rows, or where all rows are equal.
-pub(super) fn ranked<'a>(definition: &'a Definition, aggregate: &Aggregate) -> Result<Vec<Ranked<'a>>> {
+/// Ranks of seed means over the labelled test sets of one experiment.
+pub(super) fn over_test_sets<'a>(definition: &'a Definition, aggregate: &Aggregate) -> Result<Vec<Ranked<'a>>> {
     let domains = test_sets(definition);
+    ranked(&definition.rows, domains.len(), |row, block, metric| {
+        aggregate.get(&row.id, &domains[block].id, metric).map(|cell| cell.mean)
+    })
+}
+
+/// Ranks of `value(row, block, metric key)` over `blocks` blocks, metric by metric; a metric is left out below two blocks or three rows
+/// that have it in all of them, or where all rows are equal.
+pub(crate) fn ranked(
+    rows: &[RowDefinition],
+    blocks: usize,
+    value: impl Fn(&RowDefinition, usize, &str) -> Option<f64>,
+) -> Result<Vec<Ranked<'_>>> {
     let mut found = Vec::new();
     for metric in METRICS.iter().filter_map(|key| metric(key)) {
         let sign = if metric.better == Better::Higher { -1.0 } else { 1.0 };
         let losses_of = |row: &RowDefinition| -> Option<Vec<f64>> {
-            domains.iter().map(|d| Some(sign * aggregate.get(&row.id, &d.id, metric.key)?.mean)).collect()
+            (0..blocks).map(|block| Some(sign * value(row, block, metric.key)?)).collect()
         };
-        let (rows, losses): (Vec<_>, Vec<_>) =
-            definition.rows.iter().filter_map(|row| Some((row, losses_of(row)?))).unzip();
-        let table = Array2::from_shape_fn((domains.len(), rows.len()), |(domain, row)| losses[row][domain]);
+        let (rows, losses): (Vec<_>, Vec<_>) = rows.iter().filter_map(|row| Some((row, losses_of(row)?))).unzip();
+        let table = Array2::from_shape_fn((blocks, rows.len()), |(block, row)| losses[row][block]);
         // Too few of either, or nothing to rank.
         let Ok(test) = friedman(table.view()) else { continue };
-        let critical = nemenyi_critical_difference(rows.len(), domains.len(), LEVEL)?;
+        let critical = nemenyi_critical_difference(rows.len(), blocks, LEVEL)?;
         found.push(Ranked { metric, rows, test, critical });
     }
     Ok(found)
@@ -50,7 +61,7 @@ pub(super) fn ranked<'a>(definition: &'a Definition, aggregate: &Aggregate) -> R
 
 impl<'a> Ranked<'a> {
     /// What the figure shows.
-    pub(super) fn ranking(&self) -> Ranking<'a> {
+    pub(crate) fn ranking(&self) -> Ranking<'a> {
         let names = self.rows.iter().map(|row| row.label.as_str());
         Ranking {
             title: self.metric.label,
@@ -73,15 +84,23 @@ pub(super) fn section(definition: &Definition, ranked: &[Ranked<'_>]) -> String 
     let mut text = format!(
         "## Average ranks over test sets\n\nRanks of seed means over {} test sets ({}), 1 is best. Descriptive only: the test sets \
          are few and, sharing one training task, not independent, which Friedman's test (F of Iman and Davenport) and Nemenyi's critical \
-         difference at 0.05 assume. The figure joins rows whose ranks differ by less than that.\n\n| method |",
+         difference at 0.05 assume. The figure joins rows whose ranks differ by less than that.\n\n",
         domains.len(),
         domains.join(", ")
     );
+    text.push_str(&table(&definition.rows, ranked));
+    text.push_str("\n![Critical differences](critical_difference.svg)\n\n");
+    text
+}
+
+/// Average ranks, row by row, with test and critical difference below them.
+pub(crate) fn table(rows: &[RowDefinition], ranked: &[Ranked<'_>]) -> String {
+    let mut text = "| method |".to_owned();
     for ranked in ranked {
         let _ = write!(text, " {} |", ranked.metric.label);
     }
     let _ = write!(text, "\n|---|{}\n", "---:|".repeat(ranked.len()));
-    for row in &definition.rows {
+    for row in rows {
         let _ = write!(text, "| {} |", cell_text(&row.label));
         for ranked in ranked {
             let _ = write!(text, " {} |", ranked.rank(row).map_or_else(|| "–".to_owned(), |rank| format!("{rank:.2}")));
@@ -97,6 +116,5 @@ pub(super) fn section(definition: &Definition, ranked: &[Ranked<'_>]) -> String 
         p => format!("{p:.4}"),
     });
     line("*critical difference*", &|ranked| format!("{:.2}", ranked.critical));
-    text.push_str("\n![Critical differences](critical_difference.svg)\n\n");
     text
 }

@@ -124,15 +124,16 @@ fn quality(
                 let smallest = median(smallest.into_iter());
                 format!(" (smallest detectable difference {smallest:.digits$})")
             };
-            format!("no row differs from {reference} in {name}{power}")
+            format!("In {name} no row differs from {reference}{power}")
         } else {
             let side = |rows: &[String], word: &str| {
-                (!rows.is_empty()).then(|| format!("{word} than {reference} in {name}: {}", listed(rows)))
+                (!rows.is_empty()).then(|| format!("{word} than {reference}: {}", listed(rows)))
             };
-            [side(&better, "better"), side(&worse, "worse")].into_iter().flatten().collect::<Vec<_>>().join("; ")
+            let sides: Vec<String> = [side(&better, "better"), side(&worse, "worse")].into_iter().flatten().collect();
+            format!("In {name} {}", sides.join("; "))
         });
     }
-    Ok((!clauses.is_empty()).then(|| format!("On {}: {}.", domain.label, clauses.join(". "))))
+    Ok((!clauses.is_empty()).then(|| format!("On {}. {}.", domain.label, clauses.join(". "))))
 }
 
 /// What a temperature changes on the in-distribution test set, and which rows then differ.
