@@ -91,7 +91,7 @@ impl Inputs {
         let assets = Assets::new(&AssetOptions::from_env())?;
         bayeslora_compare::run(&plan, &assets, progress)?;
         let mut tell = |event: bayeslora_compare::assets::Event| progress.note(&event.to_string());
-        let model = assets.open(plan.model, &mut tell)?.path().to_owned();
+        let model = plan.model.open(&assets, &mut tell)?.path().to_owned();
         let data = plan.task.load(&assets, &mut tell)?;
         let bert = Bert::load(&model, &Device::Cpu)?;
         let tokenizer = Tokenizer::load(&model, plan.experiment.max_tokens)?;

@@ -68,6 +68,23 @@ pub enum Error {
         /// The SHA-256 found.
         got: String,
     },
+    /// The folder of a model of the user's own does not exist.
+    #[error(
+        "{path}: no such folder; model.path of an experiment is relative to the experiment file, and `~` is not expanded"
+    )]
+    ModelFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder of a model of the user's own lacks a file.
+    #[error(
+        "{path}: not found; a model's folder has config.json, tokenizer.json and model.safetensors, as transformers' \
+         save_pretrained writes them for the model and its fast tokenizer"
+    )]
+    ModelFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// Files are missing and downloads are switched off.
     #[error(transparent)]
     AssetOffline(Box<Missing>),

@@ -42,8 +42,8 @@ pub use adaptive::Decision;
 pub use curve::{check_curve, write_curve};
 pub use error::{Error, Result};
 pub use experiment::{
-    AdapterSettings, Changes, CurveSettings, Experiment, MethodEntry, Plan, PlannedMethod, PredictionSettings, Profile,
-    Schedule, Selection, Space, TrainingSettings, TuningSettings,
+    AdapterSettings, Changes, CurveSettings, Experiment, MethodEntry, Model, ModelEntry, ModelFolder, Plan,
+    PlannedMethod, PredictionSettings, Profile, Schedule, Selection, Space, TrainingSettings, TuningSettings,
 };
 pub use inference::{Classifier, InferenceOptions, SAMPLES, TextPrediction};
 pub use laplace::Laplace;

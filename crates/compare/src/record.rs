@@ -2,7 +2,7 @@
 //!
 //! A record is written once, by atomic rename, and never changed. Reports are pure functions of records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -307,4 +307,20 @@ pub struct Provenance {
     pub model_digest: String,
     /// SHA-256 of the task's data.
     pub data_digest: String,
+}
+
+/// Refuses records of more than one model: a report from records alone cannot tell which is meant.
+///
+/// # Errors
+/// One line with the digests.
+pub(crate) fn one_model<'a>(records: impl IntoIterator<Item = &'a Provenance>) -> Result<(), String> {
+    let digests: BTreeSet<&str> = records.into_iter().map(|record| record.model_digest.as_str()).collect();
+    if digests.len() < 2 {
+        return Ok(());
+    }
+    let digests: Vec<&str> = digests.into_iter().collect();
+    Err(format!(
+        "the records come from different weights (model_digest {}); delete those of the weights that are not meant",
+        digests.join(" and ")
+    ))
 }

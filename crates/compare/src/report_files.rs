@@ -6,7 +6,7 @@ use bayeslora_adapters::files::read;
 
 use crate::experiment::Plan;
 use crate::generated::{self, Files};
-use crate::record::{ComparisonRecord, Covers, DISTANCES, Provenance, TEMPERED, UnitRecord};
+use crate::record::{ComparisonRecord, Covers, DISTANCES, Provenance, TEMPERED, UnitRecord, one_model};
 use crate::report::{Aggregate, Definition, File, RowDefinition, readme_block, render, splice};
 use crate::run::{comparison_key, comparison_over_examples_key, unit_key};
 use crate::store::Store;
@@ -31,12 +31,14 @@ pub(crate) fn definition(plan: &Plan) -> Definition {
     }
 }
 
-/// The records that belong to the plan as it stands; those of other settings are left out.
-fn records(plan: &Plan, store: &Store) -> Result<(Vec<UnitRecord>, Vec<ComparisonRecord>)> {
+/// The records that belong to the plan as it stands; those of other settings are left out, and those of other models than the one of
+/// this digest, where it is known.
+fn records(plan: &Plan, store: &Store, model: Option<&str>) -> Result<(Vec<UnitRecord>, Vec<ComparisonRecord>)> {
     let belongs = |unit: &UnitRecord| {
         let planned = plan.methods.iter().find(|planned| planned.id == unit.method);
         let Provenance { model_digest, data_digest, .. } = &unit.provenance;
         plan.seeds.contains(&unit.seed)
+            && model.is_none_or(|model| model == model_digest)
             && planned.is_some_and(|m| unit_key(plan, m, unit.seed, model_digest, data_digest) == unit.key)
     };
     let units: Vec<UnitRecord> = store.units()?.into_iter().filter(belongs).collect();
@@ -48,6 +50,8 @@ fn records(plan: &Plan, store: &Store) -> Result<(Vec<UnitRecord>, Vec<Compariso
             other.method
         )));
     }
+    one_model(units.iter().map(|unit| &unit.provenance))
+        .map_err(|problem| Error::Store { path: store.folder().join("units"), problem })?;
     let keys_of = |method: &str| -> Vec<&str> {
         let seeds = plan.seeds.iter();
         let keys = seeds.filter_map(|seed| units.iter().find(|unit| unit.method == method && unit.seed == *seed));
@@ -82,15 +86,15 @@ fn records(plan: &Plan, store: &Store) -> Result<(Vec<UnitRecord>, Vec<Compariso
 /// When there are no records, or one cannot be read.
 pub(crate) fn aggregated(plan: &Plan) -> Result<Aggregate> {
     let definition = definition(plan);
-    let (units, comparisons) = records(plan, &Store::new(&plan.folder))?;
+    let (units, comparisons) = records(plan, &Store::new(&plan.folder), None)?;
     Aggregate::of(&definition, &units, &comparisons)
 }
 
 /// The files of the report, by path, with the block of the README when one is given.
-fn files(plan: &Plan, readme: Option<&Path>) -> Result<Files> {
+fn files(plan: &Plan, readme: Option<&Path>, model: Option<&str>) -> Result<Files> {
     let store = Store::new(&plan.folder);
     let definition = definition(plan);
-    let (units, comparisons) = records(plan, &store)?;
+    let (units, comparisons) = records(plan, &store, model)?;
     let rendered: Vec<File> = render(&definition, &units, &comparisons)?;
     let mut files: Vec<_> = rendered.into_iter().map(|(name, bytes)| (plan.folder.join(name), bytes)).collect();
     if let Some(path) = readme {
@@ -107,7 +111,15 @@ fn files(plan: &Plan, readme: Option<&Path>) -> Result<Files> {
 /// # Errors
 /// When there are no records, one cannot be read, or a file cannot be written.
 pub fn write_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> {
-    generated::write(files(plan, readme)?)
+    generated::write(files(plan, readme, None)?)
+}
+
+/// Writes the report of a plan that just ran on the model of this digest: records of the weights it had before are left out.
+///
+/// # Errors
+/// As [`write_report`].
+pub(crate) fn write_report_of(plan: &Plan, model: &str) -> Result<Vec<PathBuf>> {
+    generated::write(files(plan, None, Some(model))?)
 }
 
 /// The files on disk that differ from what the records give.
@@ -115,5 +127,5 @@ pub fn write_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> 
 /// # Errors
 /// When there are no records, or one cannot be read.
 pub fn check_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> {
-    Ok(generated::stale(files(plan, readme)?))
+    Ok(generated::stale(files(plan, readme, None)?))
 }

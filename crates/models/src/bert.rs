@@ -190,7 +190,7 @@ impl Bert {
     /// [`Error::Slot`] when there is no such block.
     pub fn slot_shape(&self, slot: Slot) -> Result<(usize, usize)> {
         if slot == pooler_slot(self.blocks.len()) {
-            let expected = format!("a {} has none", self.config.model_type);
+            let expected = format!("a {} has none: leave it out", self.config.model_type);
             let pooler = self.pooler.as_ref().ok_or(Error::Slot { what: "pooler".to_owned(), expected })?;
             return Ok(pooler.shape());
         }

@@ -37,6 +37,13 @@ pub(crate) fn head_names(bert: &Bert) -> Vec<&'static str> {
 impl Head {
     /// transformers' initial values: weights normal with standard deviation 0.02, biases 0.
     ///
+    /// In DistilBERT both maps are fresh, `pre_classifier` and `classifier`, and both are trained, or both stay as they are in a
+    /// [frozen](Self::frozen) head. So does transformers where it puts `DistilBertForSequenceClassification` on an encoder's checkpoint,
+    /// and PEFT, whose `modules_to_save = ["classifier"]` reaches both by the end of their names. It is not what BERT has: BERT's map
+    /// before the classifier, the pooler, is the checkpoint's and frozen; a DistilBERT trains `width * (width + 1)` parameters more. An
+    /// identity in place of `D` would train fewer, but its adapters would not be those that transformers and PEFT fit and read. A head
+    /// that the checkpoint brings is never taken over: its classes are those of another task, and all seeds would begin at it.
+    ///
     /// # Errors
     /// When the tensors cannot be made on the device.
     pub fn initial(bert: &Bert, classes: usize, noise: &Noise) -> Result<Self> {

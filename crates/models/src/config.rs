@@ -74,7 +74,14 @@ impl BertConfig {
         let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
         let malformed = |error: serde_json::Error| problem(format!("not a BERT configuration: {error}"));
         let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes).map_err(malformed)?;
-        let distilled = keys.get("model_type").is_some_and(|kind| kind == "distilbert");
+        // Before anything else is missed in the configuration of another family.
+        let kind = keys.get("model_type").and_then(|kind| kind.as_str()).unwrap_or_default();
+        if !["bert", "distilbert"].contains(&kind) {
+            return Err(problem(format!(
+                "model_type is \"{kind}\"; this backbone supports \"bert\" and \"distilbert\" only"
+            )));
+        }
+        let distilled = kind == "distilbert";
         // A key as this file spells it.
         let spelt = |ours: &'static str| {
             let own = DISTILBERT_KEYS.into_iter().find(|(_, key)| distilled && *key == ours);
@@ -91,7 +98,6 @@ impl BertConfig {
         }
         let config: Self = serde_json::from_value(keys.into()).map_err(malformed)?;
         let unsupported = [
-            ("model_type", &config.model_type, if distilled { "distilbert" } else { "bert" }),
             (spelt("hidden_act"), &config.hidden_act, "gelu"),
             ("position_embedding_type", &config.position_embedding_type, "absolute"),
         ];

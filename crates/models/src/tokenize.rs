@@ -1,14 +1,16 @@
 //! Text to token numbers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokenizers::{Tokenizer as Inner, TruncationParams};
 
+use crate::config::BertConfig;
 use crate::{Error, Result};
 
 /// A tokenizer read from `tokenizer.json`, without padding, cutting texts at a number of tokens.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
+    path: PathBuf,
     inner: Inner,
     max_tokens: usize,
 }
@@ -28,7 +30,23 @@ impl Tokenizer {
         inner.with_padding(None);
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(|error| problem(format!("cannot cut texts: {error}")))?;
-        Ok(Self { inner, max_tokens })
+        Ok(Self { path, inner, max_tokens })
+    }
+
+    /// Refuses a tokenizer with tokens that the model of this configuration does not embed.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the largest of its token numbers.
+    pub fn check(&self, config: &BertConfig) -> Result<()> {
+        let largest = self.inner.get_vocab(true).into_values().max().unwrap_or(0);
+        if (largest as usize) < config.vocab_size {
+            return Ok(());
+        }
+        let problem = format!(
+            "its token numbers reach {largest}, but vocab_size in config.json is {}; expected the tokenizer saved with the model",
+            config.vocab_size
+        );
+        Err(Error::File { path: self.path.clone(), problem })
     }
 
     /// Token numbers of `text`, special tokens included: at least one, at most the maximum.

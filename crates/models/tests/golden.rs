@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{AdapterSet, Draw};
 use bayeslora_models::{
-    Bert, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter, Tokenizer, classify, pooler_slot, save_adapter,
+    Bert, BertConfig, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter, Tokenizer, classify, pooler_slot,
+    save_adapter,
 };
 use candle_core::{D, DType, Device, Tensor, Var};
 use serde::Deserialize;
@@ -222,4 +223,30 @@ fn distilbert_has_no_pooler_to_adapt() {
     let bert = Bert::load(&golden("distilbert"), &Device::Cpu).unwrap();
     let error = bert.slot_shape(pooler_slot(bert.blocks())).unwrap_err().to_string();
     assert!(error.contains("pooler") && error.contains("a distilbert has none"), "{error}");
+}
+
+#[test]
+fn configurations_of_other_families_are_named_before_what_they_lack() {
+    let place = tempfile::tempdir().unwrap();
+    for (config, says) in [
+        (r#"{"model_type": "gpt2", "n_embd": 768}"#, "model_type is \"gpt2\"; this backbone supports"),
+        (r#"{"hidden_size": 16}"#, "model_type is \"\"; this backbone supports \"bert\" and \"distilbert\" only"),
+        (r#"{"model_type": "bert"}"#, "missing field"),
+    ] {
+        std::fs::write(place.path().join("config.json"), config).unwrap();
+        let message = Bert::load(place.path(), &Device::Cpu).unwrap_err().to_string();
+        assert!(message.contains("config.json") && message.contains(says), "{message}");
+    }
+}
+
+#[test]
+fn a_tokenizer_with_more_tokens_than_the_model_embeds_is_refused() {
+    let tokenizer = Tokenizer::load(&golden("distilbert"), 16).unwrap();
+    let bert = Bert::load(&golden("distilbert"), &Device::Cpu).unwrap();
+    tokenizer.check(bert.config()).unwrap();
+    let vocab_size = bert.config().vocab_size;
+    let smaller = BertConfig { vocab_size: vocab_size - 1, ..bert.config().clone() };
+    let message = tokenizer.check(&smaller).unwrap_err().to_string();
+    let says = format!("reach {}, but vocab_size in config.json is {}", vocab_size - 1, vocab_size - 1);
+    assert!(message.contains("tokenizer.json") && message.contains(&says), "{message}");
 }

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest, Sha256};
-
-use super::checksum::hex;
+use super::MODEL_FILES;
+use super::checksum::digest_of;
 use crate::Error;
 
 /// Something a benchmark needs that is too large, or not ours, to commit.
@@ -105,6 +104,11 @@ impl Asset {
         }
     }
 
+    /// Whether it is a model, not a data set.
+    pub fn is_model(&self) -> bool {
+        self.files.iter().map(|file| file.name).eq(MODEL_FILES)
+    }
+
     /// Whether this program can download it.
     pub fn is_downloaded(&self) -> bool {
         self.hub.is_some() || self.package().is_some()
@@ -112,11 +116,7 @@ impl Asset {
 
     /// SHA-256 over the lines `<sha256>  <name>` of all files: names the exact bytes in a run's key.
     pub fn digest(&self) -> String {
-        let mut hasher = Sha256::new();
-        for file in self.files {
-            hasher.update(format!("{}  {}\n", file.sha256, file.name));
-        }
-        hex(&hasher.finalize())
+        digest_of(self.files.iter().map(|file| (file.sha256, file.name)))
     }
 }
 

@@ -19,15 +19,34 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// SHA-256 over the lines `<sha256>  <name>` of files, in hex.
+pub(crate) fn digest_of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut hasher = Sha256::new();
+    for (sha256, name) in files {
+        hasher.update(format!("{sha256}  {name}\n"));
+    }
+    hex(&hasher.finalize())
+}
+
 /// SHA-256 of a file in hex.
 pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
+    sha256_while(path, &mut |_| {})
+}
+
+/// SHA-256 of a file in hex; `read` hears of the bytes read so far.
+pub(crate) fn sha256_while(path: &Path, read: &mut dyn FnMut(u64)) -> io::Result<String> {
+    let mut done = 0;
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(hex(&hasher.finalize())),
-            Ok(read) => hasher.update(&buffer[..read]),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                done += count as u64;
+                read(done);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -53,6 +53,24 @@ pub enum Event {
         /// The folder.
         path: PathBuf,
     },
+    /// A large file of a folder that nobody declared is being read.
+    Reading {
+        /// The file.
+        file: String,
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// A model in a folder of the user's own was read.
+    Digested {
+        /// What the experiment calls it.
+        model: String,
+        /// SHA-256 over the checksums of its files.
+        digest: String,
+        /// The folder.
+        path: PathBuf,
+    },
     /// All files have the declared checksums.
     Verified {
         /// The asset.
@@ -73,6 +91,8 @@ impl fmt::Display for Event {
             Self::Installed { asset, source, path } => {
                 write!(f, "{asset}: installed from {source} into {}", path.display())
             }
+            Self::Reading { file, done, total } => write!(f, "{file}: {done} of {total} bytes read for its sha256"),
+            Self::Digested { model, digest, path } => write!(f, "{model}: digest {digest} of {}", path.display()),
             Self::Verified { asset, path } => write!(f, "{asset}: checksums verified in {}", path.display()),
         }
     }

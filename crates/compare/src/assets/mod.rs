@@ -12,12 +12,15 @@
 //! Sources 3 to 5 install into the cache. Since every source must give the same bytes, their order decides how long it
 //! takes, never what is read. Data sets that only lie in public repositories are not downloaded: where they are missing, the error
 //! says from where to get them and where to put them.
+//!
+//! A model in a folder of the user's own ([`AssetDir::of_model`]) is no asset: its bytes are not pinned but named by their digest.
 
 mod archive;
 mod cache;
 mod catalogue;
 mod checksum;
 mod event;
+mod folder;
 mod hub;
 mod options;
 mod pip;
@@ -43,6 +46,9 @@ use source::Source;
 use unavailable::Places;
 
 use crate::{Error, Result};
+
+/// Files of a model, in the order of the catalogue's: a folder of the same bytes has the same digest.
+pub(crate) const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
 /// Finds assets, and verifies each the first time it is opened.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! checked, that can run. Unknown keys are refused with the nearest known one.
 
 mod changes;
+mod model;
 mod plan;
 mod suggest;
 
@@ -15,6 +16,7 @@ use bayeslora_metrics::{Averaging, Bootstrap};
 use serde::{Deserialize, Serialize};
 
 pub use changes::Changes;
+pub use model::{Model, ModelEntry, ModelFolder};
 pub use plan::{Plan, PlannedMethod};
 pub(crate) use suggest::unknown;
 
@@ -34,8 +36,8 @@ pub struct Experiment {
     pub findings: Option<String>,
     /// Name as one task of the ranks over tasks, in the overview of all results; without it the experiment is none.
     pub ranked_as: Option<String>,
-    /// Backbone, by asset name.
-    pub model: String,
+    /// Backbone: a name of the catalogue, or the folder of a model of one's own.
+    pub model: ModelEntry,
     /// Task.
     pub task: String,
     /// Row that the others are compared with.

@@ -6,8 +6,9 @@ use bayeslora_adapters::LoraShape;
 
 use super::changes::changed;
 use super::suggest::{unknown, with_suggestion};
-use super::{AdapterSettings, Changes, Experiment, MethodEntry, PredictionSettings, TrainingSettings, TuningSettings};
-use crate::assets::AssetId;
+use super::{
+    AdapterSettings, Changes, Experiment, MethodEntry, Model, PredictionSettings, TrainingSettings, TuningSettings,
+};
 use crate::methods::{self, Method, Reading};
 use crate::tasks::PlannedTask;
 use crate::tuning::Chosen;
@@ -18,6 +19,8 @@ use crate::{Error, Result};
 pub struct Plan {
     /// The experiment.
     pub experiment: Experiment,
+    /// Its file.
+    pub path: PathBuf,
     /// Profile name.
     pub profile: String,
     /// Seeds.
@@ -25,7 +28,7 @@ pub struct Plan {
     /// Folder of the results.
     pub folder: PathBuf,
     /// Backbone.
-    pub model: AssetId,
+    pub model: Model,
     /// Task, with data and splits.
     pub task: PlannedTask,
     /// What methods share as long as they do not change it.
@@ -91,7 +94,7 @@ impl Experiment {
             .get(profile)
             .cloned()
             .ok_or_else(|| refused(unknown("profile", profile, self.profiles.keys().map(String::as_str))))?;
-        let model: AssetId = self.model.parse()?;
+        let model = self.model.resolve(path).map_err(refused)?;
         let mut data = self.data.clone();
         data.extend(chosen.data.clone());
         for (name, cap) in [
@@ -139,6 +142,7 @@ impl Experiment {
             task,
             shared,
             methods,
+            path: path.to_owned(),
             experiment: self,
         };
         plan.check().map_err(refused)?;

@@ -57,7 +57,7 @@ pub(crate) fn markdown(plan: &Plan, findings: &[Finding], shares: [f64; 2]) -> R
         plan.experiment.name,
         plan.profile,
         plan.experiment.title,
-        plan.experiment.model,
+        plan.model.name(),
         plan.shared.adapter.rank,
         plan.shared.prediction.samples,
         plan.seeds.len(),

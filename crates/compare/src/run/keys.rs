@@ -47,3 +47,40 @@ pub(crate) fn comparison_over_examples_key(plan: &Plan, row: &str, own: &[&str],
         "bootstrap": plan.experiment.bootstrap,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::experiment::Experiment;
+
+    const EXPERIMENT: &str = r#"
+name = "toy"
+title = "Toy"
+analysis = ""
+model = MODEL
+task = "vader-movies"
+reference = "mle"
+max-tokens = 16
+adapter = { rank = 2, alpha = 4.0, target-maps = ["query"], target-blocks = [1] }
+methods = [{ id = "mle", label = "MLE", kind = "mle" }]
+profiles.quick.seeds = [1]
+"#;
+
+    #[test]
+    fn a_unit_belongs_to_the_bytes_of_its_model_not_to_their_place_or_name() {
+        let key = |model: &str, digest: &str| {
+            let experiment: Experiment = toml::from_str(&EXPERIMENT.replace("MODEL", model)).unwrap();
+            let plan = experiment.plan(Path::new("results/toy/experiment.toml"), "quick").unwrap();
+            unit_key(&plan, &plan.methods[0], 1, digest, "data")
+        };
+        let pinned = key("'all-minilm-l6-v2'", "weights");
+        for model in ["{ path = 'here' }", "{ path = '/there' }", "{ path = 'here', name = 'Other' }"] {
+            assert_eq!(key(model, "weights"), pinned, "{model}");
+            assert_ne!(key(model, "others"), pinned, "{model}");
+        }
+        // Computed by hand (sorted JSON), as a committed record's key was: what exists keeps its key.
+        assert_eq!(pinned, "70a80de151fab92d3c210e452f32c199783f2294df7f98cc55f4a68446fa5df7");
+    }
+}

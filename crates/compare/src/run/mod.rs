@@ -96,6 +96,6 @@ pub fn run(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<RunS
         }
     }
     workshop.compare(&units)?;
-    summary.report = crate::report_files::write_report(plan, None)?;
+    summary.report = crate::report_files::write_report_of(plan, workshop.model.digest())?;
     Ok(summary)
 }

@@ -61,7 +61,7 @@ pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec
         write_json(&tuning::record_path(&workshop.store, &record), &record)?;
         Ok(record)
     })?;
-    tuning::write(plan)
+    tuning::write(plan, workshop.model.digest())
 }
 
 /// What trials are fitted on and judged by.

@@ -53,21 +53,34 @@ impl<'a> Workshop<'a> {
     pub(super) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
         let mut tell = |event: crate::assets::Event| progress.note(&event.to_string());
         let data = plan.task.load(assets, &mut tell)?;
-        let model = assets.open(plan.model, &mut tell)?;
+        let model = plan.model.open(assets, &mut tell)?;
         let bert = Bert::load(model.path(), &Device::Cpu)?;
+        let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
+        let (longest, positions) = (plan.experiment.max_tokens, bert.config().max_position_embeddings);
+        if longest > positions {
+            let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
+            return Err(refused(problem));
+        }
         let mut slots = BTreeMap::new();
         for method in &plan.methods {
+            let unknown = |what: &str, error: bayeslora_models::Error| {
+                refused(format!("adapter.{what} of method \"{}\": {error}", method.id))
+            };
             let AdapterSettings { rank, target_blocks, target_maps, .. } = &method.adapter;
-            let own = target_slots(&bert, target_blocks, target_maps)?;
+            let own =
+                target_slots(&bert, target_blocks, target_maps).map_err(|error| unknown("target-blocks", error))?;
             for &slot in &own {
-                let (d_out, d_in) = bert.slot_shape(slot)?;
+                let (d_out, d_in) = bert.slot_shape(slot).map_err(|error| unknown("target-maps", error))?;
                 if *rank > d_out.min(d_in) {
                     return Err(bayeslora_adapters::Error::Rank { slot, got: *rank, d_out, d_in }.into());
                 }
             }
             slots.insert(method.id.as_str(), own);
         }
-        Ok(Self { plan, store, model, data, bert, slots, progress })
+        let workshop = Self { plan, store, model, data, bert, slots, progress };
+        // Refused now, not after the texts that come first.
+        workshop.tokenizer()?;
+        Ok(workshop)
     }
 
     pub(super) fn units(&self) -> Vec<Unit<'a>> {
@@ -82,8 +95,9 @@ impl<'a> Workshop<'a> {
     }
 
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
-        let longest = self.plan.experiment.max_tokens.min(self.bert.config().max_position_embeddings);
-        Ok(Tokenizer::load(self.model.path(), longest)?)
+        let tokenizer = Tokenizer::load(self.model.path(), self.plan.experiment.max_tokens)?;
+        tokenizer.check(self.bert.config())?;
+        Ok(tokenizer)
     }
 
     fn slots(&self, method: &PlannedMethod) -> &[Slot] {

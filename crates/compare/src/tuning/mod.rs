@@ -15,6 +15,7 @@ pub(crate) use trial::{Searched, Trial, TrialOutcome, TrialRecord, search, trial
 
 use crate::experiment::Plan;
 use crate::generated::{self, Files};
+use crate::record::one_model;
 use crate::run::unit_key;
 use crate::store::{Store, check_schema, read_all, read_json};
 use crate::{Error, Result};
@@ -27,16 +28,20 @@ pub(crate) fn folder(plan: &Plan) -> PathBuf {
 /// Within the results of the profile.
 const FOLDER: &str = "tuning";
 
-/// The trials of a plan that are on record, with what they choose.
-fn on_record(plan: &Plan) -> Result<Vec<Searched>> {
+/// The trials of a plan that are on record, on the model of this digest where it is known, with what they choose.
+fn on_record(plan: &Plan, model: Option<&str>) -> Result<Vec<Searched>> {
     let folder = folder(plan);
-    let records: Vec<TrialRecord> = read_all(&folder.join("trials"), |record: &TrialRecord| record.schema)?;
-    search(plan, |trial, seed| {
+    let mut records: Vec<TrialRecord> = read_all(&folder.join("trials"), |record: &TrialRecord| record.schema)?;
+    records.retain(|record| model.is_none_or(|model| model == record.provenance.model_digest));
+    let mut belonging = Vec::new();
+    let searched = search(plan, |trial, seed| {
         let current = |record: &&TrialRecord| {
             let (model, data) = (&record.provenance.model_digest, &record.provenance.data_digest);
             record.seed == seed && record.key == unit_key(plan, &trial.method, seed, model, data)
         };
-        records.iter().find(current).cloned().ok_or_else(|| {
+        let found: Vec<&TrialRecord> = records.iter().filter(current).collect();
+        belonging.extend(found.iter().map(|record| &record.provenance));
+        found.first().copied().cloned().ok_or_else(|| {
             let problem = format!(
                 "{} ({}) at seed {seed} has not run; run `{}`",
                 trial.method.label,
@@ -45,7 +50,9 @@ fn on_record(plan: &Plan) -> Result<Vec<Searched>> {
             );
             Error::Store { path: folder.join("trials"), problem }
         })
-    })
+    })?;
+    one_model(belonging).map_err(|problem| Error::Store { path: folder.join("trials"), problem })?;
+    Ok(searched)
 }
 
 /// The command that regenerates the tuning.
@@ -54,8 +61,8 @@ pub(crate) fn command(plan: &Plan) -> String {
 }
 
 /// The files that follow from the records.
-fn files(plan: &Plan) -> Result<Files> {
-    let searched = on_record(plan)?;
+fn files(plan: &Plan, model: Option<&str>) -> Result<Files> {
+    let searched = on_record(plan, model)?;
     let folder = folder(plan);
     Ok(vec![
         (folder.join(chosen::FILE), Chosen::of_search(&searched).to_toml(&command(plan))?.into_bytes()),
@@ -64,12 +71,12 @@ fn files(plan: &Plan) -> Result<Files> {
     ])
 }
 
-/// Writes `chosen.toml` and the tables from the records.
+/// Writes `chosen.toml` and the tables from the records of trials on the model of this digest.
 ///
 /// # Errors
 /// When a trial is missing, or a file cannot be written.
-pub(crate) fn write(plan: &Plan) -> Result<Vec<PathBuf>> {
-    generated::write(files(plan)?)
+pub(crate) fn write(plan: &Plan, model: &str) -> Result<Vec<PathBuf>> {
+    generated::write(files(plan, Some(model))?)
 }
 
 /// The tuning's files on disk that differ from what its records give.
@@ -77,7 +84,7 @@ pub(crate) fn write(plan: &Plan) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When a trial is missing, or a record cannot be read.
 pub fn check_tuning(plan: &Plan) -> Result<Vec<PathBuf>> {
-    Ok(generated::stale(files(plan)?))
+    Ok(generated::stale(files(plan, None)?))
 }
 
 /// Path of a trial's record.

@@ -1,0 +1,245 @@
+//! Experiments on a model in a folder of one's own, through the real binary: a tiny DistilBERT.
+#![cfg(test)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const EXPERIMENT: &str = r#"
+name = "own-model"
+title = "A model of one's own"
+analysis = "Tiny."
+model = { path = "../../models/tiny-distilbert" }
+task = "vader-movies"
+reference = "mle"
+max-tokens = 32
+data = { max-train = 48, max-validation = 24, max-test = 24, max-examples-per-shifted-domain = 12 }
+adapter = { rank = 2, alpha = 4.0, target-maps = ["query", "attention-output", "output"], target-blocks = [1] }
+training = { epochs = 1, batch-size = 16 }
+prediction = { samples = 3 }
+bootstrap = { resamples = 20, level = 0.95, seed = 0 }
+tuning = { trials = 1 }
+curve = { axis = "training sentences", metrics = ["accuracy"] }
+
+[[methods]]
+id = "mle"
+label = "MLE"
+kind = "mle"
+
+[[methods]]
+id = "mc-dropout"
+label = "MC-dropout"
+kind = "mc-dropout"
+parameters = { site = "rank", scope = "token", dropout = 0.2, linearised = true }
+
+[profiles.quick]
+seeds = [1]
+at = 48
+
+[profiles.few]
+seeds = [1]
+folder = "few"
+max-train = 16
+at = 16
+"#;
+
+/// A results folder with one experiment, and the model it names.
+struct Stage(TempDir);
+
+impl Stage {
+    fn new() -> Self {
+        let stage = Self(tempfile::tempdir().unwrap());
+        fs::create_dir_all(stage.model()).unwrap();
+        fs::create_dir_all(stage.results().join("own-model")).unwrap();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/distilbert");
+        for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+            fs::copy(golden.join(file), stage.model().join(file)).unwrap();
+        }
+        fs::write(stage.experiment(), EXPERIMENT).unwrap();
+        stage
+    }
+
+    fn results(&self) -> PathBuf {
+        self.0.path().join("results")
+    }
+
+    fn experiment(&self) -> PathBuf {
+        self.results().join("own-model/experiment.toml")
+    }
+
+    fn model(&self) -> PathBuf {
+        self.0.path().join("models/tiny-distilbert")
+    }
+
+    fn edit(&self, from: &str, to: &str) {
+        change(&self.experiment(), from, to);
+    }
+
+    fn bayeslora(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+        command.args(arguments);
+        let last = if arguments[0] == "overview" { self.results() } else { self.experiment() };
+        command.arg(last).output().unwrap()
+    }
+
+    /// What a command that succeeds says on standard error.
+    fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.bayeslora(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        said
+    }
+
+    /// What a command that fails says: without panicking.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.bayeslora(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+        said
+    }
+
+    /// Runs the experiment, which must compute and find so many units.
+    fn runs(&self, computed: usize, found: usize) {
+        let said = self.succeeds(&["run"]);
+        let expected = format!("{computed} units computed, {found} found finished");
+        assert!(said.contains(&expected), "expected {expected:?} in: {said}");
+    }
+}
+
+fn change(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{from:?} is not in {}", path.display());
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+/// Every file below `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn units_belong_to_the_bytes_of_the_model_and_reports_need_none() {
+    let stage = Stage::new();
+    stage.runs(2, 0);
+    stage.runs(0, 2);
+    let table = stage.results().join("own-model/table.md");
+    assert!(fs::read_to_string(&table).unwrap().contains("MC-dropout, linearised"));
+    stage.succeeds(&["run", "--profile", "few"]);
+    stage.succeeds(&["tune"]);
+    stage.succeeds(&["geometry", "--texts", "10", "--resamples", "5"]);
+    stage.succeeds(&["paper"]);
+    for file in ["geometry/table.md", "protocol/table.md"] {
+        let text = fs::read_to_string(stage.results().join("own-model").join(file)).unwrap();
+        assert!(text.contains("tiny-distilbert"), "{file}: {text}");
+    }
+    // Nothing tells where the model lay: neither records and reports, nor the adapters.
+    let written: Vec<PathBuf> =
+        files(&stage.results()).into_iter().filter(|path| *path != stage.experiment()).collect();
+    assert!(written.len() > 20, "{written:?}");
+    for path in written {
+        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        for place in ["models/tiny-distilbert", &*stage.0.path().to_string_lossy()] {
+            assert!(!text.contains(place), "{} names {place}", path.display());
+        }
+    }
+
+    // The same bytes elsewhere, under another name, are the same model.
+    let moved = stage.0.path().join("moved");
+    fs::rename(stage.model(), &moved).unwrap();
+    stage.edit("path = \"../../models/tiny-distilbert\"", "path = \"../../moved\", name = \"Tiny\"");
+    stage.runs(0, 2);
+
+    // One bit of one weight makes another.
+    let weights = moved.join("model.safetensors");
+    let before = fs::read(&weights).unwrap();
+    let mut after = before.clone();
+    let last = after.len() - 4;
+    after[last] ^= 1;
+    fs::write(&weights, after).unwrap();
+    stage.runs(2, 0);
+    let said = stage.fails(&["report"]);
+    assert!(said.contains("different weights") && said.contains("delete"), "{said}");
+    fs::write(&weights, before).unwrap();
+    stage.runs(0, 2);
+
+    // Without the changed model's records, and without the model, everything that reads records works.
+    let digest = |path: &Path| -> String {
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        record["provenance"]["model_digest"].as_str().unwrap().to_owned()
+    };
+    let kept = digest(&files(&stage.results().join("own-model/tuning/trials"))[0]);
+    let units = files(&stage.results().join("own-model/units"));
+    assert_eq!(units.len(), 4);
+    for path in units.iter().filter(|path| digest(path) != kept) {
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_dir_all(&moved).unwrap();
+    for arguments in [
+        &["report"][..],
+        &["report", "--check"],
+        &["tune", "--check"],
+        &["curve"],
+        &["curve", "--check"],
+        &["overview"],
+    ] {
+        stage.succeeds(arguments);
+    }
+    let said = stage.fails(&["run"]);
+    assert!(said.contains("moved: no such folder") && said.contains("relative to the experiment file"), "{said}");
+}
+
+#[test]
+fn a_model_that_will_not_do_is_refused_with_file_and_value() {
+    /// Damages a stage.
+    type Damage<'a> = &'a dyn Fn(&Stage);
+    let file = |stage: &Stage, name: &str| stage.model().join(name);
+    let remove = |name: &'static str| move |stage: &Stage| fs::remove_file(file(stage, name)).unwrap();
+    let edit = |from: &'static str, to: &'static str| move |stage: &Stage| stage.edit(from, to);
+    let path = "path = \"../../models/tiny-distilbert\"";
+    let truncate = |stage: &Stage| {
+        let bytes = fs::read(file(stage, "model.safetensors")).unwrap();
+        fs::write(file(stage, "model.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let another_family = |stage: &Stage| change(&file(stage, "config.json"), "\"distilbert\"", "\"gpt2\"");
+    let more_tokens = |stage: &Stage| change(&file(stage, "tokenizer.json"), "\":\": 76", "\":\": 76, \"extra\": 77");
+    let cases: [(Damage<'_>, &[&str]); 13] = [
+        (&edit(path, "path = \"~/models\""), &["~/models: no such folder", "`~` is not expanded"]),
+        (&remove("config.json"), &["tiny-distilbert/config.json: not found", "save_pretrained"]),
+        (&remove("tokenizer.json"), &["tiny-distilbert/tokenizer.json: not found", "save_pretrained"]),
+        (&remove("model.safetensors"), &["tiny-distilbert/model.safetensors: not found", "save_pretrained"]),
+        (&truncate, &["model.safetensors", "not a complete safetensors file", "copy or download it again"]),
+        (&another_family, &["config.json", "model_type is \"gpt2\"", "\"bert\" and \"distilbert\" only"]),
+        (&more_tokens, &["tokenizer.json", "reach 77", "vocab_size in config.json is 77"]),
+        (
+            &edit("{ path = \"../../models/tiny-distilbert\" }", "\"distilbert\""),
+            &["experiment.toml", "unknown model \"distilbert\"", "all-minilm-l6-v2", "{ path = \"FOLDER\" }"],
+        ),
+        (&edit("{ path =", "{ paht ="), &["experiment.toml", "unknown field `paht`", "did you mean `path`?"]),
+        (
+            &edit("{ path = \"../../models/tiny-distilbert\" }", "7"),
+            &["experiment.toml", "expected the name of a model"],
+        ),
+        (
+            &edit("target-blocks = [1]", "target-blocks = [2]"),
+            &["experiment.toml", "adapter.target-blocks of method \"mle\"", "no block 2", "0 to 1"],
+        ),
+        (
+            &edit("[\"query\", ", "[\"pooler\", "),
+            &["experiment.toml", "adapter.target-maps of method \"mle\"", "no pooler", "leave it out"],
+        ),
+        (&edit("max-tokens = 32", "max-tokens = 65"), &["experiment.toml", "max-tokens is 65", "64"]),
+    ];
+    for (damage, says) in cases {
+        let stage = Stage::new();
+        damage(&stage);
+        let said = stage.fails(&["run"]);
+        for part in says {
+            assert!(said.contains(part), "expected {part:?} in: {said}");
+        }
+        assert!(!stage.results().join("own-model/units").exists(), "records were written");
+    }
+}
