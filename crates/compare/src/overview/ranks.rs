@@ -70,8 +70,8 @@ fn task(folder: &Path) -> Result<Option<Task>> {
     let refused = |error: &dyn std::fmt::Display| Error::Report(format!("{}: {error}", table.display()));
     let mut means = HashMap::new();
     let mut reader = csv::Reader::from_path(&table).map_err(|error| refused(&error))?;
-    for cell in reader.deserialize::<Mean>() {
-        let Mean { row, domain, metric, mean } = cell.map_err(|error| refused(&error))?;
+    for cell in reader.deserialize::<Line>() {
+        let Line { row, domain, metric, mean } = cell.map_err(|error| refused(&error))?;
         if Some(domain) == own {
             means.insert((row, metric), mean);
         }
@@ -81,7 +81,7 @@ fn task(folder: &Path) -> Result<Option<Task>> {
 
 /// What is read of a line of `table.csv`.
 #[derive(serde::Deserialize)]
-struct Mean {
+struct Line {
     row: String,
     domain: String,
     metric: String,

@@ -116,10 +116,11 @@ fn a_folder_without_results_and_a_damaged_file_are_named() {
 /// Tables of experiments that are tasks: method by method the NLL on the test set of the training domain.
 fn ranked(folder: &std::path::Path, name: &str, nll: [f64; 4]) {
     let kinds = [("mle", "mle"), ("blob", "blob"), ("tfb", "tfb"), (name, "swag")];
-    let methods: String = kinds
-        .iter()
-        .map(|(id, kind)| format!("[[methods]]\nid = \"{id}\"\nlabel = \"{}\"\nkind = \"{kind}\"\n", id.to_uppercase()))
-        .collect();
+    let mut methods = String::new();
+    for (id, kind) in kinds {
+        let label = id.to_uppercase();
+        writeln!(methods, "[[methods]]\nid = \"{id}\"\nlabel = \"{label}\"\nkind = \"{kind}\"").unwrap();
+    }
     let text = EXPERIMENT
         .replace("methods = []", "")
         .replace("name = \"toy\"", &format!("name = \"{name}\"\nranked-as = \"{name} task\""));
