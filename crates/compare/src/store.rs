@@ -211,8 +211,9 @@ pub(crate) fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -
     Ok(records)
 }
 
+/// On one line: curves and histograms of a record are thousands of numbers, and records are kept.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Store {
+    let text = serde_json::to_string(value).map_err(|error| Error::Store {
         path: path.to_owned(),
         problem: format!("record cannot be encoded: {error}"),
     })?;

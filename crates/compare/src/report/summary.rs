@@ -7,7 +7,7 @@ use bayeslora_metrics::{Better, metric};
 use super::aggregate::{Cell, tempered};
 use super::beyond::{Known, asked};
 use super::markdown::{inside, median};
-use super::power::detectable;
+use super::power::{Detectable, detectable};
 use super::{Aggregate, Definition};
 use crate::Result;
 use crate::record::{ComparisonRecord, DISTANCES, Question};
@@ -116,13 +116,19 @@ fn quality(
         let Some((better, worse)) = found else { continue };
         let name = if info.label == "Accuracy" { "accuracy" } else { info.label };
         clauses.push(if better.is_empty() && worse.is_empty() {
-            let smallest = detectable(definition, comparisons, &domain.id, key)?.over_examples;
+            let Detectable { over_examples, over_seeds } = detectable(definition, comparisons, &domain.id, key)?;
             let digits = info.digits;
+            let of = |smallest: &[f64], units: &str| {
+                let median = median(smallest.iter().copied());
+                (!smallest.is_empty()).then(|| format!("{median:.digits$} over {units}"))
+            };
+            // Seeds first: where fits differ much, examples are the lesser part.
+            let smallest: Vec<String> =
+                [of(&over_seeds, "seeds"), of(&over_examples, "examples")].into_iter().flatten().collect();
             let power = if smallest.is_empty() {
                 String::new()
             } else {
-                let smallest = median(smallest.into_iter());
-                format!(" (smallest detectable difference {smallest:.digits$})")
+                format!(" (smallest detectable difference {})", smallest.join(", "))
             };
             format!("In {name} no row differs from {reference}{power}")
         } else {
