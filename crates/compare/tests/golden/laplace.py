@@ -7,21 +7,23 @@ Run with torch, transformers and peft installed:
 Laplace-LoRA (Yang, Robeyns, Wang and Aitchison, arXiv 2308.13111) of PEFT adapters on the tiny random encoders of the models crate,
 written from its formulae and not from the Rust code: no rotation, no factor of the softmax's curvature, no contrasts. In f64:
 
-- factors: the expectation over labels is the sum over y of p(y | x) times outer products of the gradient of log p(y | x), one pass back for each y;
+- factors: the expectation over labels is the sum over y of p(y | x) times outer products of the gradient of log p(y | x), one pass back
+  for each y;
 - posterior: each block's precision kron(S, Q) + lambda I is assembled and inverted as a dense matrix;
 - evidence: from log-determinants of those matrices, its optimum from their derivative by automatic differentiation;
 - predictive: Jacobians of every logit by the weights themselves, one pass back for each logit.
 
-A linear map with weight [o, i] has S = sum over sentences and rows of E_y[g g'] and Q = the mean over sentences and rows of a a': `expand` below. A
-row is a token whose output some logit depends on: in the last block the queries of all tokens but the first have no effect, so their
-gradients are 0 and the Rust code does not even compute them. `tokens` has them in the mean too. The paper's own equation knows no tokens: it
-sums a a' (x) g g' over examples and treats each as one row. Its code (adamxyang/laplace-lora, by ASDL) sums over all tokens in both
-factors and divides Q by the number of *sentences*: `sentences`. `reduce` is K-FAC for shared weights after the sum over tokens
+A linear map with weight [o, i] has S = sum over sentences and rows of E_y[g g'] and Q = the mean over sentences and rows of a a': `expand`
+below. A row is a token whose output some logit depends on: in the last block the queries of all tokens but the first have no effect, so
+their gradients are 0 and the Rust code does not even compute them. `tokens` has them in the mean too. The paper's equation, as
+methods.md has it, knows no tokens: sums over examples, each one row. Its code (adamxyang/laplace-lora, by ASDL) sums over all tokens in
+both factors and divides Q by the number of *sentences*: `sentences`. `reduce` is K-FAC for shared weights after the sum over tokens
 (Eschenhagen et al., arXiv 2311.00636). All of them are the same where a sentence has one token. `exact` (the
 generalised Gauss-Newton matrix of all weights) and `blocks` (its diagonal blocks, one for each map) have no Kronecker approximation: what the
 script prints of them says how far K-FAC is from what it approximates, and no test depends on it.
 
-Everything is also computed with the network in f32, as the Rust code has it: `rounding` holds the largest deviations, shares of the largest entry.
+Everything is also computed with the network and the outer products of a sentence in f32, as the Rust code has them: `rounding` holds the
+largest deviations, shares of the largest entry.
 """
 
 import json
@@ -69,7 +71,7 @@ class Map:
     def keep(self, _, inputs, output):
         rows = inputs[0].detach().flatten(0, -2)
         ones = rows.new_ones((len(rows), 0 if self.module.bias is None else 1))
-        self.inputs, self.output = torch.cat([rows, ones], 1).double(), output
+        self.inputs, self.output = torch.cat([rows, ones], 1), output
 
     def parameters(self):
         return [p for p in (self.module.weight, self.module.bias) if p is not None]
@@ -83,10 +85,10 @@ class Map:
 
 
 def maps_of(adapted):
-    """A and B of every adapter by name, then the head."""
+    """A and B of every adapter by name, then the head: of DistilBERT's two maps the last, the one before has no posterior."""
     found = []
     for name, module in adapted.named_modules():
-        if name.endswith(("lora_A.default", "lora_B.default")) or name.endswith("classifier.modules_to_save.default"):
+        if name.endswith(("lora_A.default", "lora_B.default")) or name == "base_model.model.classifier.modules_to_save.default":
             name = name.removeprefix("base_model.model.").replace(".default", "").replace(".modules_to_save", "")
             found.append(Map(name, module))
     return sorted(found, key=lambda m: (m.name == "classifier", m.name))
@@ -117,13 +119,13 @@ class Curvature:
             by_label = [torch.autograd.grad(label, [m.output for m in maps], retain_graph=True) for label in log_p]
             for m, gradients in zip(maps, zip(*by_label)):
                 # [labels, rows, o]
-                g = torch.stack([gradient.flatten(0, -2).double() for gradient in gradients])
+                g = torch.stack([gradient.flatten(0, -2) for gradient in gradients])
                 counts = (g != 0).any(2).any(0)
-                a, reduced = m.inputs[counts], g.sum(1)
-                mean = a.mean(0)
+                a, reduced = m.inputs[counts], g.double().sum(1)
+                mean = a.double().mean(0)
                 found = [
-                    sum(weight * rows.T @ rows for weight, rows in zip(p, g)),
-                    a.T @ a, len(a), m.inputs.T @ m.inputs, len(m.inputs),
+                    sum(weight * (rows.T @ rows).double() for weight, rows in zip(p, g)),
+                    (a.T @ a).double(), len(a), (m.inputs.T @ m.inputs).double(), len(m.inputs),
                     sum(weight * torch.outer(total, total) for weight, total in zip(p, reduced)), torch.outer(mean, mean),
                 ]
                 sums[m.name] = [total + part for total, part in zip(sums[m.name], found)]
