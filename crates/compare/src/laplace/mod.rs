@@ -330,4 +330,6 @@ impl Block {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
