@@ -19,5 +19,22 @@ document.getElementById("f").addEventListener("load", (event) => {
   say("after", rises(values()) + " " + head.getAttribute("aria-sort"));
   head.querySelector("button").click();
   say("again", rises(values().reverse()) + " " + head.getAttribute("aria-sort"));
+  // Another column's heading takes the mark over, and the first column begins anew.
+  const marked = () => Array.from(table.tHead.rows[0].cells, (cell) => cell.getAttribute("aria-sort") || "-").slice(0, 3).join(" ");
+  const click = (column) => table.tHead.rows[0].cells[column].querySelector("button").click();
+  click(2);
+  say("other", marked());
+  click(1);
+  say("first", marked());
+  // Numbers that a sort of their texts would put in another order; what is no number stands last both ways.
+  const cells = ["10.5 ± 0.1", "—", "< 0.0001", "9.25*", "−3"], body = table.tBodies[0];
+  body.replaceChildren(...Array.from(body.rows).slice(0, cells.length));
+  cells.forEach((text, row) => { body.rows[row].cells[column].textContent = text; });
+  const texts = () => Array.from(body.rows, (row) => row.cells[column].textContent).join(", ");
+  click(2);
+  click(1);
+  say("rising", texts());
+  click(1);
+  say("falling", texts());
   say("errors", event.target.contentWindow.heard.join("; "));
 });

@@ -71,4 +71,7 @@ fn the_report_sorts_fetches_nothing_and_fits_a_phone() {
     }
     assert!(value("width").parse::<u32>().unwrap() <= 390, "{found}");
     assert_eq!([value("before"), value("after"), value("again")], ["false", "true ascending", "true descending"]);
+    assert_eq!([value("other"), value("first")], ["- - ascending", "- ascending -"]);
+    assert_eq!(value("rising"), "−3, &lt; 0.0001, 9.25*, 10.5 ± 0.1, —");
+    assert_eq!(value("falling"), "10.5 ± 0.1, 9.25*, &lt; 0.0001, −3, —");
 }

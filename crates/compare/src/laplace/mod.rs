@@ -3,8 +3,9 @@
 //!
 //! `q(theta) = N(theta*, (H + lambda I)^-1)` with `H` the generalised Gauss-Newton matrix of the softmax likelihood over the training set,
 //! its expectation over classes exact. Each map has a block of its own, `S (x) Q`: `S` sums outer products of gradients by the outputs
-//! over all rows of all sentences, `Q` averages those of the inputs over rows ("expand", Eschenhagen et al., arXiv 2311.00636). Laplace-LoRA's
-//! code divides `Q` by the number of sentences instead, which counts a sentence's curvature once more for each of its tokens.
+//! over all rows of all sentences, `Q` averages those of the inputs over rows ("expand", Eschenhagen et al., arXiv 2311.00636). A row is a
+//! token whose output some logit depends on: in the last block the first token's alone, keys and values excepted. Laplace-LoRA's code has
+//! all tokens in `Q`, and divides it by the number of sentences, which counts a sentence's curvature once more for each of its tokens.
 //!
 //! Logits are then Gaussian with mean `f(x; theta*)` and covariance `J (H + lambda I)^-1 J'`, here without the part that moves all logits
 //! alike, which no probability depends on.
@@ -152,7 +153,9 @@ impl Laplace {
         let adapters = network.adapters.parameters().filter(|_| reach == Reach::All);
         let vars = adapters.filter(|(_, parameter)| parameter.name.starts_with("lora_")).map(|(_, p)| p.var);
         let mut square = 0.0;
-        for var in vars.chain([&network.head.weight, &network.head.bias]) {
+        // A frozen head has no posterior.
+        let head = [&network.head.weight, &network.head.bias].into_iter().filter(|_| network.head.is_trained());
+        for var in vars.chain(head) {
             square += f64::from(var.sqr()?.sum_all()?.to_scalar::<f32>()?);
         }
         Ok(Self { blocks, settings: LaplaceSettings { reach, precision: 1.0, draws }, square })
@@ -326,5 +329,7 @@ impl Block {
     }
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;
