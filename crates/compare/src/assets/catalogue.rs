@@ -91,8 +91,10 @@ pub enum Origin {
 pub struct Repository {
     /// Address of the repository.
     pub address: &'static str,
-    /// Folder in it that has the files, and which of them has another name there.
+    /// Folder in it that has the files under their names, but for those `renamed`.
     pub folder: &'static str,
+    /// Names there and here.
+    pub renamed: &'static [(&'static str, &'static str)],
 }
 
 impl Asset {
@@ -244,6 +246,7 @@ static SST2: Asset = Asset {
     origin: Origin::Repository(Repository {
         address: "https://github.com/clairett/pytorch-sentiment-classification",
         folder: "data/SST2",
+        renamed: &[],
     }),
 };
 
@@ -256,7 +259,8 @@ static SST2_GLUE: Asset = Asset {
     hub: None,
     origin: Origin::Repository(Repository {
         address: "https://github.com/eyalbd2/Reproducing-AutoPrompt",
-        folder: "glue_data/SST-2 (train.tsv is train_full.tsv there)",
+        folder: "glue_data/SST-2",
+        renamed: &[("train_full.tsv", "train.tsv")],
     }),
 };
 
@@ -267,6 +271,7 @@ static AG_NEWS: Asset = Asset {
     origin: Origin::Repository(Repository {
         address: "https://github.com/mhjabreel/CharCnn_Keras",
         folder: "data/ag_news_csv",
+        renamed: &[],
     }),
 };
 
@@ -280,6 +285,7 @@ static BANKING77: Asset = Asset {
     origin: Origin::Repository(Repository {
         address: "https://github.com/PolyAI-LDN/task-specific-datasets",
         folder: "banking_data",
+        renamed: &[],
     }),
 };
 

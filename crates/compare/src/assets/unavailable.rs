@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::catalogue::{Asset, AssetFile, Layout, Origin};
+use super::catalogue::{Asset, AssetFile, Layout, Origin, Repository};
 use super::checksum::FileState;
 use super::options::GivenBy;
 
@@ -92,11 +92,12 @@ fn by_hand(f: &mut fmt::Formatter<'_>, asset: &Asset, places: &Places) -> fmt::R
             (GivenBy::Assets, &places.local)
         }
         Origin::Repository(repository) => {
-            writeln!(
-                f,
-                "get them from the folder {} of {} and put {names} into",
-                repository.folder, repository.address
-            )?;
+            let Repository { address, folder, renamed } = repository;
+            write!(f, "get them from the folder {folder} of {address}")?;
+            for (theirs, ours) in *renamed {
+                write!(f, ", where {ours} is called {theirs},")?;
+            }
+            writeln!(f, " and put {names} into")?;
             (GivenBy::Data, &places.data)
         }
     };

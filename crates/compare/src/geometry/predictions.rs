@@ -21,6 +21,8 @@ pub(crate) struct Reached {
     method: String,
     /// Seed of the fit.
     seed: u64,
+    /// Samples of the predictions.
+    samples: u32,
     /// What is ranked.
     score: &'static str,
     /// Spearman's correlation with the texts' distance from `S_X`; none where one of them does not vary.
@@ -35,26 +37,29 @@ pub(crate) struct Reached {
     auroc: Option<Interval>,
 }
 
-impl Reached {
-    /// Whether it is of the method with this label.
-    pub(super) fn is_of(&self, method: &str) -> bool {
-        self.method == method
-    }
-}
-
 /// Names of scores: v1's, and the one that others are given.
 pub(crate) const VARIANCE: &str = "variance of the probability";
 const ENTROPY: &str = "entropy of one pass";
 
-/// `scores` are those of the sampled predictions, `entropy` that of one deterministic pass, text by text as in `texts`.
+/// What a fit's kept predictions say of the texts.
+#[derive(Debug)]
+pub(crate) struct Scores {
+    /// Samples behind `sampled`.
+    pub samples: u32,
+    /// Scores of the sampled predictions, by name.
+    pub sampled: Vec<(&'static str, Sides)>,
+    /// Entropy of one deterministic pass.
+    pub entropy: Sides,
+}
+
+/// Every score beside distance and `V`, text by text as in `texts`.
 ///
 /// The maps' values differ in scale by orders of magnitude, so each map's are divided by their mean over the texts before a text's
-/// distance and `V` (at the site the adapter was trained with) are the means over maps.
+/// distance and `V` (at the site the adapter was trained with) are summed over maps.
 pub(crate) fn reached(
     (method, seed, own_site): (&str, u64, Site),
     texts: &BTreeMap<Slot, [Vec<Text>; 2]>,
-    scores: Vec<(&'static str, Sides)>,
-    entropy: &Sides,
+    Scores { samples, sampled, entropy }: Scores,
     bootstrap: &Bootstrap,
 ) -> Vec<Reached> {
     let site = Site::ALL.iter().position(|&site| site == own_site).unwrap_or(0);
@@ -69,7 +74,7 @@ pub(crate) fn reached(
     };
     let given_entropy = |one: &Sides, other: &Sides| {
         interval(bootstrap, sizes, |i, j| {
-            let [one, other, entropy] = [one, other, entropy].map(|values| both(values, i, j));
+            let [one, other, entropy] = [one, other, &entropy].map(|values| both(values, i, j));
             partial_spearman(&one, &other, &entropy).map_or(f64::NAN, |found| found.coefficient)
         })
     };
@@ -83,6 +88,7 @@ pub(crate) fn reached(
         Reached {
             method: method.to_owned(),
             seed,
+            samples,
             score,
             distance: beside("distance", &distance),
             distance_given_entropy: beside_given("distance", &distance),
@@ -93,7 +99,7 @@ pub(crate) fn reached(
             }),
         }
     };
-    scores.into_iter().chain(others).map(of).collect()
+    sampled.into_iter().chain(others).map(of).collect()
 }
 
 /// A text's sum over the maps of `value`, in units of each map's mean over the texts; a map where all are zero adds nothing.
@@ -113,11 +119,14 @@ fn over_maps(texts: &BTreeMap<Slot, [Vec<Text>; 2]>, value: impl Fn(&Text) -> f6
     sums
 }
 
-/// One method's fits, score by score.
-fn by_score<'a>(found: &'a [Reached], method: &str) -> Vec<Vec<&'a Reached>> {
+/// Groups with the same `key`, in the order found.
+fn grouped<'a, K: PartialEq>(
+    found: impl IntoIterator<Item = &'a Reached>,
+    key: impl Fn(&'a Reached) -> K,
+) -> Vec<Vec<&'a Reached>> {
     let mut groups: Vec<Vec<&Reached>> = Vec::new();
-    for one in found.iter().filter(|one| one.method == method) {
-        match groups.iter_mut().find(|group| group[0].score == one.score) {
+    for one in found {
+        match groups.iter_mut().find(|group| key(group[0]) == key(one)) {
             Some(group) => group.push(one),
             None => groups.push(vec![one]),
         }
@@ -126,37 +135,37 @@ fn by_score<'a>(found: &'a [Reached], method: &str) -> Vec<Vec<&'a Reached>> {
 }
 
 /// The section of `table.md`, with what it says in words.
-pub(super) fn section(found: &[Reached], samples: &[(String, u32)]) -> String {
+pub(super) fn section(found: &[Reached]) -> String {
     let mut text = "\n## Does it reach the prediction?\n\nThe same texts, at the level of predictions. A text's distance from S_X and its V (at the \
          site of the fit) are sums over the maps, each map's in units of its mean over the texts. Scores of the sampled predictions: the variance of \
          the class probability (v1's score) and the mutual information; beside them the entropy of one deterministic pass at the mean, V, and the \
          distance. \"Given entropy\": partial rank correlation, given the entropy of that one pass. AUROC: shifted against the training domain. \
          Means over seeds within the widest of their intervals, as above.\n\n"
         .to_owned();
-    for (method, _) in samples {
-        text.push_str(&words(method, &by_score(found, method)));
+    let methods: Vec<Vec<Vec<&Reached>>> =
+        grouped(found, |one| one.method.as_str()).into_iter().map(|fits| grouped(fits, |one| one.score)).collect();
+    for groups in &methods {
+        text.push_str(&words(groups));
     }
     text.push_str("\n| method | score | and distance | given entropy | and V | given entropy | AUROC |\n|---|---|---|---|---|---|---|\n");
-    for (method, samples) in samples {
-        for group in by_score(found, method) {
-            let of = |value: fn(&Reached) -> Option<Interval>| cell(over(&group, value));
-            let _ = writeln!(
-                text,
-                "| {method}, T = {samples} | {} | {} | {} | {} | {} | {} |",
-                group[0].score,
-                of(|one| one.distance),
-                of(|one| one.distance_given_entropy),
-                of(|one| one.variance),
-                of(|one| one.variance_given_entropy),
-                of(|one| one.auroc)
-            );
-        }
+    for group in methods.iter().flatten() {
+        let of = |value: fn(&Reached) -> Option<Interval>| cell(over(group, value));
+        let Reached { method, samples, score, .. } = group[0];
+        let _ = writeln!(
+            text,
+            "| {method}, T = {samples} | {score} | {} | {} | {} | {} | {} |",
+            of(|one| one.distance),
+            of(|one| one.distance_given_entropy),
+            of(|one| one.variance),
+            of(|one| one.variance_given_entropy),
+            of(|one| one.auroc)
+        );
     }
     text
 }
 
-/// The verdict on one method, from the numbers alone.
-fn words(method: &str, groups: &[Vec<&Reached>]) -> String {
+/// The verdict on one method, given score by score, from the numbers alone.
+fn words(groups: &[Vec<&Reached>]) -> String {
     let trend = |group: &[&Reached], value: fn(&Reached) -> Option<Interval>| -> String {
         let found = over(group, value);
         let word = match side(found, 0.0) {
@@ -172,8 +181,9 @@ fn words(method: &str, groups: &[Vec<&Reached>]) -> String {
         cell(found.and_then(|group| over(group, |one| one.auroc)))
     };
     format!(
-        "- **{method}**. The {VARIANCE} beside the distance from S_X: {}; given the entropy of one pass: {}. Beside V: {}; given that entropy: \
+        "- **{}**. The {VARIANCE} beside the distance from S_X: {}; given the entropy of one pass: {}. Beside V: {}; given that entropy: \
          {}. AUROC for shifted texts: {} by the variance, {} by the entropy of one pass, {} by the distance.\n",
+        group[0].method,
         trend(group, |one| one.distance),
         trend(group, |one| one.distance_given_entropy),
         trend(group, |one| one.variance),
@@ -244,10 +254,11 @@ mod tests {
         let variance = [count(41, 13), count(41, 17)];
         let entropy = [count(41, 19), count(41, 23)];
         let texts = texts([&near, &far], [&variance[0], &variance[1]]);
-        let scores = vec![(VARIANCE, [near.clone(), far.clone()]), ("mutual information", entropy.clone())];
+        let sampled = vec![(VARIANCE, [near.clone(), far.clone()]), ("mutual information", entropy.clone())];
         let site = Site::ALL[1];
         let bootstrap = Bootstrap { resamples: 40, ..Bootstrap::default() };
-        let found = reached(("m", 1, site), &texts, scores, &entropy, &bootstrap);
+        let scores = Scores { samples: 10, sampled, entropy };
+        let found = reached(("m", 1, site), &texts, scores, &bootstrap);
         let of = |score: &str| found.iter().find(|one| one.score == score).unwrap();
         let estimate = |interval: Option<Interval>| interval.map(|one| one.estimate);
         assert!((estimate(of(VARIANCE).distance).unwrap() - 1.0).abs() < 1e-12);
@@ -261,7 +272,7 @@ mod tests {
         assert!(of("V").variance.is_none() && of("distance").distance.is_none() && of(ENTROPY).variance.is_some());
         assert!(of(ENTROPY).variance_given_entropy.is_none());
 
-        let section = section(&found, &[("m".to_owned(), 10)]);
+        let section = section(&found);
         assert!(section.contains("beside the distance from S_X: rises with it, 1.00 [1.00, 1.00]"), "{section}");
         assert!(section.contains("| m, T = 10 | distance | – | – |"), "{section}");
         let csv = String::from_utf8(csv(&found).unwrap()).unwrap();

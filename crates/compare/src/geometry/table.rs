@@ -107,9 +107,7 @@ pub(crate) fn markdown(
         );
     }
     let _ = writeln!(text, "\n{}", connection(findings).trim_end());
-    let samples = plan.methods.iter().filter(|method| reached.iter().any(|one| one.is_of(&method.label)));
-    let samples: Vec<_> = samples.map(|method| (method.label.clone(), method.prediction.samples)).collect();
-    text.push_str(&predictions::section(reached, &samples));
+    text.push_str(&predictions::section(reached));
     for (method, site, own) in panels(findings) {
         let note = if own { "" } else { " (not the site it was trained with)" };
         let _ = write!(

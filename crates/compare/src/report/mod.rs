@@ -12,7 +12,6 @@ mod summary;
 mod temperature;
 
 use bayeslora_figures::CriticalDifference;
-use serde::Serialize;
 
 pub use aggregate::{Aggregate, Cell};
 pub use splice::splice;
@@ -113,13 +112,18 @@ fn csv(aggregate: &Aggregate) -> Result<Vec<u8>> {
     writer.into_inner().map_err(|error| failed(&error))
 }
 
-/// Machine-readable aggregate.
+/// Machine-readable aggregate: row, domain, metric, then what a cell has.
 fn json(aggregate: &Aggregate) -> Result<Vec<u8>> {
-    #[derive(Serialize)]
-    struct Summary<'a> {
-        cells: &'a [Cell],
+    let failed = |error: serde_json::Error| Error::Report(format!("summary.json: {error}"));
+    let mut summary = serde_json::Map::new();
+    for cell in &aggregate.cells {
+        let mut values = serde_json::to_value(cell).map_err(failed)?;
+        if let Some(values) = values.as_object_mut() {
+            values.retain(|key, value| !value.is_null() && !["row", "domain", "metric"].contains(&key.as_str()));
+        }
+        let row = summary.entry(&cell.row).or_insert_with(|| serde_json::json!({}));
+        row[&cell.domain][&cell.metric] = values;
     }
-    let text = serde_json::to_string(&Summary { cells: &aggregate.cells })
-        .map_err(|error| Error::Report(format!("summary.json: {error}")))?;
+    let text = serde_json::to_string(&summary).map_err(failed)?;
     Ok(format!("{text}\n").into_bytes())
 }

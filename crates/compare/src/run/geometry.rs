@@ -20,7 +20,7 @@ use super::workshop::Workshop;
 use crate::assets::Assets;
 use crate::experiment::Plan;
 use crate::generated;
-use crate::geometry::predictions::{self, Reached, Sides, VARIANCE};
+use crate::geometry::predictions::{self, Reached, Scores, Sides, VARIANCE};
 use crate::geometry::{self, Finding, Map, Text};
 use crate::methods::Reading;
 use crate::prefix::Sentences;
@@ -272,19 +272,12 @@ impl<'a> Probe<'a> {
         for (slot, [inside, shifted]) in &texts {
             findings.extend(maps[slot].findings(of, inside, shifted, bootstrap));
         }
-        let reached = predictions::reached(of, &texts, scores.sampled, &scores.entropy, bootstrap);
+        let reached = predictions::reached(of, &texts, scores, bootstrap);
         Ok((findings, reached))
     }
 }
 
-/// What a fit's kept predictions say of the texts.
-struct Scores {
-    sampled: Vec<(&'static str, Sides)>,
-    /// Of one deterministic pass.
-    entropy: Sides,
-}
-
-/// Reads them for the first texts of every test domain, as many as `tests` has.
+/// What a fit's kept predictions say of the first texts of every test domain, as many as `tests` has.
 fn scores_of(workshop: &Workshop<'_>, unit: &Unit<'_>, tests: &[(bool, Sentences)]) -> Result<Scores> {
     let refused = |what: &str| {
         let path = workshop.store.run_folder(&unit.key).join("predictions.safetensors");
@@ -310,7 +303,8 @@ fn scores_of(workshop: &Workshop<'_>, unit: &Unit<'_>, tests: &[(bool, Sentences
         information[side].extend(sampled.mutual_information());
         entropy[side].extend(predictive(Reading::Mean, id, sentences.len())?.predictive_entropy());
     }
-    Ok(Scores { sampled: vec![(VARIANCE, variance), ("mutual information", information)], entropy })
+    let samples = unit.method.prediction.samples;
+    Ok(Scores { samples, sampled: vec![(VARIANCE, variance), ("mutual information", information)], entropy })
 }
 
 fn to_array(tensor: &Tensor) -> Result<Array2<f64>> {
