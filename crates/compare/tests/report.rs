@@ -293,7 +293,7 @@ fn csv_and_json_hold_the_same_cells() {
     assert_eq!((rows.len(), cells), (12, 12));
     for row in &rows {
         let cell = &summary[&row["row"]][&row["domain"]][&row["metric"]];
-        assert!(cell.get("sd").is_none_or(|sd| !sd.is_null()), "{cell}");
+        assert!(cell.as_object().unwrap().values().all(|value| !value.is_null()), "{cell}");
         assert_eq!(row["mean"].parse::<f64>().unwrap().to_bits(), cell["mean"].as_f64().unwrap().to_bits());
         assert_eq!(row["lower"].parse::<f64>().ok(), cell["lower"].as_f64());
     }
