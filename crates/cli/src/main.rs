@@ -40,7 +40,7 @@ struct Cli {
 enum Command {
     /// Compute what is missing of an experiment, then write its report.
     Run(commands::run::Arguments),
-    /// Search every method's settings on the validation set, by the same number of trials.
+    /// Search every method's settings on the validation set, by at most the same number of trials.
     Tune(commands::tune::Arguments),
     /// Write an experiment's tables and figures from its records alone.
     Report(commands::report::Arguments),
@@ -88,6 +88,7 @@ impl AssetArguments {
 }
 
 fn main() -> ExitCode {
+    keep_one_pool();
     let cli = Cli::parse();
     match dispatch(cli) {
         Ok(code) => code,
@@ -95,6 +96,17 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Candle keeps a second pool of threads beside rayon's, which spin while they wait and slow everything else down. The size
+/// of that pool can be set by the environment only. What the user's environment says goes first.
+#[allow(unsafe_code, reason = "the environment is changed before any other thread exists")]
+fn keep_one_pool() {
+    const THREADS: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(THREADS).is_none() {
+        // SAFETY: the first statement of `main`; no other thread reads or writes the environment.
+        unsafe { std::env::set_var(THREADS, "1") };
     }
 }
 

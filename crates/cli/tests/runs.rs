@@ -309,3 +309,30 @@ fn tuning_and_a_run_of_every_method_killed_at_twenty_moments_come_to_the_same_re
     assert!(command("run").status().unwrap().success());
     assert_eq!(expected, scores(interrupted.path()));
 }
+
+#[test]
+fn trials_do_not_depend_on_the_blocks_that_other_methods_adapt() {
+    let trials = |other: &str| -> BTreeMap<String, serde_json::Value> {
+        let (folder, path) = every_method();
+        let text = fs::read_to_string(&path).unwrap();
+        let (start, end) = (text.find("[[methods]]\nid = \"map\"").unwrap(), text.find("[profiles.quick]").unwrap());
+        fs::write(&path, format!("{}{other}\n{}", &text[..start], &text[end..])).unwrap();
+        let output = bayeslora(&["tune", "--profile", "main"], &path);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let records = files_of(&folder.path().join("tuning/trials")).into_keys().map(|path| {
+            let record: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+            (record["changes"].to_string(), record)
+        });
+        let of_mle = records.filter(|(_, record)| record["method"] == "mle");
+        of_mle.map(|(changes, record)| (changes, record["outcome"]["nll"].clone())).collect()
+    };
+    let alone = trials("");
+    assert!(alone.len() == 2 && alone.values().all(serde_json::Value::is_f64), "{alone:?}");
+    let lower = "[[methods]]\nid = \"lower\"\nlabel = \"Lower\"\nkind = \"mle\"\nadapter = { target-blocks = [0] }\n";
+    let beside = trials(lower);
+    for (changes, nll) in &alone {
+        // The frozen blocks are computed with other batches, which round otherwise.
+        let (alone, beside) = (nll.as_f64().unwrap(), beside[changes].as_f64().unwrap());
+        assert!((alone - beside).abs() < 1e-3, "{changes}: {alone} alone, {beside} beside a method of lower blocks");
+    }
+}

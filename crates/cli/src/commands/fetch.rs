@@ -21,9 +21,16 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::new();
     let downloaded = AssetId::ALL.into_iter().filter(|id| id.asset().is_downloaded());
     let names = if arguments.names.is_empty() { downloaded.collect() } else { arguments.names };
+    // One that is missing does not keep the others from being fetched, or told.
+    let mut code = ExitCode::SUCCESS;
     for name in names {
-        let folder = assets.open(name, &mut |event| terminal.note(&event.to_string()))?;
-        println!("{}", folder.path().display());
+        match assets.open(name, &mut |event| terminal.note(&event.to_string())) {
+            Ok(folder) => println!("{}", folder.path().display()),
+            Err(error) => {
+                eprintln!("error: {error}");
+                code = ExitCode::FAILURE;
+            }
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }

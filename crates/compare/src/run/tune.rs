@@ -17,6 +17,7 @@ use crate::progress::Progress;
 use crate::provenance;
 use crate::record::SCHEMA;
 use crate::store::{Store, write_json};
+use crate::train::Bench;
 use crate::tuning::{self, Trial, TrialOutcome, TrialRecord};
 use crate::{Error, Result};
 
@@ -92,7 +93,9 @@ fn main_reading(method: &PlannedMethod) -> Reading {
 fn judge(workshop: &Workshop<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>) -> Result<TrialRecord> {
     let started = Instant::now();
     let folder = workshop.store.run_folder(&unit.key);
+    // The prefixes are those below the lowest block of any method: a fit starts where they end.
     let bench = workshop.bench(&unit, (&splits.train, &splits.validation), &folder);
+    let bench = Bench { from: workshop.lowest(), ..bench };
     let outcome = match trial.method.method.fit(&bench) {
         Ok(fitted) => {
             let predictor = Predictor {
