@@ -155,12 +155,17 @@ fn the_main_table_has_means_deviations_stars_and_gaps() {
 | MLE | 0.8100 ± 0.0141 | 0.1900 ± 0.0141 | – | – | – | – |
 | MC \\| p_0.1, sampled | 0.8700 ± 0.0424* | 0.1300 ± 0.0424 | – | – | – | – |
 
+Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: the paired bootstrap interval of the difference from mle \
+excludes 0 (examples resampled, seeds fixed, no correction for the number of comparisons).
+
 ![Risk against coverage](results/made-up/risk_coverage.svg)
 ";
     assert_eq!(block, expected);
     let files = files(&units(), &comparisons);
     let table = text(&files, "table.md");
     assert!(table.contains("| MC \\| p_0.1, sampled | Inside | Accuracy | +0.0600 | [+0.0200, +0.1000] |"), "{table}");
+    // Of NLL only the table of values speaks: its difference does not stand out.
+    assert!(table.contains("The 1 of 2 that stand out") && !table.contains("| Inside | NLL | -0.0400"), "{table}");
     assert!(table.contains("| – | – | – | – | < 0.0001 |"), "{table}");
     let latex = text(&files, "table.tex");
     assert!(latex.contains("\\caption{A made-up comparison, 100 \\% of it: Inside."), "{latex}");
@@ -233,9 +238,21 @@ fn domains_have_the_tables_that_they_have_data_for() {
             "Typos: NLL ↓",
             "Typos: ECE ↓",
             "Typos: AUROC, predictive entropy ↑",
-            "Paired differences from mle",
             "Cost",
+            "Paired differences from mle",
+            "What the columns mean",
         ]
+    );
+    let contents = table.lines().find(|line| line.starts_with("Contents: ")).unwrap();
+    assert!(contents.contains("[Inside: predictive quality](#inside-predictive-quality) · "), "{contents}");
+    assert!(
+        contents.contains(" · [Typos: AUROC, predictive entropy ↑](#typos-auroc-predictive-entropy-) · "),
+        "{contents}"
+    );
+    assert!(table.contains(" Examples: Inside 10, Outside 10, Far 10.\n"), "{table}");
+    assert!(
+        table.contains("- **AUROC, AUPR") && !table.contains("**10th neighbour**"),
+        "only what is there is explained"
     );
     assert!(!table.contains("raters"), "nobody rated");
     assert!(table.contains(" | 12 | 2.0 | 1.5 | 50 | 10 | 1.0 | 20 | 300 |\n"), "{table}");
@@ -279,6 +296,42 @@ fn scores_that_older_records_lack_have_tables_once_a_record_has_them() {
 }
 
 #[test]
+fn a_table_that_no_fit_enters_has_one_row() {
+    let mut units = units();
+    for unit in &mut units {
+        let Outcome::Finished { rows, .. } = &mut unit.outcome else { unreachable!() };
+        rows[0].domains[1].scores.insert("auroc_mahalanobis".to_owned(), Some(0.75));
+    }
+    let same = text(&files(&units, &[]), "table.md");
+    assert!(same.contains("| every row | – | 0.750 ± 0.000 |"), "{same}");
+    let Outcome::Finished { rows, .. } = &mut units[0].outcome else { unreachable!() };
+    rows[0].domains[1].scores.insert("auroc_mahalanobis".to_owned(), Some(0.5));
+    let other = text(&files(&units, &[]), "table.md");
+    assert!(!other.contains("every row | – | 0.") && other.contains("| MLE | – | 0.625 ± 0.177 |"), "{other}");
+}
+
+#[test]
+fn figures_and_ranks_take_one_reading_of_each_fit() {
+    let mut case = Case::new(&[1, 2]);
+    let mean =
+        RowDefinition { id: "swag/mean".to_owned(), label: "SWAG, at its mean".to_owned(), method: "swag".to_owned() };
+    case.definition.rows.insert(1, mean);
+    for unit in case.units.iter_mut().filter(|unit| unit.method == "swag") {
+        let Outcome::Finished { rows, .. } = &mut unit.outcome else { unreachable!() };
+        let mean = RowRecord { row: "swag/mean".to_owned(), ..rows[0].clone() };
+        rows.insert(0, mean);
+    }
+    let files = case.files();
+    for name in ["risk_coverage.svg", "reliability.svg", "critical_difference.svg"] {
+        assert!(!text(&files, name).contains("SWAG, at its mean") && text(&files, name).contains("SWAG"), "{name}");
+    }
+    let table = text(&files, "table.md");
+    let ranks = table.split("## Average ranks").nth(1).unwrap().split("\n## ").next().unwrap();
+    assert!(ranks.contains("| SWAG | 1.00 |") && !ranks.contains("at its mean"), "{ranks}");
+    assert!(table.contains("| SWAG, at its mean | 0.9000"), "the tables have every reading");
+}
+
+#[test]
 fn csv_and_json_hold_the_same_cells() {
     let files = files(&units(), &[comparison("accuracy", 0.02, 0.10)]);
     let csv = text(&files, "table.csv");
@@ -310,7 +363,7 @@ fn failures_and_missing_seeds_stand_above_the_tables() {
     assert!(failed < incomplete && incomplete < table.find("\n## ").unwrap());
     // One seed has a mean and no deviation.
     assert!(table.contains("| MC \\| p_0.1, sampled | 0.8400 | 0.1600 |"), "{table}");
-    assert!(!text(&files(&self::units(), &[]), "table.md").contains("**"));
+    assert!(!text(&files(&self::units(), &[]), "table.md").contains("> **"));
 }
 
 #[test]
@@ -453,7 +506,8 @@ impl Case {
     /// The sentences above the tables.
     fn sentences(&self) -> Vec<String> {
         let table = self.table();
-        table.lines().filter_map(|line| line.strip_prefix("- ")).map(str::to_owned).collect()
+        let above = table.lines().take_while(|line| !line.starts_with("Contents: "));
+        above.filter_map(|line| line.strip_prefix("- ")).map(str::to_owned).collect()
     }
 }
 
@@ -508,7 +562,7 @@ fn sentences_say_when_there_is_one_seed_or_nothing_was_compared() {
         comparison.covers = Covers::Examples;
         comparison.differences.iter_mut().for_each(|difference| difference.test = None);
     }
-    assert!(old.sentences()[0].starts_with("The recorded comparisons are not corrected"), "{:?}", old.sentences());
+    assert!(old.sentences()[0].starts_with("These records hold intervals over examples only"), "{:?}", old.sentences());
     let table = old.table();
     assert!(table.contains("excludes 0 (examples resampled, seeds fixed, no correction"), "{table}");
     assert!(!table.contains("Holm") && !table.contains("What would have been seen"), "{table}");
@@ -546,6 +600,9 @@ fn temperatures_have_a_section_and_their_own_family() {
     assert!(section.contains("| method | T | Outside, NLL ↓ | Outside, ECE ↓ |"), "{section}");
     assert!(section.contains("| TFB | 1.50 | 0.3000 → 0.0500 |"), "{section}");
     let said = case.sentences();
+    assert!(
+        said.iter().any(|sentence| sentence.starts_with("With a temperature fitted on validation, on Outside: NLL"))
+    );
     let expected = "With a temperature fitted on validation, on Inside: NLL falls in 4 of 4 rows (median 0.2000 → 0.0500), and \
                     against MLE with its own, better: SWAG; worse: none.";
     assert!(said.iter().any(|sentence| sentence == expected), "{said:?}");
@@ -572,11 +629,16 @@ fn scores_are_held_against_one_deterministic_pass() {
     assert!(section.contains("| TFB | – | +0.050* [+0.040, +0.060] |"), "{section}");
     let said = case.sentences();
     let winner = "1 of 3 scores beat the entropy of one deterministic pass at detecting errors on Inside: mutual information of SWAG \
-                  (+0.020).";
+                  (+0.020 beside MLE's pass).";
     assert!(said.iter().any(|sentence| sentence == winner), "{said:?}");
 
     let case = case.known(DISTANCES, Question::Shift, "mahalanobis", -0.2, 1e-4);
-    let none = "No score of any row beats the entropy of one deterministic pass at telling Outside from the in-distribution test set.";
+    let given = "1 of 1 scores point at errors once the entropy of one deterministic pass is given, on Inside: mutual information of TFB \
+                 (+0.050 beside MLE's pass).";
+    assert!(said.iter().any(|sentence| sentence == given), "{said:?}");
+
+    let none = "After correction no score of any row beats the entropy of one deterministic pass at telling Outside from the in-distribution \
+                test set.";
     assert!(case.sentences().iter().any(|sentence| sentence == none), "{:?}", case.sentences());
     let table = case.table();
     assert!(table.contains("| Mahalanobis | 0.700 | -0.200* [-0.210, -0.190] |"), "{table}");

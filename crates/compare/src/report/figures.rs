@@ -4,15 +4,15 @@ use bayeslora_figures::{Area, Figure, Result, colour, files, legend, line};
 use plotters::prelude::*;
 
 use super::aggregate::records_of;
-use super::{Definition, File};
+use super::{Definition, File, RowDefinition};
 use crate::record::{DomainRecord, Histogram, UnitRecord};
 
-/// Every figure of the report.
-pub(super) fn all(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<File>> {
-    let rows: Vec<Curves<'_>> = definition
-        .rows
+/// Every figure of the report, of one reading of each fit.
+pub(super) fn all(definition: &Definition, readings: &[RowDefinition], units: &[&UnitRecord]) -> Result<Vec<File>> {
+    let rows: Vec<Curves<'_>> = readings
         .iter()
         .map(|row| Curves {
+            id: &row.id,
             label: &row.label,
             records: records_of(units, &row.id).into_iter().map(|(_, record)| record.domains.as_slice()).collect(),
         })
@@ -20,13 +20,13 @@ pub(super) fn all(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<
         .collect();
     let entropy = Histograms { definition, rows: &rows, score: "predictive_entropy", axis: "predictive entropy, nats" };
     let mut all = Vec::new();
-    all.extend(files("risk_coverage", &RiskCoverage(&rows))?);
+    all.extend(files("risk_coverage", &RiskCoverage { rows: &rows, reference: &definition.reference })?);
     all.extend(files("reliability", &Reliability(&rows))?);
     all.extend(files("entropy_histograms", &entropy)?);
     let sampled: Vec<Curves<'_>> = rows
         .iter()
         .filter(|row| row.records[0].iter().any(|d| d.histograms.contains_key("log10_mutual_information")))
-        .map(|row| Curves { label: row.label, records: row.records.clone() })
+        .cloned()
         .collect();
     if !sampled.is_empty() {
         let rows = sampled.as_slice();
@@ -37,7 +37,9 @@ pub(super) fn all(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<
 }
 
 /// One row's domains, seed by seed.
+#[derive(Clone)]
 struct Curves<'a> {
+    id: &'a str,
     label: &'a str,
     records: Vec<&'a [DomainRecord]>,
 }
@@ -48,64 +50,82 @@ impl<'a> Curves<'a> {
     }
 }
 
-/// Rows of four panels that hold one panel for each of `rows`.
+/// Panels side by side: few enough for the longest names above them.
+const ACROSS: usize = 3;
+
+/// Rows of panels that hold one panel for each of `rows`.
 fn panel_rows(rows: &[Curves<'_>]) -> usize {
-    rows.len().div_ceil(4).max(1)
+    rows.len().div_ceil(ACROSS).max(1)
 }
 
 fn panel_size(rows: &[Curves<'_>]) -> (u32, u32) {
-    (1080, u32::try_from(panel_rows(rows)).unwrap_or(1) * 260 + 20)
+    (1080, u32::try_from(panel_rows(rows)).unwrap_or(1) * 240 + 20)
 }
 
-struct RiskCoverage<'a>(&'a [Curves<'a>]);
+struct RiskCoverage<'a> {
+    rows: &'a [Curves<'a>],
+    /// Drawn in every panel.
+    reference: &'a str,
+}
 
 impl Figure for RiskCoverage<'_> {
     fn size(&self) -> (u32, u32) {
-        (900, 520)
+        panel_size(self.rows)
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
     where
         B::ErrorType: 'static,
     {
-        let Self(rows) = *self;
-        let mut lines = Vec::new();
-        let mut highest: f64 = 0.01;
-        for row in rows {
-            let domains = row.domain(|domain| domain.in_distribution);
-            let points = domains.first().map_or(0, |domain| domain.risk_coverage.len());
-            let line: Vec<(f64, f64)> = (0..points)
-                .map(|point| {
-                    let at = domains.iter().map(|domain| &domain.risk_coverage[point]);
-                    let risk = at.clone().map(|at| at.risk).sum::<f64>() / domains.len() as f64;
-                    (domains[0].risk_coverage[point].coverage, risk)
-                })
-                .collect();
-            // The first percents of coverage are a handful of examples; they do not set the scale.
-            highest =
-                line.iter().filter(|(coverage, _)| *coverage > 0.05).map(|(_, risk)| *risk).fold(highest, f64::max);
-            lines.push(line);
+        let Self { rows, reference } = *self;
+        let curves: Vec<Vec<(f64, f64)>> = rows.iter().map(risk_coverage).collect();
+        // The first percents of coverage are a handful of examples; they do not set the scale.
+        let told = curves.iter().flatten().filter(|(coverage, _)| *coverage > 0.05);
+        let highest = told.map(|(_, risk)| *risk).fold(0.01, f64::max);
+        let beside = rows.iter().position(|row| row.id == reference);
+        for (number, panel) in area.split_evenly((panel_rows(rows), ACROSS)).iter().enumerate().take(rows.len()) {
+            let mut chart = ChartBuilder::on(panel)
+                .caption(rows[number].label, ("sans-serif", 13))
+                .margin(8)
+                .x_label_area_size(34)
+                .y_label_area_size(46)
+                .build_cartesian_2d(0.0..1.0, 0.0..highest * 1.1)?;
+            chart
+                .configure_mesh()
+                .x_desc("coverage")
+                .y_desc("risk")
+                .label_style(("sans-serif", 11))
+                .axis_desc_style(("sans-serif", 12))
+                .x_labels(6)
+                .y_labels(5)
+                .light_line_style(TRANSPARENT)
+                .draw()?;
+            if let Some(beside) = beside.filter(|&beside| beside != number) {
+                let style = BLACK.mix(0.35).stroke_width(2);
+                chart
+                    .draw_series(LineSeries::new(curves[beside].clone(), style))?
+                    .label(rows[beside].label)
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
+            }
+            line(&mut chart, curves[number].clone(), 0, rows[number].label)?;
+            // One legend tells what the grey line is.
+            if beside.is_some_and(|beside| number == usize::from(beside == 0)) {
+                legend(&mut chart, SeriesLabelPosition::UpperLeft, 10)?;
+            }
         }
-        let mut chart = ChartBuilder::on(area)
-            .caption("Risk against coverage, in distribution", ("sans-serif", 20))
-            .margin(14)
-            .x_label_area_size(44)
-            .y_label_area_size(60)
-            .build_cartesian_2d(0.0..1.0, 0.0..highest * 1.15)?;
-        chart
-            .configure_mesh()
-            .x_desc("coverage (share of examples answered, most confident first)")
-            .y_desc("risk (error rate among them)")
-            .label_style(("sans-serif", 14))
-            .axis_desc_style(("sans-serif", 15))
-            .light_line_style(TRANSPARENT)
-            .draw()?;
-        for (place, (row, points)) in rows.iter().zip(lines).enumerate() {
-            line(&mut chart, points, place, row.label)?;
-        }
-        legend(&mut chart, SeriesLabelPosition::UpperLeft, 14)?;
         Ok(())
     }
+}
+
+/// Coverage and risk on the test set in distribution, means over seeds.
+fn risk_coverage(row: &Curves<'_>) -> Vec<(f64, f64)> {
+    let domains = row.domain(|domain| domain.in_distribution);
+    let points = domains.first().map_or(0, |domain| domain.risk_coverage.len());
+    let at = |point: usize| {
+        let risks = domains.iter().map(|domain| domain.risk_coverage[point].risk);
+        (domains[0].risk_coverage[point].coverage, risks.sum::<f64>() / domains.len() as f64)
+    };
+    (0..points).map(at).collect()
 }
 
 struct Reliability<'a>(&'a [Curves<'a>]);
@@ -120,7 +140,7 @@ impl Figure for Reliability<'_> {
         B::ErrorType: 'static,
     {
         let Self(rows) = *self;
-        for (panel, row) in area.split_evenly((panel_rows(rows), 4)).iter().zip(rows) {
+        for (panel, row) in area.split_evenly((panel_rows(rows), ACROSS)).iter().zip(rows) {
             let domains = row.domain(|domain| domain.in_distribution);
             let bins = domains.first().map_or(0, |domain| domain.reliability.len());
             let ece = domains.iter().filter_map(|d| d.scores.get("ece").copied().flatten()).sum::<f64>()
@@ -131,14 +151,14 @@ impl Figure for Reliability<'_> {
                 .filter_map(|domain| domain.reliability.iter().find(|bin| bin.count > 0).map(|bin| bin.lower))
                 .fold(1.0 - 1e-9, f64::min);
             let mut chart = ChartBuilder::on(panel)
-                .caption(format!("{} (ECE {ece:.3})", row.label), ("sans-serif", 14))
+                .caption(row.label, ("sans-serif", 13))
                 .margin(8)
                 .x_label_area_size(34)
                 .y_label_area_size(40)
                 .build_cartesian_2d(start..1.0, 0.0..1.0)?;
             chart
                 .configure_mesh()
-                .x_desc("confidence")
+                .x_desc(format!("confidence (ECE {ece:.3})"))
                 .y_desc("accuracy")
                 .label_style(("sans-serif", 11))
                 .axis_desc_style(("sans-serif", 12))
@@ -184,7 +204,7 @@ impl Figure for Histograms<'_> {
         B::ErrorType: 'static,
     {
         let Self { definition, rows, score, axis } = *self;
-        for (number, (panel, row)) in area.split_evenly((panel_rows(rows), 4)).iter().zip(rows).enumerate() {
+        for (number, (panel, row)) in area.split_evenly((panel_rows(rows), ACROSS)).iter().zip(rows).enumerate() {
             let mut lines = Vec::new();
             let mut range = (0.0, 1.0);
             let mut highest: f64 = 0.0;
@@ -206,7 +226,7 @@ impl Figure for Histograms<'_> {
                 lines.push((domain.label.clone(), line));
             }
             let mut chart = ChartBuilder::on(panel)
-                .caption(row.label, ("sans-serif", 14))
+                .caption(row.label, ("sans-serif", 13))
                 .margin(8)
                 .x_label_area_size(34)
                 .y_label_area_size(40)

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use bayeslora_metrics::{Better, MetricInfo, Needs, metric};
 use sha2::{Digest, Sha256};
 
-use super::aggregate::{display, records_of, star};
+use super::aggregate::{Cell, display, records_of, star};
 use super::ranks::Ranked;
-use super::{Aggregate, Definition, beyond, power, ranks, summary, temperature};
+use super::{Aggregate, Definition, RowDefinition, beyond, columns, cost, power, ranks, summary, temperature};
 use crate::assets::hex;
 use crate::record::{ComparisonRecord, Outcome, TEMPERED, UnitRecord};
 use crate::tasks::{Corruption, DomainInfo};
@@ -129,12 +129,21 @@ fn table(definition: &Definition, aggregate: &Aggregate, domain: &DomainInfo, ke
         let _ = write!(text, " {} |", heading(metric));
     }
     let _ = write!(text, "\n|---|{}\n", "---:|".repeat(metrics.len()));
-    for row in &definition.rows {
-        let _ = write!(text, "| {} |", cell_text(&row.label));
-        for metric in &metrics {
-            let _ = write!(text, " {} |", display(aggregate.get(&row.id, &domain.id, metric.key), metric));
-        }
-        text.push('\n');
+    let of_row = |row: &RowDefinition| -> String {
+        let cells = metrics.iter().map(|metric| display(aggregate.get(&row.id, &domain.id, metric.key), metric));
+        cells.fold(String::new(), |text, cell| format!("{text} {cell} |"))
+    };
+    let rows: Vec<String> = definition.rows.iter().map(of_row).collect();
+    // What no fit enters is the same for all.
+    if let [first, others @ ..] = rows.as_slice()
+        && !others.is_empty()
+        && others.iter().all(|other| other == first)
+    {
+        let _ = writeln!(text, "| every row |{first}");
+        return text;
+    }
+    for (row, cells) in definition.rows.iter().zip(rows) {
+        let _ = writeln!(text, "| {} |{cells}", cell_text(&row.label));
     }
     text
 }
@@ -163,7 +172,7 @@ pub(super) struct Sections<'a> {
 
 /// `table.md`.
 pub(super) fn tables(definition: &Definition, sections: &Sections<'_>) -> Result<String> {
-    let &Sections { aggregate, units, comparisons, ranked } = sections;
+    let &Sections { aggregate, units, comparisons, .. } = sections;
     let mut text = String::from("<!--\n");
     for line in provenance(definition, units)? {
         let _ = writeln!(text, "{line}");
@@ -176,10 +185,45 @@ pub(super) fn tables(definition: &Definition, sections: &Sections<'_>) -> Result
     }
     let _ = writeln!(
         text,
-        "Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: {} `–`: undefined for this predictive. Arrows \
-         point to the better direction.\n",
-        star(aggregate, &definition.reference)
+        "{} `–`: undefined for this predictive. Arrows point to the better direction. Examples: {}.\n",
+        legend(definition, aggregate),
+        sizes(definition, units)
     );
+    let body = body(definition, sections)?;
+    let _ = write!(text, "Contents: {}.\n\n{body}", contents(&body));
+    Ok(text)
+}
+
+/// What `±` and `*` stand for.
+pub(super) fn legend(definition: &Definition, aggregate: &Aggregate) -> String {
+    format!(
+        "Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: {}",
+        star(aggregate, &definition.reference)
+    )
+}
+
+/// Links to the headings of `body`.
+fn contents(body: &str) -> String {
+    let link = |heading: &str| {
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let anchor: String =
+            heading.to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect();
+        format!("[{heading}](#{anchor})")
+    };
+    body.lines().filter_map(|line| line.strip_prefix("## ")).map(link).collect::<Vec<_>>().join(" · ")
+}
+
+/// Examples of the test sets that are no corrupted copies.
+fn sizes(definition: &Definition, units: &[&UnitRecord]) -> String {
+    let sets = definition.domains.iter().filter(|domain| domain.corruption.is_none());
+    let sizes = sets.map(|domain| format!("{} {}", domain.label, examples(units, definition, domain)));
+    sizes.collect::<Vec<_>>().join(", ")
+}
+
+/// Every table, with its heading.
+fn body(definition: &Definition, sections: &Sections<'_>) -> Result<String> {
+    let &Sections { aggregate, units, comparisons, ranked } = sections;
+    let mut text = String::new();
     // Records of before these scores were kept have none of them.
     let recorded = |keys: &[&str]| aggregate.cells.iter().any(|cell| keys.contains(&cell.metric.as_str()));
     let (others, distances) = (recorded(&OTHER_SELECTIVE), recorded(&DISTANCES));
@@ -211,8 +255,9 @@ pub(super) fn tables(definition: &Definition, sections: &Sections<'_>) -> Result
     text.push_str(&beyond::section(definition, comparisons)?);
     text.push_str(&ranks::section(definition, ranked));
     text.push_str(&power::section(definition, comparisons)?);
+    text.push_str(&cost::section(definition, units));
     text.push_str(&differences(definition, aggregate));
-    text.push_str(&cost(definition, units));
+    text.push_str(&columns::section(definition, aggregate));
     Ok(text)
 }
 
@@ -290,23 +335,29 @@ fn gaps(definition: &Definition, units: &[&UnitRecord]) -> String {
     text
 }
 
-/// Every difference of the rows as predicted; those of tempered rows are in `table.csv`.
+/// The differences of the rows as predicted that differ; all of them, and those of tempered rows, are in `table.csv`.
 fn differences(definition: &Definition, aggregate: &Aggregate) -> String {
-    let compared: Vec<_> =
-        aggregate.cells.iter().filter(|cell| cell.difference.is_some() && !cell.row.ends_with(TEMPERED)).collect();
-    let tested = compared.iter().any(|cell| cell.p_value.is_some());
-    let intervals = if tested {
-        "Over examples and seeds, not corrected; p after Holm's correction over the rows of one test set and metric."
+    let compared = || aggregate.cells.iter().filter(|cell| cell.difference.is_some() && !cell.row.ends_with(TEMPERED));
+    let tested = compared().any(|cell| cell.p_value.is_some());
+    let (intervals, heading, rule) = if tested {
+        let said = "Over examples and seeds, not corrected; p after Holm's correction over the rows of one test set and metric.";
+        (said, " p |", "---:|")
     } else {
-        "Examples resampled, seeds averaged; percentile intervals."
+        ("Examples resampled, seeds averaged; percentile intervals.", "", "")
     };
-    let (heading, rule) = if tested { (" p |", "---:|") } else { ("", "") };
+    let differing: Vec<&Cell> = compared().filter(|cell| cell.differs()).collect();
     let mut text = format!(
-        "## Paired differences from {}\n\n{intervals}\n\n\
-         | method | domain | metric | difference | interval |{heading}\n|---|---|---|---:|---|{rule}\n",
-        definition.reference
+        "## Paired differences from {}\n\nThe {} of {} that stand out; all are in `table.csv`. {intervals}\n\n",
+        definition.reference,
+        differing.len(),
+        compared().count()
     );
-    for cell in compared {
+    if differing.is_empty() {
+        return text;
+    }
+    let _ =
+        write!(text, "| method | domain | metric | difference | interval |{heading}\n|---|---|---|---:|---|{rule}\n");
+    for cell in differing {
         let (Some(difference), Some(lower), Some(upper)) = (cell.difference, cell.lower, cell.upper) else { continue };
         let label = cell_text(definition.label(&cell.row));
         let (name, digits) = metric(&cell.metric).map_or(("", 4), |metric| (metric.label, metric.digits));
@@ -325,46 +376,6 @@ fn differences(definition: &Definition, aggregate: &Aggregate) -> String {
     }
     text.push('\n');
     text
-}
-
-fn cost(definition: &Definition, units: &[&UnitRecord]) -> String {
-    let mut text = String::from(
-        "## Cost\n\nMedians over seeds on the machine named above; these vary by machine and load. After the fit: a search or a curvature \
-         at the trained weights. Memory: the process's largest during fit and prediction. –: none, or not measured.\n\n\
-         | method | parameters | fit, s | after the fit, s | training tokens/s | samples | prediction, s | examples/s | memory, MiB |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
-    );
-    for row in &definition.rows {
-        let records = records_of(units, &row.id);
-        let fits: Vec<_> = records
-            .iter()
-            .filter_map(|(unit, _)| match &unit.outcome {
-                Outcome::Finished { fit, .. } => Some(fit),
-                Outcome::Failed { .. } => None,
-            })
-            .collect();
-        let (Some(fit), Some((_, record))) = (fits.first(), records.first()) else { continue };
-        let _ = writeln!(
-            text,
-            "| {} | {} | {:.1} | {} | {:.0} | {} | {:.1} | {:.0} | {} |",
-            cell_text(&row.label),
-            fit.trainable_parameters,
-            median(fits.iter().map(|fit| fit.seconds)),
-            measured(fits.iter().map(|fit| fit.post_hoc_seconds), 1),
-            median(fits.iter().map(|fit| fit.tokens_per_second)),
-            record.samples,
-            median(records.iter().map(|(_, record)| record.seconds)),
-            median(records.iter().map(|(_, record)| record.examples_per_second)),
-            measured(fits.iter().filter_map(|fit| fit.peak_memory).map(|bytes| bytes as f64 / f64::from(1 << 20)), 0),
-        );
-    }
-    text
-}
-
-/// Median of a cost with so many decimals; a dash for none.
-fn measured(values: impl Iterator<Item = f64>, decimals: usize) -> String {
-    let middle = median(values);
-    if middle > 0.0 { format!("{middle:.decimals$}") } else { "–".to_owned() }
 }
 
 pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -2,6 +2,8 @@
 
 mod aggregate;
 mod beyond;
+mod columns;
+mod cost;
 mod figures;
 mod latex;
 mod markdown;
@@ -46,6 +48,12 @@ impl Definition {
     fn label(&self, row: &str) -> &str {
         self.rows.iter().find(|own| own.id == row).map_or("", |own| own.label.as_str())
     }
+
+    /// One row for each method, the last: that which averages samples where a fit is read in several ways.
+    pub(crate) fn one_reading_each(&self) -> Vec<RowDefinition> {
+        let last = |place: usize| self.rows[place + 1..].iter().all(|row| row.method != self.rows[place].method);
+        (0..self.rows.len()).filter(|&place| last(place)).map(|place| self.rows[place].clone()).collect()
+    }
 }
 
 /// A row of the tables.
@@ -73,7 +81,8 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
     let mut units: Vec<&UnitRecord> = units.iter().collect();
     units.sort_by(|a, b| (&a.method, a.seed, &a.key).cmp(&(&b.method, b.seed, &b.key)));
     let aggregate = Aggregate::new(definition, &units, comparisons)?;
-    let ranked = ranks::over_test_sets(definition, &aggregate)?;
+    let readings = definition.one_reading_each();
+    let ranked = ranks::over_test_sets(definition, &readings, &aggregate)?;
     let sections = markdown::Sections { aggregate: &aggregate, units: &units, comparisons, ranked: &ranked };
     let mut files = vec![
         ("table.md".to_owned(), markdown::tables(definition, &sections)?.into_bytes()),
@@ -81,7 +90,7 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
         ("table.tex".to_owned(), latex::tables(definition, &aggregate, &units)?.into_bytes()),
         ("summary.json".to_owned(), json(&aggregate)?),
     ];
-    files.extend(figures::all(definition, &units)?);
+    files.extend(figures::all(definition, &readings, &units)?);
     if !ranked.is_empty() {
         let rankings: Vec<_> = ranked.iter().map(ranks::Ranked::ranking).collect();
         files.extend(bayeslora_figures::files("critical_difference", &CriticalDifference(&rankings))?);
@@ -98,8 +107,9 @@ pub fn readme_block(definition: &Definition, units: &[UnitRecord], comparisons: 
     let aggregate = Aggregate::new(definition, &units, comparisons)?;
     let name = &definition.name;
     Ok(format!(
-        "{}\n![Risk against coverage](results/{name}/risk_coverage.svg)\n",
-        markdown::main_table(definition, &aggregate)
+        "{}\n{}\n\n![Risk against coverage](results/{name}/risk_coverage.svg)\n",
+        markdown::main_table(definition, &aggregate),
+        markdown::legend(definition, &aggregate)
     ))
 }
 

@@ -29,9 +29,13 @@ fn test_sets(definition: &Definition) -> Vec<&DomainInfo> {
 }
 
 /// Ranks of seed means over the labelled test sets of one experiment.
-pub(super) fn over_test_sets<'a>(definition: &'a Definition, aggregate: &Aggregate) -> Result<Vec<Ranked<'a>>> {
+pub(super) fn over_test_sets<'a>(
+    definition: &Definition,
+    rows: &'a [RowDefinition],
+    aggregate: &Aggregate,
+) -> Result<Vec<Ranked<'a>>> {
     let domains = test_sets(definition);
-    ranked(&definition.rows, domains.len(), |row, block, metric| {
+    ranked(rows, domains.len(), |row, block, metric| {
         aggregate.get(&row.id, &domains[block].id, metric).map(|cell| cell.mean)
     })
 }
@@ -82,13 +86,14 @@ pub(super) fn section(definition: &Definition, ranked: &[Ranked<'_>]) -> String 
     }
     let domains: Vec<&str> = test_sets(definition).iter().map(|domain| domain.label.as_str()).collect();
     let mut text = format!(
-        "## Average ranks over test sets\n\nRanks of seed means over {} test sets ({}), 1 is best. Descriptive only: the test sets \
+        "## Average ranks over test sets\n\nRanks of seed means over {} test sets ({}), 1 is best; one reading of each fit, the \
+         sampled one where there are several. Descriptive only: the test sets \
          are few and, sharing one training task, not independent, which Friedman's test (F of Iman and Davenport) and Nemenyi's critical \
          difference at 0.05 assume. The figure joins rows whose ranks differ by less than that.\n\n",
         domains.len(),
         domains.join(", ")
     );
-    text.push_str(&table(&definition.rows, ranked));
+    text.push_str(&table(&definition.one_reading_each(), ranked));
     text.push_str("\n![Critical differences](critical_difference.svg)\n\n");
     text
 }

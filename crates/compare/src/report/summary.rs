@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use bayeslora_metrics::{Better, metric};
+use bayeslora_metrics::{Better, METRICS, metric};
 
 use super::aggregate::{Cell, tempered};
 use super::beyond::{Known, asked};
-use super::markdown::{inside, median};
+use super::markdown::median;
 use super::power::{Detectable, detectable};
 use super::{Aggregate, Definition};
 use crate::Result;
@@ -37,12 +37,14 @@ pub(super) fn sentences(
         for domain in definition.domains.iter().filter(|domain| domain.labelled && domain.corruption.is_none()) {
             found.extend(quality(definition, aggregate, comparisons, domain)?);
         }
-        found.extend(temperature(definition, aggregate));
+        for domain in definition.domains.iter().filter(|domain| domain.labelled && domain.corruption.is_none()) {
+            found.extend(temperature(definition, aggregate, domain));
+        }
         found.extend(knowledge(definition, comparisons)?);
     } else {
         found.push(
-            "The recorded comparisons are not corrected for their number, so no winner is named: run the experiment again where its \
-             predictions are kept."
+            "These records hold intervals over examples only, not corrected for their number, so no row is called better or worse here: \
+             a run anew keeps the predictions that tests over seeds are made of."
                 .to_owned(),
         );
     }
@@ -101,6 +103,13 @@ fn better_and_worse(
     (!cells.is_empty()).then(|| (of(true), of(false)))
 }
 
+/// `better than MLE: SWAG; worse than MLE: TFB`.
+fn sides(reference: &str, better: &[String], worse: &[String]) -> String {
+    let side =
+        |rows: &[String], word: &str| (!rows.is_empty()).then(|| format!("{word} than {reference}: {}", listed(rows)));
+    [side(better, "better"), side(worse, "worse")].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
 /// Better, worse or no different, metric by metric, on one test set.
 fn quality(
     definition: &Definition,
@@ -132,19 +141,20 @@ fn quality(
             };
             format!("In {name} no row differs from {reference}{power}")
         } else {
-            let side = |rows: &[String], word: &str| {
-                (!rows.is_empty()).then(|| format!("{word} than {reference}: {}", listed(rows)))
-            };
-            let sides: Vec<String> = [side(&better, "better"), side(&worse, "worse")].into_iter().flatten().collect();
-            format!("In {name} {}", sides.join("; "))
+            format!("In {name} {}", sides(reference, &better, &worse))
         });
+    }
+    // Of the other metrics only what stands out.
+    for info in METRICS.iter().filter(|info| info.better != Better::Neither && !TOLD.contains(&info.key)) {
+        let found = better_and_worse(definition, aggregate, &domain.id, info.key, str::to_owned);
+        let Some((better, worse)) = found.filter(|(better, worse)| better.len() + worse.len() > 0) else { continue };
+        clauses.push(format!("In {} {}", info.label, sides(reference, &better, &worse)));
     }
     Ok((!clauses.is_empty()).then(|| format!("On {}. {}.", domain.label, clauses.join(". "))))
 }
 
-/// What a temperature changes on the in-distribution test set, and which rows then differ.
-fn temperature(definition: &Definition, aggregate: &Aggregate) -> Option<String> {
-    let domain = inside(definition).next()?;
+/// What a temperature changes on one test set, and which rows then differ.
+fn temperature(definition: &Definition, aggregate: &Aggregate, domain: &DomainInfo) -> Option<String> {
     let reference = definition.label(&definition.reference);
     let mut clauses = Vec::new();
     for key in ["nll", "ece"] {
@@ -186,38 +196,45 @@ fn temperature(definition: &Definition, aggregate: &Aggregate) -> Option<String>
 fn knowledge(definition: &Definition, comparisons: &[ComparisonRecord]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for domain in &definition.domains {
-        for question in [Question::Errors, Question::Shift] {
+        for question in [Question::Errors, Question::ErrorsGivenEntropy, Question::Shift] {
             let asked = asked(definition, comparisons, domain, question)?;
             if asked.is_empty() {
                 continue;
             }
+            let (verb, than) = match question {
+                Question::ErrorsGivenEntropy => {
+                    ("points", "at errors once the entropy of one deterministic pass is given")
+                }
+                _ => ("beats", "the entropy of one deterministic pass"),
+            };
             let what = match question {
-                Question::Shift => format!("telling {} from the in-distribution test set", domain.label),
-                _ => format!("detecting errors on {}", domain.label),
+                Question::Errors => format!("{than} at detecting errors on {}", domain.label),
+                Question::ErrorsGivenEntropy => format!("{than}, on {}", domain.label),
+                Question::Shift => format!("{than} at telling {} from the in-distribution test set", domain.label),
             };
             let mut winners: Vec<&Known<'_>> = asked.iter().filter(|k| k.differs() && k.found.estimate > 0.0).collect();
             winners.sort_by(|a, b| b.found.estimate.total_cmp(&a.found.estimate));
             let names: Vec<String> = winners.iter().map(|known| name(definition, known)).collect();
             found.push(if names.is_empty() {
-                format!("No score of any row beats the entropy of one deterministic pass at {what}.")
+                format!("After correction no score of any row {verb} {what}.")
             } else {
-                format!(
-                    "{} of {} scores beat the entropy of one deterministic pass at {what}: {}.",
-                    names.len(),
-                    asked.len(),
-                    listed(&names)
-                )
+                let (count, all, verb) = (names.len(), asked.len(), verb.trim_end_matches('s'));
+                format!("{count} of {all} scores {verb} {what}: {}.", listed(&names))
             });
         }
     }
     Ok(found)
 }
 
-/// `mutual information of SWAG (+0.021)`.
+/// `mutual information of SWAG (+0.021 beside MLE's pass)`.
 fn name(definition: &Definition, known: &Known<'_>) -> String {
-    let gain = known.found.estimate;
-    match known.row {
-        DISTANCES => format!("the {} of the adapters' input ({gain:+.3})", known.score()),
-        row => format!("{} of {} ({gain:+.3})", known.score(), definition.label(row)),
+    let (gain, score) = (known.found.estimate, known.score());
+    if known.row == DISTANCES {
+        return format!("the {score} of the adapters' input ({gain:+.3})");
     }
+    let method = definition.rows.iter().find(|row| row.id == known.row).map(|row| &row.method);
+    let own_pass = definition.rows.iter().any(|row| Some(&row.method) == method && row.id.ends_with("/mean"));
+    let beside =
+        if own_pass { String::new() } else { format!(" beside {}'s pass", definition.label(&definition.reference)) };
+    format!("{score} of {} ({gain:+.3}{beside})", definition.label(known.row))
 }
