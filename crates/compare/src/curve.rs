@@ -10,15 +10,15 @@ use serde::Serialize;
 
 use crate::experiment::{CurveSettings, Experiment, unknown};
 use crate::generated::{self, Files};
-use crate::report::{Aggregate, Cell};
-use crate::report_files::aggregated;
+use crate::report::{Aggregate, Cell, RowDefinition, one_reading_each};
+use crate::report_files::{aggregated, definition};
 use crate::{Error, Result};
 
 /// The curves of an experiment.
 struct Curves {
     settings: CurveSettings,
     /// Rows in the order of the tables.
-    rows: Vec<(String, String)>,
+    rows: Vec<RowDefinition>,
     /// Where each profile stands, and its numbers, from the lowest place on.
     points: Vec<(f64, Aggregate)>,
     /// The in-distribution test set.
@@ -40,12 +40,12 @@ impl Curves {
         let mut placed: Vec<(f64, &String)> =
             experiment.profiles.iter().filter_map(|(name, profile)| Some((profile.at?, name))).collect();
         placed.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let (mut rows, mut points, mut domain) = (Vec::new(), Vec::new(), None);
+        let (mut rows, mut points, mut domain) = (Vec::<RowDefinition>::new(), Vec::new(), None);
         for (at, name) in placed {
             let plan = experiment.clone().plan(path, name)?;
-            for (id, label, ..) in plan.rows() {
-                if !rows.iter().any(|(known, _)| *known == id) {
-                    rows.push((id, label));
+            for row in definition(&plan).rows {
+                if !rows.contains(&row) {
+                    rows.push(row);
                 }
             }
             let inside = plan.task.domains().into_iter().find(|domain| domain.in_distribution);
@@ -84,7 +84,7 @@ impl Curves {
                 let _ = write!(text, " {at} |");
             }
             let _ = write!(text, "\n|---|{}\n", "---:|".repeat(self.points.len()));
-            for (id, label) in &self.rows {
+            for RowDefinition { id, label, .. } in &self.rows {
                 let _ = write!(text, "| {label} |");
                 for point in 0..self.points.len() {
                     let digits = metric.digits;
@@ -114,7 +114,7 @@ impl Curves {
         let failed = |error: &dyn std::fmt::Display| Error::Report(format!("curve.csv: {error}"));
         let mut writer = ::csv::Writer::from_writer(Vec::new());
         for (point, (at, _)) in self.points.iter().enumerate() {
-            for (method, _) in &self.rows {
+            for RowDefinition { id: method, .. } in &self.rows {
                 for metric in self.metrics() {
                     let Some(cell) = self.cell(point, method, metric.key) else { continue };
                     let Cell { seeds, mean, sd, .. } = *cell;
@@ -143,8 +143,8 @@ impl Figure for Curves {
         let margin = 0.05 * (last - first).max(1e-9);
         for (panel, metric) in area.split_evenly((self.settings.metrics.len().max(1), 1)).iter().zip(self.metrics()) {
             let mut lines = Vec::new();
-            for (id, name) in &self.rows {
-                let at = |point: usize| Some((place(self.points[point].0), self.cell(point, id, metric.key)?.mean));
+            for RowDefinition { id, label: name, .. } in one_reading_each(&self.rows) {
+                let at = |point: usize| Some((place(self.points[point].0), self.cell(point, &id, metric.key)?.mean));
                 let points: Vec<(f64, f64)> = (0..self.points.len()).filter_map(at).collect();
                 lines.push((name, points));
             }
@@ -164,7 +164,7 @@ impl Figure for Curves {
             }
             .on(panel)?;
             for (number, (name, points)) in lines.into_iter().enumerate() {
-                line(&mut chart, points, number, name)?;
+                line(&mut chart, points, number, &name)?;
             }
             legend(&mut chart, SeriesLabelPosition::UpperRight, 12)?;
         }

@@ -2,7 +2,8 @@
 //!
 //! Like the reference code: AdamW updates A, B and the head, plain SGD the contextual networks, both from the gradient of
 //! one loss, `c NLL + w pi_i KL / maps`, with the weights `pi_i` of BLoB growing over the steps of an epoch. Unlike it:
-//! the checkpoint is chosen on validation NLL over the whole run, and the schedules use the real number of steps.
+//! gradients are clipped, those of the networks with the others; the checkpoint is chosen on validation NLL over the whole run; and the
+//! schedules use the real number of steps.
 
 use bayeslora_adapters::{ContextualSettings, PosteriorSettings};
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,7 @@ use bayeslora_figures::CriticalDifference;
 use super::folders;
 use crate::experiment::Experiment;
 use crate::generated::Files;
-use crate::report::{RowDefinition, ranks};
+use crate::report::{RowDefinition, one_reading_each, ranks};
 use crate::report_files::definition;
 use crate::{Error, Result};
 
@@ -76,7 +76,7 @@ fn task(folder: &Path) -> Result<Option<Task>> {
             means.insert((row, metric), mean);
         }
     }
-    Ok(Some(Task { name, rows: definition.one_reading_each(), means }))
+    Ok(Some(Task { name, rows: one_reading_each(&definition.rows), means }))
 }
 
 /// What is read of a line of `table.csv`.

@@ -48,12 +48,6 @@ impl Definition {
     fn label(&self, row: &str) -> &str {
         self.rows.iter().find(|own| own.id == row).map_or("", |own| own.label.as_str())
     }
-
-    /// One row for each method, the last: that which averages samples where a fit is read in several ways.
-    pub(crate) fn one_reading_each(&self) -> Vec<RowDefinition> {
-        let last = |place: usize| self.rows[place + 1..].iter().all(|row| row.method != self.rows[place].method);
-        (0..self.rows.len()).filter(|&place| last(place)).map(|place| self.rows[place].clone()).collect()
-    }
 }
 
 /// A row of the tables.
@@ -65,6 +59,12 @@ pub struct RowDefinition {
     pub label: String,
     /// Method it reads.
     pub method: String,
+}
+
+/// One row for each method, the last: that which averages samples where a fit is read in several ways.
+pub(crate) fn one_reading_each(rows: &[RowDefinition]) -> Vec<RowDefinition> {
+    let last = |place: usize| rows[place + 1..].iter().all(|row| row.method != rows[place].method);
+    (0..rows.len()).filter(|&place| last(place)).map(|place| rows[place].clone()).collect()
 }
 
 /// A file of the report.
@@ -81,7 +81,7 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
     let mut units: Vec<&UnitRecord> = units.iter().collect();
     units.sort_by(|a, b| (&a.method, a.seed, &a.key).cmp(&(&b.method, b.seed, &b.key)));
     let aggregate = Aggregate::new(definition, &units, comparisons)?;
-    let readings = definition.one_reading_each();
+    let readings = one_reading_each(&definition.rows);
     let ranked = ranks::over_test_sets(definition, &readings, &aggregate)?;
     let sections = markdown::Sections { aggregate: &aggregate, units: &units, comparisons, ranked: &ranked };
     let mut files = vec![

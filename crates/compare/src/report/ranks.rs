@@ -8,7 +8,7 @@ use ndarray::Array2;
 
 use super::aggregate::LEVEL;
 use super::markdown::cell_text;
-use super::{Aggregate, Definition, RowDefinition};
+use super::{Aggregate, Definition, RowDefinition, one_reading_each};
 use crate::Result;
 use crate::tasks::DomainInfo;
 
@@ -93,7 +93,7 @@ pub(super) fn section(definition: &Definition, ranked: &[Ranked<'_>]) -> String 
         domains.len(),
         domains.join(", ")
     );
-    text.push_str(&table(&definition.one_reading_each(), ranked));
+    text.push_str(&table(&one_reading_each(&definition.rows), ranked));
     text.push_str("\n![Critical differences](critical_difference.svg)\n\n");
     text
 }
