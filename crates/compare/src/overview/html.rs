@@ -51,9 +51,13 @@ fn article(page: &Page, results: &Path) -> Result<String> {
         let path = format!("{folder}/{target}");
         figures.iter().find(|(known, _)| *known == path).map(|(_, uri)| uri.clone())
     };
-    // The title of the page stands in its summary.
+    // The title of the page stands in its summary; links to its headings lead nowhere here.
     let text = page.text.split_once("-->").map_or(page.text.as_str(), |(_, rest)| rest);
-    let text: String = text.lines().filter(|line| !line.starts_with("# ")).collect::<Vec<_>>().join("\n");
+    let text: String = text
+        .lines()
+        .filter(|line| !line.starts_with("# ") && !line.starts_with("Contents: "))
+        .collect::<Vec<_>>()
+        .join("\n");
     let provenance: Vec<String> = page.provenance().into_iter().map(escape).collect();
     Ok(format!(
         "<details open>\n<summary>{} <code>{}</code></summary>\n<p class=\"provenance\">{}</p>\n{}</details>\n",
