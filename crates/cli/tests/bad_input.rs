@@ -180,6 +180,9 @@ fn data_sets_that_nothing_downloads_say_where_to_get_them_and_where_to_put_them(
     assert_says(&message, &["dev.tsv", "sha256 is", "sst2 needs", "--data and BAYESLORA_DATA"]);
     let message = run(&["fetch", "banking77", "--data", &data.path().join("nowhere").to_string_lossy()]);
     assert_says(&message, &["nowhere", "no such folder", "--data or BAYESLORA_DATA"]);
+    // One that is refused does not hide the next.
+    let message = run(&["fetch", "sst2", "ag_news", "--data", &data.path().to_string_lossy()]);
+    assert_says(&message, &["dev.tsv: sha256 is", "error: ag_news: 1 of 1 files are not there"]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Ranked<'a> {
 }
 
 /// Labelled test sets; corrupted copies of the first are left out.
-fn test_sets(definition: &Definition) -> Vec<&DomainInfo> {
+pub(super) fn test_sets(definition: &Definition) -> Vec<&DomainInfo> {
     definition.domains.iter().filter(|domain| domain.labelled && domain.corruption.is_none()).collect()
 }
 

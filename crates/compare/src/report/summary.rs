@@ -8,6 +8,7 @@ use super::aggregate::{Cell, tempered};
 use super::beyond::{Known, asked};
 use super::markdown::median;
 use super::power::{Detectable, detectable};
+use super::ranks::test_sets;
 use super::{Aggregate, Definition};
 use crate::Result;
 use crate::record::{ComparisonRecord, DISTANCES, Question};
@@ -34,10 +35,10 @@ pub(super) fn sentences(
     let mut found = Vec::new();
     if aggregate.cells.iter().any(|cell| cell.holm_p.is_some()) {
         found.extend(coverage(comparisons));
-        for domain in definition.domains.iter().filter(|domain| domain.labelled && domain.corruption.is_none()) {
+        for domain in test_sets(definition) {
             found.extend(quality(definition, aggregate, comparisons, domain)?);
         }
-        for domain in definition.domains.iter().filter(|domain| domain.labelled && domain.corruption.is_none()) {
+        for domain in test_sets(definition) {
             found.extend(temperature(definition, aggregate, domain));
         }
         found.extend(knowledge(definition, comparisons)?);
