@@ -10,10 +10,19 @@ use crate::experiment::Plan;
 use crate::{Error, Result};
 
 /// `mean ± sd` over seeds, or the number itself for one.
-fn over_seeds(values: &[f64], digits: usize) -> Result<String> {
+fn over_seeds(values: &[f64], show: impl Fn(f64) -> String) -> Result<String> {
     let summary = summarise(values)?;
-    let spread = summary.sample_sd.map_or_else(String::new, |sd| format!(" ± {sd:.digits$}"));
-    Ok(format!("{:.digits$}{spread}", summary.mean))
+    let spread = summary.sample_sd.map_or_else(String::new, |sd| format!(" ± {}", show(sd)));
+    Ok(format!("{}{spread}", show(summary.mean)))
+}
+
+fn decimals(digits: usize) -> impl Fn(f64) -> String {
+    move |value| format!("{value:.digits$}")
+}
+
+/// Variances of a confident network differ by orders of magnitude.
+fn scientific(value: f64) -> String {
+    format!("{value:.1e}")
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -67,7 +76,7 @@ pub(crate) fn markdown(plan: &Plan, findings: &[Finding], shares: [f64; 2]) -> R
         let row = |of: fn(&Finding) -> &Correlation| -> Result<(String, String)> {
             let correlations: Vec<&Correlation> = own.iter().map(|finding| of(finding)).collect();
             let coefficients: Vec<f64> = correlations.iter().map(|c| c.coefficient).collect();
-            Ok((over_seeds(&coefficients, 3)?, largest_p(&correlations)))
+            Ok((over_seeds(&coefficients, decimals(3))?, largest_p(&correlations)))
         };
         let (error, error_p) = row(|f| &f.error)?;
         let (entropy_error, entropy_error_p) = row(|f| &f.entropy_error)?;
@@ -83,8 +92,8 @@ pub(crate) fn markdown(plan: &Plan, findings: &[Finding], shares: [f64; 2]) -> R
              | ρ(variance, that entropy) | – | {entropy} | {entropy_p} |\n\
              | ρ(variance, error), given that entropy | – | {given} | {given_p} |\n\n",
             REPORTED.accuracy,
-            over_seeds(&values(|f| f.validation_accuracy), 4)?,
-            over_seeds(&values(|f| f.test_accuracy), 4)?,
+            over_seeds(&values(|f| f.validation_accuracy), decimals(4))?,
+            over_seeds(&values(|f| f.test_accuracy), decimals(4))?,
             REPORTED.spearman,
             REPORTED.p_value,
         );
@@ -110,9 +119,9 @@ pub(crate) fn markdown(plan: &Plan, findings: &[Finding], shares: [f64; 2]) -> R
             let _ = writeln!(
                 text,
                 "| {sentence} | {} | {} | {} |",
-                over_seeds(&of(|s| s.probability), 3)?,
-                over_seeds(&of(|s| s.variance), 5)?,
-                over_seeds(&of(|s| s.entropy), 3)?,
+                over_seeds(&of(|s| s.probability), decimals(3))?,
+                over_seeds(&of(|s| s.variance), scientific)?,
+                over_seeds(&of(|s| s.entropy), decimals(3))?,
             );
         }
         let _ = write!(text, "\n{}\n", what_it_says(&own));
@@ -186,10 +195,13 @@ fn what_it_says(own: &[&Finding]) -> String {
     let compare = |value: f64| if value > inside { "more" } else { "less" };
     let _ = writeln!(
         text,
-        "- Of the five sentences, the one on earnings has {} variance ({finance:.5}) than the most uncertain of the three about films ({inside:.5}), \
-         the one without meaning {} ({nonsense:.5}).",
+        "- Of the five sentences, the one on earnings has {} variance ({}) than the most uncertain of the three about films ({}), \
+         the one without meaning {} ({}).",
         compare(finance),
-        compare(nonsense)
+        scientific(finance),
+        scientific(inside),
+        compare(nonsense),
+        scientific(nonsense),
     );
     text
 }
@@ -276,8 +288,8 @@ mod tests {
             "positive at every seed (0.370 to 0.390), within the seeds' range.",
             "is 0.000 in the lowest decile of the variance and 0.400 in the highest; it falls between 1 of 3",
             "is 0.020 to 0.100, p < 0.05 at 1 of 2 seeds; variance ranks errors better than that entropy at 2 of 2.",
-            "on earnings has more variance (0.00500) than the most uncertain of the three about films (0.00300), the one without \
-             meaning less (0.00000).",
+            "on earnings has more variance (5.0e-3) than the most uncertain of the three about films (3.0e-3), the one without \
+             meaning less (0.0e0).",
         ] {
             assert!(both.contains(expected), "{expected:?} is not in\n{both}");
         }

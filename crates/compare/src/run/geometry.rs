@@ -8,7 +8,7 @@ use bayeslora_adapters::{
     AdapterSet, Dependence, Draw, DropoutSite, Increment, LowRank, Moments, Parameter, PosteriorSettings, Slot,
     StochasticAdapter, TargetMap,
 };
-use bayeslora_metrics::{Bootstrap, Predictive};
+use bayeslora_metrics::Bootstrap;
 use bayeslora_models::{SavedAdapter, classify};
 use bayeslora_theory::{Dropout, Layer, Site};
 use candle_core::{DType, Tensor};
@@ -16,6 +16,7 @@ use ndarray::{Array2, s};
 use rayon::prelude::*;
 
 use super::Unit;
+use super::kept::KeptPredictions;
 use super::workshop::Workshop;
 use crate::assets::Assets;
 use crate::experiment::Plan;
@@ -279,29 +280,14 @@ impl<'a> Probe<'a> {
 
 /// What a fit's kept predictions say of the first texts of every test domain, as many as `tests` has.
 fn scores_of(workshop: &Workshop<'_>, unit: &Unit<'_>, tests: &[(bool, Sentences)]) -> Result<Scores> {
-    let refused = |what: &str| {
-        let path = workshop.store.run_folder(&unit.key).join("predictions.safetensors");
-        let problem =
-            format!("{} {what}; remove its file in units/ and compute it again with `bayeslora run`", unit.name());
-        Error::Store { path, problem }
-    };
-    let kept = workshop.store.predictions(&unit.key)?.ok_or_else(|| refused("has no predictions here"))?;
-    let rows = workshop.plan.rows();
-    let averaging = unit.method.prediction.averaging;
-    let predictive = |wanted: Reading, domain: &str, count: usize| -> Result<Predictive> {
-        let row = rows.iter().find(|(_, _, method, reading)| method.id == unit.method.id && *reading == wanted);
-        let logits = row.and_then(|(id, ..)| kept.get(&format!("{id}.{domain}")));
-        let logits = logits.filter(|logits| logits.dim().1 >= count);
-        let logits = logits.ok_or_else(|| refused(&format!("has no predictions ({}) of {domain}", wanted.word())))?;
-        Ok(Predictive::from_logits(logits.slice(s![.., ..count, ..]), averaging)?)
-    };
+    let kept = KeptPredictions::open(workshop, unit)?;
     let [mut variance, mut information, mut entropy] = [Sides::default(), Sides::default(), Sides::default()];
     for (domain, (in_distribution, sentences)) in workshop.data.domains.iter().zip(tests) {
         let (id, side) = (&domain.info.id, usize::from(!in_distribution));
-        let sampled = predictive(Reading::Sampled, id, sentences.len())?;
+        let sampled = kept.of_domain(Reading::Sampled, id, sentences.len())?;
         variance[side].extend(sampled.probability_variance());
         information[side].extend(sampled.mutual_information());
-        entropy[side].extend(predictive(Reading::Mean, id, sentences.len())?.predictive_entropy());
+        entropy[side].extend(kept.of_domain(Reading::Mean, id, sentences.len())?.predictive_entropy());
     }
     let samples = unit.method.prediction.samples;
     Ok(Scores { samples, sampled: vec![(VARIANCE, variance), ("mutual information", information)], entropy })

@@ -2,6 +2,7 @@
 
 mod couplings;
 mod geometry;
+mod kept;
 mod keys;
 mod paired;
 mod paper;

@@ -10,17 +10,19 @@ use ndarray::Array2;
 
 use super::Unit;
 use super::geometry::dropout_adapters;
+use super::kept::KeptPredictions;
 use super::workshop::Workshop;
 use crate::assets::Assets;
 use crate::experiment::Plan;
 use crate::generated;
 use crate::member::Member;
+use crate::methods::Reading;
 use crate::paper::{self, Finding, Kind, Plane, Point, SENTENCE_SAMPLES, SENTENCES, Sentence};
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::tasks::Example;
+use crate::tasks::{DomainInfo, Example};
 use crate::{Error, Result};
 
 /// Rows of one pass.
@@ -46,17 +48,17 @@ pub fn measure_paper(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> R
     let units = workshop.units();
     let saved = dropout_adapters(&workshop, &units)?;
     let texts = Texts::read(&workshop)?;
-    for (unit, ..) in &saved {
-        let samples = u64::from(unit.method.prediction.samples);
-        let (validation, test) = (texts.validation.tokens() as u64, texts.test.tokens() as u64);
-        progress.expect(samples * validation + (samples + 1) * test);
-    }
+    let pictured =
+        texts.shifted.iter().map(|(.., sentences)| sentences.tokens()).sum::<usize>() + texts.test.1.tokens();
+    let sampled = saved.len() * (SENTENCE_SAMPLES as usize + 1) * texts.sentences.tokens();
+    progress.expect((pictured + sampled) as u64);
     let mut findings = Vec::new();
     let mut picture = None;
     for (unit, adapter, ..) in saved {
         progress.stage(&unit.name());
         let member = Member { adapters: adapter.adapters, head: adapter.head, posterior: adapter.posterior };
-        let reader = Reader { workshop: &workshop, unit, member };
+        let kept = KeptPredictions::open(&workshop, unit)?;
+        let reader = Reader { workshop: &workshop, unit, member, kept };
         let (finding, errors) = reader.finding(&texts)?;
         findings.push(finding);
         if picture.is_none() {
@@ -64,7 +66,7 @@ pub fn measure_paper(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> R
         }
     }
     let (points, shares) = picture.unwrap_or_default();
-    let shifted: Vec<String> = texts.shifted.iter().map(|(label, _)| label.clone()).collect();
+    let shifted: Vec<String> = texts.shifted.iter().map(|(domain, _)| domain.label.clone()).collect();
     let mut files = vec![
         ("table.md".to_owned(), paper::markdown(plan, &findings, shares)?.into_bytes()),
         ("table.csv".to_owned(), paper::csv(&findings)?),
@@ -74,17 +76,16 @@ pub fn measure_paper(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> R
 }
 
 /// What is read.
-struct Texts {
-    validation: Sentences,
-    test: Sentences,
-    /// Some texts of every other set, with its name.
-    shifted: Vec<(String, Sentences)>,
+struct Texts<'a> {
+    test: (&'a DomainInfo, Sentences),
+    /// Some texts of every other set.
+    shifted: Vec<(&'a DomainInfo, Sentences)>,
     /// The paper's five.
     sentences: Sentences,
 }
 
-impl Texts {
-    fn read(workshop: &Workshop<'_>) -> Result<Self> {
+impl<'a> Texts<'a> {
+    fn read(workshop: &'a Workshop<'_>) -> Result<Self> {
         workshop.progress.stage("frozen prefix of every sentence");
         let tokenizer = workshop.tokenizer()?;
         let compute = |examples: &[Example], split| {
@@ -94,9 +95,9 @@ impl Texts {
         for (split, domain) in (2..).zip(&workshop.data.domains) {
             let (info, examples) = (&domain.info, &domain.examples);
             if info.in_distribution {
-                test = Some(compute(examples, split)?);
+                test = Some((info, compute(examples, split)?));
             } else if info.corruption.is_none() {
-                shifted.push((info.label.clone(), compute(&examples[..PICTURED.min(examples.len())], split)?));
+                shifted.push((info, compute(&examples[..PICTURED.min(examples.len())], split)?));
             }
         }
         let example = |text: &&str| {
@@ -105,7 +106,6 @@ impl Texts {
         };
         let sentences: Vec<Example> = SENTENCES.iter().map(example).collect();
         Ok(Self {
-            validation: compute(&workshop.data.validation, 1)?,
             test: test.ok_or_else(|| Error::Report("paper: no test set of the training domain".to_owned()))?,
             shifted,
             sentences: compute(&sentences, u8::MAX)?,
@@ -118,20 +118,17 @@ struct Reader<'a> {
     workshop: &'a Workshop<'a>,
     unit: &'a Unit<'a>,
     member: Member,
+    kept: KeptPredictions<'a>,
 }
 
-/// Which part of the unit's seed the samples come from: that of the run itself, so that those of the test set are the run's.
-const RUN: u64 = u64::MAX;
-/// For the sentences and validation.
-const OWN: u64 = 0;
-
 impl Reader<'_> {
-    fn predict(&self, part: u64, samples: u32, sentences: &Sentences) -> Result<Predictive> {
+    /// What the adapter says of the paper's sentences, which no run reads.
+    fn predict(&self, samples: u32, sentences: &Sentences) -> Result<Predictive> {
         let predictor = Predictor {
             bert: &self.workshop.bert,
             from: self.workshop.lowest(),
             samples,
-            seed: derive_seed(self.unit.seed, part),
+            seed: derive_seed(self.unit.seed, 0),
             progress: self.workshop.progress,
         };
         let logits = predictor.member_logits(&self.member, samples, sentences)?;
@@ -139,24 +136,27 @@ impl Reader<'_> {
     }
 
     /// What is found on the texts, with the errors on the test set.
-    fn finding(&self, texts: &Texts) -> Result<(Finding, Vec<bool>)> {
-        let samples = self.unit.method.prediction.samples;
-        let (sampled, still) = (self.predict(RUN, samples, &texts.test)?, self.predict(RUN, 0, &texts.test)?);
-        let labels = |sentences: &Sentences| sentences.labels().iter().map(|&y| y as usize).collect::<Vec<_>>();
+    fn finding(&self, texts: &Texts<'_>) -> Result<(Finding, Vec<bool>)> {
+        let (test, sentences) = &texts.test;
+        let sampled = self.kept.of_domain(Reading::Sampled, &test.id, sentences.len())?;
+        let still = self.kept.of_domain(Reading::Mean, &test.id, sentences.len())?;
+        let validated = self.kept.of_validation(Reading::Sampled)?;
+        let labels: Vec<usize> = sentences.labels().iter().map(|&label| label as usize).collect();
+        let validation = self.workshop.data.validation.iter().filter_map(|example| example.label);
+        let validation: Vec<usize> = validation.map(|label| label as usize).collect();
         let errors_of = |predictive: &Predictive| -> Vec<bool> {
-            predictive.predicted().iter().zip(labels(&texts.test)).map(|(guess, label)| *guess != label).collect()
+            predictive.predicted().iter().zip(&labels).map(|(guess, label)| guess != label).collect()
         };
         let (errors, still_errors) = (errors_of(&sampled), errors_of(&still));
         let numbers = |errors: &[bool]| errors.iter().map(|&e| f64::from(u8::from(e))).collect::<Vec<_>>();
         let (variance, entropy) = (sampled.probability_variance().to_vec(), still.predictive_entropy().to_vec());
-        let drawn = self.predict(OWN, SENTENCE_SAMPLES, &texts.sentences)?;
-        let one = self.predict(OWN, 0, &texts.sentences)?;
-        let validated = self.predict(OWN, samples, &texts.validation)?;
+        let drawn = self.predict(SENTENCE_SAMPLES, &texts.sentences)?;
+        let one = self.predict(0, &texts.sentences)?;
         let finding = Finding {
             label: self.unit.method.label.clone(),
             seed: self.unit.seed,
-            validation_accuracy: accuracy(&validated.predicted(), &labels(&texts.validation))?,
-            test_accuracy: accuracy(&sampled.predicted(), &labels(&texts.test))?,
+            validation_accuracy: accuracy(&validated.predicted(), &validation)?,
+            test_accuracy: accuracy(&sampled.predicted(), &labels)?,
             error: spearman(&variance, &numbers(&errors))?,
             entropy_error: spearman(&entropy, &numbers(&still_errors))?,
             entropy: spearman(&variance, &entropy)?,
@@ -176,20 +176,21 @@ impl Reader<'_> {
     }
 
     /// The test set and some of the other sets on the principal plane of the test set's states.
-    fn picture(&self, texts: &Texts, errors: &[bool]) -> Result<(Vec<Point>, [f64; 2])> {
-        let reference = self.states(&texts.test)?;
-        let samples = self.unit.method.prediction.samples;
+    fn picture(&self, texts: &Texts<'_>, errors: &[bool]) -> Result<(Vec<Point>, [f64; 2])> {
+        let (test, sentences) = &texts.test;
+        let reference = self.states(sentences)?;
         let mut points = Vec::new();
-        let mut place_all = |sentences: &Sentences, kind: &dyn Fn(usize) -> Kind| -> Result<[f64; 2]> {
-            let Plane { at, shares } = paper::principal_plane(&reference, &self.states(sentences)?)?;
-            let variance = self.predict(RUN, samples, sentences)?.probability_variance().to_vec();
+        let mut place_all = |states: &Array2<f64>, info: &DomainInfo, kind: &dyn Fn(usize) -> Kind| -> Result<_> {
+            let Plane { at, shares } = paper::principal_plane(&reference, states)?;
+            let variance =
+                self.kept.of_domain(Reading::Sampled, &info.id, states.nrows())?.probability_variance().to_vec();
             let placed = at.into_iter().zip(variance).enumerate();
             points.extend(placed.map(|(place, (at, variance))| Point { at, variance, kind: kind(place) }));
             Ok(shares)
         };
-        let shares = place_all(&texts.test, &|place| if errors[place] { Kind::Wrong } else { Kind::Right })?;
-        for (number, (_, sentences)) in texts.shifted.iter().enumerate() {
-            place_all(sentences, &|_| Kind::Shifted(number))?;
+        let shares = place_all(&reference, test, &|place| if errors[place] { Kind::Wrong } else { Kind::Right })?;
+        for (number, (info, sentences)) in texts.shifted.iter().enumerate() {
+            place_all(&self.states(sentences)?, info, &|_| Kind::Shifted(number))?;
         }
         Ok((points, shares))
     }
