@@ -122,7 +122,8 @@ pub struct DomainRecord {
     pub scores: BTreeMap<String, Option<f64>>,
     /// Reliability bins of the top label; none without labels.
     pub reliability: Vec<ReliabilityPoint>,
-    /// Risk-coverage curve ordered by top probability, at most 101 points; none without labels.
+    /// Risk-coverage curve ordered by top probability, at most 101 points; of the test set in distribution only, because it is half of a
+    /// record (the area under it is among the scores everywhere).
     pub risk_coverage: Vec<RiskPoint>,
     /// Error rate by decile of the top-label probability variance; empty for a deterministic predictive and without labels.
     pub deciles: Vec<DecilePoint>,

@@ -111,7 +111,10 @@ impl<'a> Scored<'a> {
         let (mut reliability, mut risk_coverage, mut deciles) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(truth) = &self.truth {
             reliability = self.quality(&truth.labels, &mut scores)?;
-            risk_coverage = self.selective(&truth.correct, &mut scores)?;
+            let curve = self.selective(&truth.correct, &mut scores)?;
+            if self.domain.info.in_distribution {
+                risk_coverage = curve;
+            }
             deciles = self.variance_against_errors(&truth.correct, &mut scores)?;
         }
         // Every declared metric has an entry, so that a reader can tell "undefined" from "forgotten".
@@ -304,7 +307,8 @@ mod tests {
             let scored = Scored::new(domain, &logits(shift), Averaging::Probabilities).unwrap();
             Scored { distances: Some(distances), ..scored }
         }
-        let inside = domain(true, false);
+        let mut inside = domain(true, false);
+        inside.info.in_distribution = true;
         let numbers = |factor: u32| (0..12).map(|n| f64::from(n * factor % 7)).collect::<Vec<f64>>();
         let distances = Distances { input_norm: numbers(2), mahalanobis: numbers(3), nearest_neighbours: numbers(5) };
         let reference = score(&inside, 0.0, &distances);
@@ -331,7 +335,9 @@ mod tests {
             assert_eq!(record.histograms, rated.histograms);
         }
         assert!(bare.reliability.is_empty() && bare.risk_coverage.is_empty() && bare.deciles.is_empty());
-        assert!(!labelled.reliability.is_empty() && !labelled.risk_coverage.is_empty() && !labelled.deciles.is_empty());
+        assert!(!labelled.reliability.is_empty() && !labelled.deciles.is_empty());
+        // Half of a record, and drawn for the test set in distribution only.
+        assert!(labelled.risk_coverage.is_empty() && !reference.record(None).unwrap().risk_coverage.is_empty());
     }
 
     #[test]
