@@ -48,6 +48,22 @@ impl Cell {
             _ => false,
         }
     }
+
+    /// As files keep it, with seven significant digits: those beyond are noise over seeds, and differ between mathematical libraries.
+    pub(super) fn rounded(&self) -> Self {
+        // Printing and reading gives the nearest number of so many digits; no number that can be printed is refused.
+        let round = |value: f64| format!("{value:.6e}").parse().unwrap_or(value);
+        Self {
+            mean: round(self.mean),
+            sd: self.sd.map(round),
+            difference: self.difference.map(round),
+            lower: self.lower.map(round),
+            upper: self.upper.map(round),
+            p_value: self.p_value.map(round),
+            holm_p: self.holm_p.map(round),
+            ..self.clone()
+        }
+    }
 }
 
 /// The identifier of a row with its own temperature.

@@ -117,7 +117,7 @@ fn csv(aggregate: &Aggregate) -> Result<Vec<u8>> {
     let failed = |error: &dyn std::fmt::Display| Error::Report(format!("table.csv: {error}"));
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     for cell in &aggregate.cells {
-        writer.serialize(cell).map_err(|error| failed(&error))?;
+        writer.serialize(cell.rounded()).map_err(|error| failed(&error))?;
     }
     writer.into_inner().map_err(|error| failed(&error))
 }
@@ -127,7 +127,7 @@ fn json(aggregate: &Aggregate) -> Result<Vec<u8>> {
     let failed = |error: serde_json::Error| Error::Report(format!("summary.json: {error}"));
     let mut summary = serde_json::Map::new();
     for cell in &aggregate.cells {
-        let mut values = serde_json::to_value(cell).map_err(failed)?;
+        let mut values = serde_json::to_value(cell.rounded()).map_err(failed)?;
         if let Some(values) = values.as_object_mut() {
             values.retain(|key, value| !value.is_null() && !["row", "domain", "metric"].contains(&key.as_str()));
         }
