@@ -306,6 +306,8 @@ fn damaged_models_and_adapters_are_named() {
     assert_says(&wrong, &["has rank 4", "says 5", "re-export"]);
     let fewer = damage("config.json", &replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2"));
     assert_says(&fewer, &["encoder.layer.2", "is this its base model?"]);
+    let more = damage("tokenizer.json", &replace("\":\": 76", "\":\": 76, \"extra\": 77"));
+    assert_says(&more, &["tokenizer.json", "reach 77", "vocab_size in config.json is 77"]);
 }
 
 #[test]

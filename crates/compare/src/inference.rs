@@ -110,6 +110,7 @@ impl Classifier {
             .into());
         }
         let tokenizer = Tokenizer::load(model, max_tokens)?;
+        tokenizer.check(bert.config())?;
         let choose = |found| replaced(found, &options);
         let saved = SavedAdapter::load(adapter, &bert, model, choose)?;
         let SavedAdapter { adapters, head, posterior } = &saved;

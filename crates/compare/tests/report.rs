@@ -155,7 +155,7 @@ fn the_main_table_has_means_deviations_stars_and_gaps() {
 | MLE | 0.8100 ± 0.0141 | 0.1900 ± 0.0141 | – | – | – | – |
 | MC \\| p_0.1, sampled | 0.8700 ± 0.0424* | 0.1300 ± 0.0424 | – | – | – | – |
 
-Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: the paired bootstrap interval of the difference from mle \
+Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: the paired bootstrap interval of the difference from MLE \
 excludes 0 (examples resampled, seeds fixed, no correction for the number of comparisons).
 
 ![Risk against coverage](results/made-up/risk_coverage.svg)
@@ -239,7 +239,7 @@ fn domains_have_the_tables_that_they_have_data_for() {
             "Typos: ECE ↓",
             "Typos: AUROC, predictive entropy ↑",
             "Cost",
-            "Paired differences from mle",
+            "Paired differences from MLE",
             "What the columns mean",
         ]
     );
@@ -578,7 +578,7 @@ fn a_star_is_corrected_where_there_are_p_values() {
     assert!(case(0.02).table().contains(&format!("{line} |")));
     let table = case(0.01).table();
     assert!(
-        table.contains("`*`: differs from mle at 0.05 after Holm's correction over the rows of one test set"),
+        table.contains("`*`: differs from MLE at 0.05 after Holm's correction over the rows of one test set"),
         "{table}"
     );
     assert!(table.contains("| SWAG | Inside | Accuracy | +0.1000 | [+0.0800, +0.1200] | 0.0300 |"), "{table}");

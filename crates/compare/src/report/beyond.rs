@@ -93,7 +93,7 @@ pub(super) fn section(definition: &Definition, comparisons: &[ComparisonRecord])
          pass is the fit's own reading at its mean, or {} at the same seed where it has none. Intervals over examples (DeLong's placements \
          averaged over seeds) and seeds, not corrected; `*`: differs from 0 at 0.05 after Holm's correction over all scores of one \
          table and the distances below it.\n\n",
-        definition.reference
+        definition.reference_label()
     );
     Ok(opening + &text)
 }

@@ -48,7 +48,7 @@ pub(super) fn tables(definition: &Definition, aggregate: &Aggregate, units: &[&U
             "\\begin{{table}}\n\\centering\n\\caption{{{}: {}. Mean $\\pm$ sample standard deviation over seeds; $^{{*}}$: {}}}\n\\begin{{tabular}}{{l{}}}\n\\toprule\nmethod",
             escape(&definition.title),
             escape(&domain.label),
-            escape(&star(aggregate, &definition.reference)),
+            escape(&star(aggregate, definition.reference_label())),
             "r".repeat(metrics.len())
         );
         for metric in &metrics {

@@ -198,7 +198,7 @@ pub(super) fn tables(definition: &Definition, sections: &Sections<'_>) -> Result
 pub(super) fn legend(definition: &Definition, aggregate: &Aggregate) -> String {
     format!(
         "Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: {}",
-        star(aggregate, &definition.reference)
+        star(aggregate, definition.reference_label())
     )
 }
 
@@ -348,7 +348,7 @@ fn differences(definition: &Definition, aggregate: &Aggregate) -> String {
     let differing: Vec<&Cell> = compared().filter(|cell| cell.differs()).collect();
     let mut text = format!(
         "## Paired differences from {}\n\nThe {} of {} that stand out; all are in `table.csv`. {intervals}\n\n",
-        definition.reference,
+        definition.reference_label(),
         differing.len(),
         compared().count()
     );

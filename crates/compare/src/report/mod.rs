@@ -48,6 +48,11 @@ impl Definition {
     fn label(&self, row: &str) -> &str {
         self.rows.iter().find(|own| own.id == row).map_or("", |own| own.label.as_str())
     }
+
+    /// What the reference row is called.
+    fn reference_label(&self) -> &str {
+        self.label(&self.reference)
+    }
 }
 
 /// A row of the tables.

@@ -89,7 +89,7 @@ pub(super) fn section(definition: &Definition, comparisons: &[ComparisonRecord])
          the correction asks of the strongest row (0.05 over the number of rows): median over rows (smallest to largest). Over examples: \
          these fits on other examples. Over seeds: other fits on these examples, from three seeds on. A smaller difference may \
          well exist where no star stands.\n\n| test set | metric | over examples | over seeds |\n|---|---|---:|---:|\n{lines}\n",
-        definition.reference
+        definition.reference_label()
     ))
 }
 

@@ -25,7 +25,7 @@ pub(super) fn sentences(
     aggregate: &Aggregate,
     comparisons: &[ComparisonRecord],
 ) -> Result<Vec<String>> {
-    let reference = definition.label(&definition.reference);
+    let reference = definition.reference_label();
     if definition.rows.len() < 2 {
         return Ok(Vec::new());
     }
@@ -118,7 +118,7 @@ fn quality(
     comparisons: &[ComparisonRecord],
     domain: &DomainInfo,
 ) -> Result<Option<String>> {
-    let reference = definition.label(&definition.reference);
+    let reference = definition.reference_label();
     let mut clauses = Vec::new();
     for key in TOLD {
         let Some(info) = metric(key) else { continue };
@@ -156,7 +156,7 @@ fn quality(
 
 /// What a temperature changes on one test set, and which rows then differ.
 fn temperature(definition: &Definition, aggregate: &Aggregate, domain: &DomainInfo) -> Option<String> {
-    let reference = definition.label(&definition.reference);
+    let reference = definition.reference_label();
     let mut clauses = Vec::new();
     for key in ["nll", "ece"] {
         let pairs: Vec<(f64, f64)> = definition
@@ -235,7 +235,6 @@ fn name(definition: &Definition, known: &Known<'_>) -> String {
     }
     let method = definition.rows.iter().find(|row| row.id == known.row).map(|row| &row.method);
     let own_pass = definition.rows.iter().any(|row| Some(&row.method) == method && row.id.ends_with("/mean"));
-    let beside =
-        if own_pass { String::new() } else { format!(" beside {}'s pass", definition.label(&definition.reference)) };
+    let beside = if own_pass { String::new() } else { format!(" beside {}'s pass", definition.reference_label()) };
     format!("{score} of {} ({gain:+.3}{beside})", definition.label(known.row))
 }

@@ -19,7 +19,7 @@ pub(super) fn section(definition: &Definition, aggregate: &Aggregate) -> String 
         "## With a temperature fitted on validation\n\nBefore → after, means over seeds: every sample's logits divided by the T that \
          minimises the NLL of the validation split, one T for each row and seed. `*`: after it the row differs from {} after its \
          own temperature, tested and corrected as above. Predicted classes stay, except where samples disagree about them.\n\n",
-        definition.reference
+        definition.reference_label()
     );
     let inside: Vec<&DomainInfo> = inside(definition).collect();
     text.push_str(&table(definition, aggregate, &inside, &INSIDE));
