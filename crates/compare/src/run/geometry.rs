@@ -27,6 +27,7 @@ use crate::methods::Reading;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::store::Store;
+use crate::tasks::DomainInfo;
 use crate::{Error, Result};
 
 /// Rows of one forward pass.
@@ -64,8 +65,11 @@ pub fn measure_geometry(
     let train = compute(&workshop.data.train, 0)?;
     let mut tests = Vec::new();
     for (split, domain) in (2..).zip(&workshop.data.domains) {
-        let texts = &domain.examples[..domain.examples.len().min(options.texts)];
-        tests.push((domain.info.in_distribution, compute(texts, split)?));
+        // Damaged copies of the test set are not texts from elsewhere.
+        if domain.info.corruption.is_none() {
+            let texts = &domain.examples[..domain.examples.len().min(options.texts)];
+            tests.push((&domain.info, compute(texts, split)?));
+        }
     }
     let tokens = train.tokens() + tests.iter().map(|(_, sentences)| sentences.tokens()).sum::<usize>();
     progress.expect((tokens * saved.len()) as u64);
@@ -222,7 +226,7 @@ impl<'a> Probe<'a> {
         unit: &Unit<'_>,
         (site, dropout): (DropoutSite, f64),
         scores: Scores,
-        (train, tests): (&Sentences, &[(bool, Sentences)]),
+        (train, tests): (&Sentences, &[(&DomainInfo, Sentences)]),
         bootstrap: &Bootstrap,
     ) -> Result<(Vec<Finding>, Vec<Reached>)> {
         let mut moments: BTreeMap<Slot, Array2<f64>> = BTreeMap::new();
@@ -240,7 +244,7 @@ impl<'a> Probe<'a> {
             .collect::<Result<BTreeMap<Slot, Map>>>()?;
         // Texts of the training domain, then shifted ones.
         let mut texts: BTreeMap<Slot, [Vec<Text>; 2]> = BTreeMap::new();
-        for (in_distribution, sentences) in tests {
+        for (info, sentences) in tests {
             let read = |places: &[usize], lengths: &[usize], inputs: &BTreeMap<Slot, Array2<f64>>| {
                 let mut read = Vec::new();
                 for (slot, x) in inputs {
@@ -260,7 +264,7 @@ impl<'a> Probe<'a> {
             // The order of the examples, whatever the batches were.
             found.sort_by_key(|(slot, place, _)| (*slot, *place));
             for (slot, _, text) in found {
-                texts.entry(slot).or_default()[usize::from(!in_distribution)].push(text);
+                texts.entry(slot).or_default()[usize::from(!info.in_distribution)].push(text);
             }
         }
         let own = match site {
@@ -278,16 +282,16 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// What a fit's kept predictions say of the first texts of every test domain, as many as `tests` has.
-fn scores_of(workshop: &Workshop<'_>, unit: &Unit<'_>, tests: &[(bool, Sentences)]) -> Result<Scores> {
+/// What a fit's kept predictions say of the first texts of the test domains, as many as `tests` has.
+fn scores_of(workshop: &Workshop<'_>, unit: &Unit<'_>, tests: &[(&DomainInfo, Sentences)]) -> Result<Scores> {
     let kept = KeptPredictions::open(workshop, unit)?;
     let [mut variance, mut information, mut entropy] = [Sides::default(), Sides::default(), Sides::default()];
-    for (domain, (in_distribution, sentences)) in workshop.data.domains.iter().zip(tests) {
-        let (id, side) = (&domain.info.id, usize::from(!in_distribution));
-        let sampled = kept.of_domain(Reading::Sampled, id, sentences.len())?;
+    for (info, sentences) in tests {
+        let side = usize::from(!info.in_distribution);
+        let sampled = kept.of_domain(Reading::Sampled, &info.id, sentences.len())?;
         variance[side].extend(sampled.probability_variance());
         information[side].extend(sampled.mutual_information());
-        entropy[side].extend(kept.of_domain(Reading::Mean, id, sentences.len())?.predictive_entropy());
+        entropy[side].extend(kept.of_domain(Reading::Mean, &info.id, sentences.len())?.predictive_entropy());
     }
     let samples = unit.method.prediction.samples;
     Ok(Scores { samples, sampled: vec![(VARIANCE, variance), ("mutual information", information)], entropy })
