@@ -1,5 +1,6 @@
 //! What is measured on: the model, the adapter that our own program trains, and texts as token numbers, the same for both sides.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -89,7 +90,7 @@ impl Inputs {
         let mut plan = Experiment::load(experiment)?.plan(experiment, "peers")?;
         plan.folder = folder.join("adapter");
         let assets = Assets::new(&AssetOptions::from_env())?;
-        bayeslora_compare::run(&plan, &assets, progress)?;
+        bayeslora_compare::run(&plan, &assets, NonZeroUsize::MIN, progress)?;
         let mut tell = |event: bayeslora_compare::assets::Event| progress.note(&event.to_string());
         let model = plan.model.open(&assets, &mut tell)?.path().to_owned();
         let data = plan.task.load(&assets, &mut tell)?;

@@ -102,9 +102,16 @@ fn the_same_seed_gives_the_same_scores_on_one_thread_and_on_two() {
 
     let (single, path) = small_experiment();
     run(&path, "1");
-    for (name, value) in scores(single.path()) {
-        assert!((value - expected[&name]).abs() < 1e-5, "{name}: {value} on one thread, {} on two", expected[&name]);
+    let alone = scores(single.path());
+    for (name, value) in &alone {
+        assert!((value - expected[name]).abs() < 1e-5, "{name}: {value} on one thread, {} on two", expected[name]);
     }
+
+    let (shared, path) = small_experiment();
+    assert!(command(&path, "2").args(["--jobs", "2"]).status().unwrap().success());
+    assert_eq!(alone, scores(shared.path()), "two units at a time, each on one thread");
+    let table = fs::read_to_string(shared.path().join("quick/table.md")).unwrap();
+    assert!(table.contains("1 (each of 2 at a time) threads"), "{table}");
 }
 
 /// `bayeslora couplings` on the adapters of a finished run: the same files on one thread and on two.

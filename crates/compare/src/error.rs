@@ -163,6 +163,9 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// The system gives no more threads.
+    #[error("threads cannot be started: {0}; ask for fewer (--jobs, --threads)")]
+    Threads(String),
     /// A report cannot be made.
     #[error("{0}")]
     Report(String),

@@ -13,6 +13,7 @@ pub(crate) fn current(model_digest: &str, data_digest: &str) -> Provenance {
         date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         cpu: cpu_model(),
         threads: u32::try_from(rayon::current_num_threads()).unwrap_or(u32::MAX),
+        jobs: 1,
         device: "cpu".to_owned(),
         model_digest: model_digest.to_owned(),
         data_digest: data_digest.to_owned(),

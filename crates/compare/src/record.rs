@@ -82,6 +82,15 @@ pub struct FitRecord {
     pub chosen: BTreeMap<String, f64>,
 }
 
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(count: &u32) -> bool {
+    *count == 1
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(seconds: &f64) -> bool {
     *seconds == 0.0
@@ -302,6 +311,9 @@ pub struct Provenance {
     pub cpu: String,
     /// Threads used.
     pub threads: u32,
+    /// Records computed at a time, on so many threads each.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub jobs: u32,
     /// Device (`cpu`, `cuda:0`).
     pub device: String,
     /// SHA-256 of the backbone's weights.

@@ -91,6 +91,7 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
             date: "2026-01-01".to_owned(),
             cpu: "a processor".to_owned(),
             threads: 2,
+            jobs: 1,
             device: "cpu".to_owned(),
             model_digest: "m".to_owned(),
             data_digest: "d".to_owned(),
@@ -531,8 +532,8 @@ fn sentences_name_winners_and_losers_and_what_could_have_been_seen() {
     assert_eq!(none[0], "The tests are over examples and 3 seeds, corrected (Holm, 0.05) for the number of rows.");
     // Three rows: at 0.05 / 3, 2000 examples and power 0.8 a difference of (2.394 + 0.842) standard errors, about.
     // Over three seeds, two-sided t with power 0.8 at 0.05 / 3: 9.816 standard errors of 0.002 (SciPy, by quadrature of the noncentral t).
-    let smallest = "(smallest detectable difference 0.0196 over seeds, 0.0324 over examples)";
-    let nothing = format!("In accuracy no row differs from MLE {smallest}. In NLL no row differs from MLE {smallest}.");
+    let nothing = "No row differs from MLE (the smallest detectable difference over seeds, over examples in brackets) in accuracy (0.0196, 0.0324) \
+                   and NLL (0.0196, 0.0324).";
     assert_eq!(none[1..], [format!("On Inside. {nothing}"), format!("On Outside. {nothing}")]);
 
     let both = Case::new(&[1, 2, 3]).found("swag", "accuracy", 0.1, 1e-4).found("tfb", "accuracy", -0.1, 1e-4);
@@ -643,6 +644,15 @@ fn scores_are_held_against_one_deterministic_pass() {
     assert!(case.sentences().iter().any(|sentence| sentence == none), "{:?}", case.sentences());
     let table = case.table();
     assert!(table.contains("| Mahalanobis | 0.700 | -0.200* [-0.210, -0.190] |"), "{table}");
+
+    // What no score knows on any test set is said once.
+    let mut nobody = Case::new(&[1, 2, 3]).known("swag", Question::Errors, "mutual_information", 0.01, 0.4);
+    let swag = nobody.comparisons.iter_mut().find(|comparison| comparison.row == "swag").unwrap();
+    let outside = Beyond { domain: "out".to_owned(), ..swag.beyond[0].clone() };
+    swag.beyond.push(outside);
+    let said = nobody.sentences();
+    let once = "After correction no score of any row beats the entropy of one deterministic pass at detecting errors on Inside and Outside.";
+    assert!(said.iter().any(|sentence| sentence == once), "{said:?}");
 }
 
 #[test]

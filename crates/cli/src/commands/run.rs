@@ -1,5 +1,6 @@
 //! `bayeslora run`: computes what is missing of an experiment, then writes its report.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,6 +17,10 @@ pub(crate) struct Arguments {
     /// Which of its profiles.
     #[arg(long, default_value = "quick")]
     profile: String,
+    /// Units (a method at a seed) computed at a time, sharing the threads: sooner done together, but their seconds are then those of a
+    /// busy machine, and their memory is not told.
+    #[arg(long, default_value = "1", value_name = "COUNT")]
+    jobs: NonZeroUsize,
     #[command(flatten)]
     assets: AssetArguments,
 }
@@ -24,7 +29,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let plan = Experiment::load(&arguments.experiment)?.plan(&arguments.experiment, &arguments.profile)?;
     let assets = Assets::new(&arguments.assets.options())?;
     let terminal = Terminal::new();
-    let result = run_plan(&plan, &assets, &terminal);
+    let result = run_plan(&plan, &assets, arguments.jobs, &terminal);
     terminal.finish();
     let summary = result?;
     terminal.note(&format!("{} units computed, {} found finished", summary.computed, summary.found));

@@ -88,7 +88,10 @@ pub(super) fn provenance(definition: &Definition, units: &[&UnitRecord]) -> Resu
             "Seeds {}; {}, {} threads, {}",
             distinct(&|u| u.seed.to_string()),
             distinct(&|u| u.provenance.cpu.clone()),
-            distinct(&|u| u.provenance.threads.to_string()),
+            distinct(&|u| match u.provenance.jobs {
+                1 => u.provenance.threads.to_string(),
+                jobs => format!("{} (each of {jobs} at a time)", u.provenance.threads),
+            }),
             distinct(&|u| u.provenance.device.clone())
         ),
     ])

@@ -1,5 +1,6 @@
 //! What the numbers say, in sentences made from the records.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use bayeslora_metrics::{Better, METRICS, metric};
@@ -82,6 +83,14 @@ fn listed(names: &[String]) -> String {
     }
 }
 
+/// `a, b and c`: all of them.
+fn enumerated(names: &[String]) -> String {
+    match names {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        all => all.concat(),
+    }
+}
+
 /// Rows that are better and rows that are worse than the reference in a metric, among those tested; `None` where none was.
 fn better_and_worse(
     definition: &Definition,
@@ -120,30 +129,33 @@ fn quality(
 ) -> Result<Option<String>> {
     let reference = definition.reference_label();
     let mut clauses = Vec::new();
+    let (mut alike, mut over) = (Vec::new(), BTreeSet::new());
     for key in TOLD {
         let Some(info) = metric(key) else { continue };
         let found = better_and_worse(definition, aggregate, &domain.id, key, str::to_owned);
         let Some((better, worse)) = found else { continue };
         let name = if info.label == "Accuracy" { "accuracy" } else { info.label };
-        clauses.push(if better.is_empty() && worse.is_empty() {
+        if better.is_empty() && worse.is_empty() {
             let Detectable { over_examples, over_seeds } = detectable(definition, comparisons, &domain.id, key)?;
-            let digits = info.digits;
-            let of = |smallest: &[f64], units: &str| {
-                let median = median(smallest.iter().copied());
-                (!smallest.is_empty()).then(|| format!("{median:.digits$} over {units}"))
-            };
             // Seeds first: where fits differ much, examples are the lesser part.
-            let smallest: Vec<String> =
-                [of(&over_seeds, "seeds"), of(&over_examples, "examples")].into_iter().flatten().collect();
-            let power = if smallest.is_empty() {
-                String::new()
-            } else {
-                format!(" (smallest detectable difference {})", smallest.join(", "))
-            };
-            format!("In {name} no row differs from {reference}{power}")
+            let smallest = [("over seeds", over_seeds), ("over examples", over_examples)];
+            let smallest: Vec<_> = smallest.into_iter().enumerate().filter(|(_, (_, all))| !all.is_empty()).collect();
+            over.extend(smallest.iter().map(|(place, (what, _))| (*place, *what)));
+            let digits = info.digits;
+            let shown = smallest.iter().map(|(_, (_, all))| format!("{:.digits$}", median(all.iter().copied())));
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            alike.push(if shown.is_empty() { name.to_owned() } else { format!("{name} ({shown})") });
         } else {
-            format!("In {name} {}", sides(reference, &better, &worse))
-        });
+            clauses.push(format!("In {name} {}", sides(reference, &better, &worse)));
+        }
+    }
+    if !alike.is_empty() {
+        let over: Vec<&str> = over.into_iter().map(|(_, what)| what).collect();
+        let told = match over.as_slice() {
+            [] => String::new(),
+            over => format!(" (the smallest detectable difference {} in brackets)", over.join(", ")),
+        };
+        clauses.push(format!("No row differs from {reference}{told} in {}", enumerated(&alike)));
     }
     // Of the other metrics only what stands out.
     for info in METRICS.iter().filter(|info| info.better != Better::Neither && !TOLD.contains(&info.key)) {
@@ -196,33 +208,33 @@ fn temperature(definition: &Definition, aggregate: &Aggregate, domain: &DomainIn
 /// What scores know beyond the entropy of one deterministic pass.
 fn knowledge(definition: &Definition, comparisons: &[ComparisonRecord]) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for domain in &definition.domains {
-        for question in [Question::Errors, Question::ErrorsGivenEntropy, Question::Shift] {
+    for question in [Question::Errors, Question::ErrorsGivenEntropy, Question::Shift] {
+        let (verb, than) = match question {
+            Question::ErrorsGivenEntropy => ("points", "at errors once the entropy of one deterministic pass is given"),
+            Question::Errors | Question::Shift => ("beats", "the entropy of one deterministic pass"),
+        };
+        let what = |label: &str| match question {
+            Question::Errors => format!("{than} at detecting errors on {label}"),
+            Question::ErrorsGivenEntropy => format!("{than}, on {label}"),
+            Question::Shift => format!("{than} at telling {label} from the in-distribution test set"),
+        };
+        let (mut none, mut some) = (Vec::new(), Vec::new());
+        for domain in &definition.domains {
             let asked = asked(definition, comparisons, domain, question)?;
-            if asked.is_empty() {
-                continue;
-            }
-            let (verb, than) = match question {
-                Question::ErrorsGivenEntropy => {
-                    ("points", "at errors once the entropy of one deterministic pass is given")
-                }
-                _ => ("beats", "the entropy of one deterministic pass"),
-            };
-            let what = match question {
-                Question::Errors => format!("{than} at detecting errors on {}", domain.label),
-                Question::ErrorsGivenEntropy => format!("{than}, on {}", domain.label),
-                Question::Shift => format!("{than} at telling {} from the in-distribution test set", domain.label),
-            };
             let mut winners: Vec<&Known<'_>> = asked.iter().filter(|k| k.differs() && k.found.estimate > 0.0).collect();
             winners.sort_by(|a, b| b.found.estimate.total_cmp(&a.found.estimate));
             let names: Vec<String> = winners.iter().map(|known| name(definition, known)).collect();
-            found.push(if names.is_empty() {
-                format!("After correction no score of any row {verb} {what}.")
-            } else {
+            if !names.is_empty() {
                 let (count, all, verb) = (names.len(), asked.len(), verb.trim_end_matches('s'));
-                format!("{count} of {all} scores {verb} {what}: {}.", listed(&names))
-            });
+                some.push(format!("{count} of {all} scores {verb} {}: {}.", what(&domain.label), listed(&names)));
+            } else if !asked.is_empty() {
+                none.push(domain.label.clone());
+            }
         }
+        if !none.is_empty() {
+            found.push(format!("After correction no score of any row {verb} {}.", what(&enumerated(&none))));
+        }
+        found.extend(some);
     }
     Ok(found)
 }

@@ -6,11 +6,13 @@ mod kept;
 mod keys;
 mod paired;
 mod paper;
+mod side_by_side;
 mod tune;
 mod workshop;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 pub(crate) use couplings::MethodCouplings;
@@ -20,6 +22,7 @@ pub(crate) use keys::{comparison_key, comparison_over_examples_key, unit_key};
 pub use paper::measure_paper;
 pub use tune::tune;
 
+use self::side_by_side::side_by_side;
 use self::workshop::Workshop;
 use crate::Result;
 use crate::assets::Assets;
@@ -54,12 +57,15 @@ impl Unit<'_> {
     }
 }
 
-/// Computes what is missing of `plan`, then writes its report.
+/// Computes what is missing of `plan`, `jobs` units at a time, then writes its report.
+///
+/// Units that share the threads are sooner done than one after another, because training a small adapter keeps few threads busy; their
+/// seconds are then those of a busy machine, and their memory is not told apart.
 ///
 /// # Errors
 /// When an asset cannot be had, data or weights are damaged, or results cannot be written. A fit that diverges is no
 /// error: it becomes a failed row.
-pub fn run(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<RunSummary> {
+pub fn run(plan: &Plan, assets: &Assets, jobs: NonZeroUsize, progress: &dyn Progress) -> Result<RunSummary> {
     let store = Store::new(&plan.folder);
     store.check_writable()?;
     let workshop = Workshop::open(plan, store, assets, progress)?;
@@ -78,23 +84,24 @@ pub fn run(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<RunS
         }
         workshop.announce(&missing)?;
         let mut splits = BTreeMap::new();
-        for (number, unit) in missing.iter().enumerate() {
-            let name = unit.name();
-            let splits = match splits.entry(workshop.first_adapted(unit.method)) {
-                Entry::Occupied(found) => found.into_mut(),
-                Entry::Vacant(place) => {
-                    let computed = workshop.splits(*place.key())?;
-                    place.insert(computed)
-                }
-            };
-            progress.stage(&format!("{name} ({} of {})", number + 1, missing.len()));
-            let record = workshop.compute(unit, splits)?;
-            if let Outcome::Failed { reason } = &record.outcome {
-                summary.failed.push(format!("{name}: {reason}"));
+        for unit in &missing {
+            if let Entry::Vacant(place) = splits.entry(workshop.first_adapted(unit.method)) {
+                let computed = workshop.splits(*place.key())?;
+                place.insert(computed);
             }
-            workshop.store.write_unit(&record)?;
-            summary.computed += 1;
         }
+        let failed = side_by_side(&missing, jobs, |number, unit| {
+            let name = unit.name();
+            progress.stage(&format!("{name} ({} of {})", number + 1, missing.len()));
+            let record = workshop.compute(unit, &splits[&workshop.first_adapted(unit.method)], jobs)?;
+            workshop.store.write_unit(&record)?;
+            Ok(match record.outcome {
+                Outcome::Failed { reason } => Some(format!("{name}: {reason}")),
+                Outcome::Finished { .. } => None,
+            })
+        })?;
+        summary.computed = missing.len();
+        summary.failed = failed.into_iter().flatten().collect();
     }
     workshop.compare(&units)?;
     summary.report = crate::report_files::write_report_of(plan, workshop.model.digest())?;

@@ -1,6 +1,7 @@
 //! One unit after another: fit, predict, score, keep.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use crate::predict::Predictor;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::provenance;
-use crate::record::{DISTANCES, DomainRecord, Outcome, RowRecord, SCHEMA, TEMPERED, UnitRecord};
+use crate::record::{DISTANCES, DomainRecord, Outcome, Provenance, RowRecord, SCHEMA, TEMPERED, UnitRecord};
 use crate::score::Scored;
 use crate::store::Store;
 use crate::tasks::TaskData;
@@ -186,11 +187,12 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    /// One unit: fit, predict, score.
-    pub(super) fn compute(&self, unit: &Unit<'_>, splits: &Splits) -> Result<UnitRecord> {
+    /// One unit: fit, predict, score; `jobs` are computed at a time.
+    pub(super) fn compute(&self, unit: &Unit<'_>, splits: &Splits, jobs: NonZeroUsize) -> Result<UnitRecord> {
         let folder = self.store.run_folder(&unit.key);
         let bench = self.bench(unit, (&splits.train, &splits.validation), &folder);
-        let is_measured = memory::reset_peak();
+        // The mark is the process's.
+        let is_measured = jobs.get() == 1 && memory::reset_peak();
         let outcome = match unit.method.method.fit(&bench) {
             Ok(mut fitted) => {
                 let rows = self.predict(unit, &fitted, splits)?;
@@ -201,6 +203,7 @@ impl<'a> Workshop<'a> {
             Err(error @ Error::Diverged { .. }) => Outcome::Failed { reason: error.to_string() },
             Err(error) => return Err(error),
         };
+        let provenance = provenance::current(self.model.digest(), &self.data.digest);
         Ok(UnitRecord {
             schema: SCHEMA,
             key: unit.key.clone(),
@@ -209,7 +212,7 @@ impl<'a> Workshop<'a> {
             method: unit.method.id.clone(),
             seed: unit.seed,
             outcome,
-            provenance: provenance::current(self.model.digest(), &self.data.digest),
+            provenance: Provenance { jobs: u32::try_from(jobs.get()).unwrap_or(u32::MAX), ..provenance },
         })
     }
 
