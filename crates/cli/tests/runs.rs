@@ -155,7 +155,8 @@ fn the_paper_is_reproducible(path: &Path, folder: &Path) {
         table.lines().find_map(|line| line.strip_prefix("\"MC-dropout, input site\",1,test accuracy,")).unwrap();
     let accuracy: f64 = accuracy.trim_end_matches(',').parse().unwrap();
     let recorded = scores(folder)["\"mc-dropout-input/sampled\" \"movies\" accuracy"];
-    assert!((accuracy - recorded).abs() < 1e-12, "{accuracy} and {recorded}");
+    // Records keep seven digits.
+    assert!((accuracy - recorded).abs() < 1e-6, "{accuracy} and {recorded}");
 }
 
 /// `bayeslora geometry` on the adapters of a finished run: the same files on one thread and on two, and words where there are none.

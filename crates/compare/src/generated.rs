@@ -22,8 +22,11 @@ pub(crate) fn write(files: Files) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-/// Paths of the files that are not there or hold something else.
+/// Paths of the files that are not there or hold something else. Pictures in PNG need not be there: version control keeps those in SVG.
 pub(crate) fn stale(files: Files) -> Vec<PathBuf> {
-    let differs = |(path, bytes): &(PathBuf, Vec<u8>)| std::fs::read(path).map_or(true, |found| found != *bytes);
+    let need_not_be = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "png") && !path.exists();
+    let differs = |(path, bytes): &(PathBuf, Vec<u8>)| {
+        !need_not_be(path) && std::fs::read(path).map_or(true, |found| found != *bytes)
+    };
     files.into_iter().filter(differs).map(|(path, _)| path).collect()
 }

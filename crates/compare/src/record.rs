@@ -129,14 +129,13 @@ pub struct DomainRecord {
     /// Metric key (see `bayeslora_metrics::METRICS`) to value; `null` where the metric is undefined for this
     /// predictive (a deterministic one has no mutual information to rank by) or on this domain (one without labels has no accuracy).
     pub scores: BTreeMap<String, Option<f64>>,
-    /// Reliability bins of the top label; none without labels.
+    /// Reliability bins of the top label, of the test set in distribution only.
     pub reliability: Vec<ReliabilityPoint>,
-    /// Risk-coverage curve ordered by top probability, at most 101 points; of the test set in distribution only, because it is half of a
-    /// record (the area under it is among the scores everywhere).
+    /// Risk-coverage curve ordered by top probability, at most 101 points, of the test set in distribution only.
     pub risk_coverage: Vec<RiskPoint>,
-    /// Error rate by decile of the top-label probability variance; empty for a deterministic predictive and without labels.
+    /// Error rate by decile of the top-label probability variance, of the test set in distribution only; empty for a deterministic predictive.
     pub deciles: Vec<DecilePoint>,
-    /// Histograms of uncertainty scores: name to counts.
+    /// Histograms of uncertainty scores: name to counts; none of corrupted copies.
     pub histograms: BTreeMap<String, Histogram>,
 }
 

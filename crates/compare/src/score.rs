@@ -110,12 +110,15 @@ impl<'a> Scored<'a> {
         }
         let (mut reliability, mut risk_coverage, mut deciles) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(truth) = &self.truth {
-            reliability = self.quality(&truth.labels, &mut scores)?;
-            let curve = self.selective(&truth.correct, &mut scores)?;
+            let curves = (
+                self.quality(&truth.labels, &mut scores)?,
+                self.selective(&truth.correct, &mut scores)?,
+                self.variance_against_errors(&truth.correct, &mut scores)?,
+            );
+            // They are most of a record.
             if self.domain.info.in_distribution {
-                risk_coverage = curve;
+                (reliability, risk_coverage, deciles) = curves;
             }
-            deciles = self.variance_against_errors(&truth.correct, &mut scores)?;
         }
         // Every declared metric has an entry, so that a reader can tell "undefined" from "forgotten".
         for metric in metrics::METRICS {
@@ -129,7 +132,7 @@ impl<'a> Scored<'a> {
             reliability,
             risk_coverage,
             deciles,
-            histograms: self.histograms(),
+            histograms: if self.domain.info.corruption.is_none() { self.histograms() } else { BTreeMap::new() },
         })
     }
 
@@ -334,10 +337,14 @@ mod tests {
             }
             assert_eq!(record.histograms, rated.histograms);
         }
-        assert!(bare.reliability.is_empty() && bare.risk_coverage.is_empty() && bare.deciles.is_empty());
-        assert!(!labelled.reliability.is_empty() && !labelled.deciles.is_empty());
-        // Half of a record, and drawn for the test set in distribution only.
-        assert!(labelled.risk_coverage.is_empty() && !reference.record(None).unwrap().risk_coverage.is_empty());
+        // Curves are those of the test set in distribution.
+        let reference = reference.record(None).unwrap();
+        assert!(
+            !reference.reliability.is_empty() && !reference.risk_coverage.is_empty() && !reference.deciles.is_empty()
+        );
+        for record in &records {
+            assert!(record.reliability.is_empty() && record.risk_coverage.is_empty() && record.deciles.is_empty());
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where results lie: unit records and comparisons (small, committed), predictions and adapters (large, not).
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::files::{read, write_atomically};
@@ -8,6 +9,8 @@ use ndarray::Array3;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Serializer;
+use serde_json::ser::{CompactFormatter, Formatter};
 use sha2::{Digest, Sha256};
 
 use crate::assets::hex;
@@ -105,7 +108,7 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn write_unit(&self, record: &UnitRecord) -> Result<()> {
-        write_json(&self.unit_path(&record.method, record.seed, &record.key), record)
+        write_record(&self.unit_path(&record.method, record.seed, &record.key), record)
     }
 
     /// The comparison with this key, if it is there.
@@ -124,7 +127,7 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn write_comparison(&self, record: &ComparisonRecord) -> Result<()> {
-        write_json(&self.comparison_path(&record.row, &record.key), record)
+        write_record(&self.comparison_path(&record.row, &record.key), record)
     }
 
     /// Writes the logits of a unit's rows, named `<row>.<domain>`.
@@ -211,11 +214,36 @@ pub(crate) fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -
     Ok(records)
 }
 
-/// On one line: curves and histograms of a record are thousands of numbers, and records are kept.
+/// On one line.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(value).map_err(|error| Error::Store {
+    write_formatted(path, value, CompactFormatter)
+}
+
+/// On one line, with seven significant digits: curves and histograms of a record are thousands of numbers, and records are kept.
+fn write_record(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_formatted(path, value, SevenDigits)
+}
+
+fn write_formatted(path: &Path, value: &impl Serialize, formatter: impl Formatter) -> Result<()> {
+    let mut text = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut text, formatter)).map_err(|error| Error::Store {
         path: path.to_owned(),
         problem: format!("record cannot be encoded: {error}"),
     })?;
-    Ok(write_atomically(path, format!("{text}\n").as_bytes())?)
+    text.push(b'\n');
+    Ok(write_atomically(path, &text)?)
+}
+
+/// The nearest number of seven significant digits: those beyond are noise over seeds, and differ between mathematical libraries.
+pub(crate) fn seven_digits(value: f64) -> f64 {
+    // What is printed is read again.
+    format!("{value:.6e}").parse().unwrap_or(value)
+}
+
+struct SevenDigits;
+
+impl Formatter for SevenDigits {
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        CompactFormatter.write_f64(writer, seven_digits(value))
+    }
 }

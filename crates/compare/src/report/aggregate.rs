@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Definition;
 use crate::record::{ComparisonRecord, Outcome, RowRecord, TEMPERED, UnitRecord};
+use crate::store::seven_digits;
 use crate::{Error, Result};
 
 /// Family-wise level of every star.
@@ -49,18 +50,16 @@ impl Cell {
         }
     }
 
-    /// As files keep it, with seven significant digits: those beyond are noise over seeds, and differ between mathematical libraries.
+    /// As files keep it.
     pub(super) fn rounded(&self) -> Self {
-        // Printing and reading gives the nearest number of so many digits; no number that can be printed is refused.
-        let round = |value: f64| format!("{value:.6e}").parse().unwrap_or(value);
         Self {
-            mean: round(self.mean),
-            sd: self.sd.map(round),
-            difference: self.difference.map(round),
-            lower: self.lower.map(round),
-            upper: self.upper.map(round),
-            p_value: self.p_value.map(round),
-            holm_p: self.holm_p.map(round),
+            mean: seven_digits(self.mean),
+            sd: self.sd.map(seven_digits),
+            difference: self.difference.map(seven_digits),
+            lower: self.lower.map(seven_digits),
+            upper: self.upper.map(seven_digits),
+            p_value: self.p_value.map(seven_digits),
+            holm_p: self.holm_p.map(seven_digits),
             ..self.clone()
         }
     }
