@@ -86,7 +86,8 @@ mod tests {
             let begun = AtomicUsize::new(0);
             let found = side_by_side(&[(); 100], jobs(count), |number, ()| {
                 begun.fetch_add(1, Ordering::Relaxed);
-                if number == 0 { Err(Error::Report("the first".to_owned())) } else { Ok(thread::yield_now()) }
+                thread::yield_now();
+                if number == 0 { Err(Error::Report("the first".to_owned())) } else { Ok(()) }
             });
             assert!(found.unwrap_err().to_string().contains("the first"));
             assert!(begun.into_inner() < 100, "{count} jobs");
