@@ -144,7 +144,7 @@ fn write_report(out: &Path, check: bool) -> Result<()> {
         if !check {
             bayeslora_adapters::files::write_atomically(&path, &bytes)?;
             println!("{}", path.display());
-        } else if std::fs::read(&path).map_or(true, |found| found != bytes) {
+        } else if bayeslora_compare::is_stale(&path, &bytes) {
             stale.push(path.display().to_string());
         }
     }

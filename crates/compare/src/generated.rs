@@ -1,6 +1,6 @@
 //! Files that are made from records: written, or compared with what lies there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::files::write_atomically;
 
@@ -22,11 +22,29 @@ pub(crate) fn write(files: Files) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-/// Paths of the files that are not there or hold something else. Pictures in PNG need not be there: version control keeps those in SVG.
+/// Whether a file is not there or holds something else than `bytes`. A picture in PNG need not be there: version control keeps that in SVG.
+pub fn is_stale(path: &Path, bytes: &[u8]) -> bool {
+    let need_not_be = path.extension().is_some_and(|extension| extension == "png") && !path.exists();
+    !need_not_be && std::fs::read(path).map_or(true, |found| found != bytes)
+}
+
+/// Paths of the stale ones.
 pub(crate) fn stale(files: Files) -> Vec<PathBuf> {
-    let need_not_be = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "png") && !path.exists();
-    let differs = |(path, bytes): &(PathBuf, Vec<u8>)| {
-        !need_not_be(path) && std::fs::read(path).map_or(true, |found| found != *bytes)
-    };
-    files.into_iter().filter(differs).map(|(path, _)| path).collect()
+    files.into_iter().filter(|(path, bytes)| is_stale(path, bytes)).map(|(path, _)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_stale_when_it_differs_or_is_missing_but_for_a_png_that_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, missing) in [("table.md", true), ("a.svg", true), ("a.png", false)] {
+            let path = folder.path().join(name);
+            assert_eq!(is_stale(&path, b"this"), missing, "{name} is not there");
+            std::fs::write(&path, "this").unwrap();
+            assert!(!is_stale(&path, b"this") && is_stale(&path, b"that"), "{name}");
+        }
+    }
 }

@@ -45,6 +45,7 @@ pub use experiment::{
     AdapterSettings, Changes, CurveSettings, Experiment, MethodEntry, Model, ModelEntry, ModelFolder, Plan,
     PlannedMethod, PredictionSettings, Profile, Schedule, Selection, Space, TrainingSettings, TuningSettings,
 };
+pub use generated::is_stale;
 pub use inference::{Classifier, InferenceOptions, SAMPLES, TextPrediction};
 pub use laplace::Laplace;
 pub use member::Member;
