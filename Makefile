@@ -1,14 +1,12 @@
 # Thin wrappers: the system's LAPACK where it is missing, then cargo.
 PROFILE ?= quick
-# Units computed at a time.
-JOBS ?= 1
 EXPERIMENT = results/movies-minilm/experiment.toml
 
 .PHONY: results tune test report bench-peers lapack
 
 results: lapack
 	cargo run --release -p bayeslora -- theory --grid full
-	cargo run --release -p bayeslora -- run $(EXPERIMENT) --profile $(PROFILE) --jobs $(JOBS)
+	cargo run --release -p bayeslora -- run $(EXPERIMENT) --profile $(PROFILE)
 	cargo run --release -p bayeslora -- geometry $(EXPERIMENT) --profile $(PROFILE)
 
 # Every method's settings, searched on validation: `make tune EXPERIMENT=results/every-method/experiment.toml PROFILE=main`.

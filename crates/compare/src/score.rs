@@ -272,7 +272,7 @@ mod tests {
     use super::*;
     use crate::differences::{Measures, differences, measure};
     use crate::record::Difference;
-    use crate::tasks::{DomainInfo, Example};
+    use crate::tasks::{Corruption, DomainInfo, Example};
 
     fn domain(labelled: bool, rated: bool) -> Domain {
         let info = DomainInfo {
@@ -345,6 +345,10 @@ mod tests {
         for record in &records {
             assert!(record.reliability.is_empty() && record.risk_coverage.is_empty() && record.deciles.is_empty());
         }
+        let mut copies = domain(true, false);
+        copies.info.corruption = Some((Corruption::Typos, 1));
+        assert!(score(&copies, 0.1, &distances).record(None).unwrap().histograms.is_empty());
+        assert!(!labelled.histograms.is_empty());
     }
 
     #[test]

@@ -247,3 +247,19 @@ impl Formatter for SevenDigits {
         CompactFormatter.write_f64(writer, seven_digits(value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_keep_seven_digits_and_trials_all_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        let values = [1.0 / 3.0, -2e9 / 3.0, 2e-20 / 3.0, 0.25, 0.0];
+        write_record(&path, &values).unwrap();
+        assert_eq!(read_json(&path).unwrap(), Some([0.333_333_3, -666_666_700.0, 6.666_667e-21, 0.25, 0.0]));
+        write_json(&path, &values).unwrap();
+        assert_eq!(read_json(&path).unwrap(), Some(values));
+    }
+}

@@ -532,8 +532,8 @@ fn sentences_name_winners_and_losers_and_what_could_have_been_seen() {
     assert_eq!(none[0], "The tests are over examples and 3 seeds, corrected (Holm, 0.05) for the number of rows.");
     // Three rows: at 0.05 / 3, 2000 examples and power 0.8 a difference of (2.394 + 0.842) standard errors, about.
     // Over three seeds, two-sided t with power 0.8 at 0.05 / 3: 9.816 standard errors of 0.002 (SciPy, by quadrature of the noncentral t).
-    let nothing = "No row differs from MLE (the smallest detectable difference over seeds, over examples in brackets) in accuracy (0.0196, 0.0324) \
-                   and NLL (0.0196, 0.0324).";
+    let smallest = "(detectable: 0.0196 over seeds, 0.0324 over examples)";
+    let nothing = format!("No row differs from MLE in accuracy {smallest} and NLL {smallest}.");
     assert_eq!(none[1..], [format!("On Inside. {nothing}"), format!("On Outside. {nothing}")]);
 
     let both = Case::new(&[1, 2, 3]).found("swag", "accuracy", 0.1, 1e-4).found("tfb", "accuracy", -0.1, 1e-4);

@@ -1,6 +1,5 @@
 //! What the numbers say, in sentences made from the records.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use bayeslora_metrics::{Better, METRICS, metric};
@@ -83,14 +82,6 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// `a, b and c`: all of them.
-fn enumerated(names: &[String]) -> String {
-    match names {
-        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
-        all => all.concat(),
-    }
-}
-
 /// Rows that are better and rows that are worse than the reference in a metric, among those tested; `None` where none was.
 fn better_and_worse(
     definition: &Definition,
@@ -129,7 +120,7 @@ fn quality(
 ) -> Result<Option<String>> {
     let reference = definition.reference_label();
     let mut clauses = Vec::new();
-    let (mut alike, mut over) = (Vec::new(), BTreeSet::new());
+    let mut alike = Vec::new();
     for key in TOLD {
         let Some(info) = metric(key) else { continue };
         let found = better_and_worse(definition, aggregate, &domain.id, key, str::to_owned);
@@ -137,25 +128,23 @@ fn quality(
         let name = if info.label == "Accuracy" { "accuracy" } else { info.label };
         if better.is_empty() && worse.is_empty() {
             let Detectable { over_examples, over_seeds } = detectable(definition, comparisons, &domain.id, key)?;
-            // Seeds first: where fits differ much, examples are the lesser part.
-            let smallest = [("over seeds", over_seeds), ("over examples", over_examples)];
-            let smallest: Vec<_> = smallest.into_iter().enumerate().filter(|(_, (_, all))| !all.is_empty()).collect();
-            over.extend(smallest.iter().map(|(place, (what, _))| (*place, *what)));
             let digits = info.digits;
-            let shown = smallest.iter().map(|(_, (_, all))| format!("{:.digits$}", median(all.iter().copied())));
-            let shown = shown.collect::<Vec<_>>().join(", ");
-            alike.push(if shown.is_empty() { name.to_owned() } else { format!("{name} ({shown})") });
+            let of = |smallest: &[f64], units: &str| {
+                let median = median(smallest.iter().copied());
+                (!smallest.is_empty()).then(|| format!("{median:.digits$} over {units}"))
+            };
+            // Seeds first: where fits differ much, examples are the lesser part.
+            let smallest = [of(&over_seeds, "seeds"), of(&over_examples, "examples")];
+            let smallest: Vec<String> = smallest.into_iter().flatten().collect();
+            let power =
+                if smallest.is_empty() { String::new() } else { format!(" (detectable: {})", smallest.join(", ")) };
+            alike.push(name.to_owned() + &power);
         } else {
             clauses.push(format!("In {name} {}", sides(reference, &better, &worse)));
         }
     }
     if !alike.is_empty() {
-        let over: Vec<&str> = over.into_iter().map(|(_, what)| what).collect();
-        let told = match over.as_slice() {
-            [] => String::new(),
-            over => format!(" (the smallest detectable difference {} in brackets)", over.join(", ")),
-        };
-        clauses.push(format!("No row differs from {reference}{told} in {}", enumerated(&alike)));
+        clauses.push(format!("No row differs from {reference} in {}", listed(&alike)));
     }
     // Of the other metrics only what stands out.
     for info in METRICS.iter().filter(|info| info.better != Better::Neither && !TOLD.contains(&info.key)) {
@@ -232,7 +221,7 @@ fn knowledge(definition: &Definition, comparisons: &[ComparisonRecord]) -> Resul
             }
         }
         if !none.is_empty() {
-            found.push(format!("After correction no score of any row {verb} {}.", what(&enumerated(&none))));
+            found.push(format!("After correction no score of any row {verb} {}.", what(&listed(&none))));
         }
         found.extend(some);
     }

@@ -49,6 +49,7 @@ pub(super) fn side_by_side<T: Sync, R: Send>(
 mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
 
     use super::*;
 
@@ -86,8 +87,12 @@ mod tests {
             let begun = AtomicUsize::new(0);
             let found = side_by_side(&[(); 100], jobs(count), |number, ()| {
                 begun.fetch_add(1, Ordering::Relaxed);
-                thread::yield_now();
-                if number == 0 { Err(Error::Report("the first".to_owned())) } else { Ok(()) }
+                if number == 0 {
+                    return Err(Error::Report("the first".to_owned()));
+                }
+                // A second for all of them: the first has failed long before.
+                thread::sleep(Duration::from_millis(10));
+                Ok(())
             });
             assert!(found.unwrap_err().to_string().contains("the first"));
             assert!(begun.into_inner() < 100, "{count} jobs");
