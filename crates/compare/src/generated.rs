@@ -22,10 +22,14 @@ pub(crate) fn write(files: Files) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-/// Whether a file is not there or holds something else than `bytes`. A picture in PNG need not be there: version control keeps that in SVG.
+/// Whether a file is not there or holds something else than `bytes`. What says the same as a file beside it need not be there, and is
+/// not in version control: a picture in PNG, which is there in SVG, and `summary.json`, which has the cells of `table.csv`.
 pub fn is_stale(path: &Path, bytes: &[u8]) -> bool {
-    let need_not_be = path.extension().is_some_and(|extension| extension == "png") && !path.exists();
-    !need_not_be && std::fs::read(path).map_or(true, |found| found != bytes)
+    let is_second = path.extension().is_some_and(|extension| extension == "png") || path.ends_with("summary.json");
+    if is_second && !path.exists() {
+        return false;
+    }
+    std::fs::read(path).map_or(true, |found| found != bytes)
 }
 
 /// Paths of the stale ones.
@@ -38,9 +42,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_stale_when_it_differs_or_is_missing_but_for_a_png_that_is_missing() {
+    fn a_file_is_stale_when_it_differs_or_is_missing_and_nothing_beside_it_says_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, missing) in [("table.md", true), ("a.svg", true), ("a.png", false)] {
+        for (name, missing) in [("table.md", true), ("a.svg", true), ("a.png", false), ("summary.json", false), ("a.json", true)] {
             let path = folder.path().join(name);
             assert_eq!(is_stale(&path, b"this"), missing, "{name} is not there");
             std::fs::write(&path, "this").unwrap();
