@@ -31,7 +31,7 @@ Examples:
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Threads of the computation (results do not depend on it) [default: all cores].
+    /// Threads of the computation (results do not depend on it, but for last digits) [default: all cores].
     #[arg(long, global = true)]
     threads: Option<usize>,
 }
@@ -99,14 +99,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// Candle keeps a second pool of threads beside rayon's, which spin while they wait and slow everything else down. The size
-/// of that pool can be set by the environment only. What the user's environment says goes first.
-#[allow(unsafe_code, reason = "the environment is changed before any other thread exists")]
+/// Candle and `OpenBLAS` keep pools of threads beside rayon's, which spin while they wait and slow everything else down. The size
+/// of Candle's can be set by the environment only, `OpenBLAS` has read the environment when `main` begins. What the user's
+/// environment says goes first.
+#[allow(unsafe_code, reason = "the environment is changed before any other thread exists; OpenBLAS has a C interface")]
 fn keep_one_pool() {
-    const THREADS: &str = "CANDLE_NUM_THREADS";
-    if std::env::var_os(THREADS).is_none() {
+    unsafe extern "C" {
+        fn openblas_set_num_threads(threads: std::ffi::c_int);
+    }
+    const CANDLE: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(CANDLE).is_none() {
         // SAFETY: the first statement of `main`; no other thread reads or writes the environment.
-        unsafe { std::env::set_var(THREADS, "1") };
+        unsafe { std::env::set_var(CANDLE, "1") };
+    }
+    if std::env::var_os("OPENBLAS_NUM_THREADS").is_none() {
+        // SAFETY: takes any number, and nothing computes yet.
+        unsafe { openblas_set_num_threads(1) };
     }
 }
 

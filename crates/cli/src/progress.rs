@@ -49,6 +49,12 @@ impl Progress for Terminal {
         }
     }
 
+    fn passing(&self, what: &str) {
+        if self.watched {
+            self.bar.set_message(what.to_owned());
+        }
+    }
+
     fn note(&self, what: &str) {
         if self.watched {
             self.bar.println(what);

@@ -109,6 +109,29 @@ fn values_out_of_range_are_named_with_the_range() {
         &["experiment.toml", "train-fracton", "did you mean \"train-fraction\"?"],
     );
     assert_says(&run_refusal("split-seed = 0", "label-noise = 1.5"), &["experiment.toml", "label-noise is 1.5"]);
+    assert_says(&run_refusal("level = 0.95", "level = 1.5"), &["bootstrap.level is 1.5", "between 0 and 1"]);
+    assert_says(&run_refusal("resamples = 1000", "resamples = 1"), &["bootstrap.resamples is 1", "at least 2"]);
+}
+
+#[test]
+fn names_that_would_collide_are_refused() {
+    assert_says(
+        &run_refusal("id = \"ensemble\"", "id = \"../ensemble\""),
+        &["the method id \"../ensemble\"", "letters"],
+    );
+    assert_says(&run_refusal("id = \"ensemble\"", "id = \"mle+temperature\""), &["\"mle+temperature\"", "letters"]);
+    assert_says(&run_refusal("id = \"ensemble\"", "id = \"mle\""), &["two methods have the id \"mle\""]);
+    assert_says(&run_refusal("seeds = [1]", "seeds = [1, 2, 1]"), &["profile \"quick\" has the seed 1 twice"]);
+}
+
+#[test]
+fn a_logarithmic_axis_has_no_zero() {
+    let text = fs::read_to_string(repository().join("results/label-noise/experiment.toml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("experiment.toml");
+    fs::write(&path, text.replace("[curve]\n", "[curve]\nlogarithmic = true\n")).unwrap();
+    let message = refusal(&["curve", &path.to_string_lossy()], None, b"");
+    assert_says(&message, &["experiment.toml", "profiles.noise0.at is 0", "positive number", "logarithmic"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::experiment::{CurveSettings, Experiment, unknown};
 use crate::generated::{self, Files};
-use crate::report::{Aggregate, Cell, RowDefinition, one_reading_each};
+use crate::report::{Aggregate, Cell, RowDefinition, cell_text, one_reading_each};
 use crate::report_files::{aggregated, definition};
 use crate::{Error, Result};
 
@@ -39,6 +39,12 @@ impl Curves {
         }
         let mut placed: Vec<(f64, &String)> =
             experiment.profiles.iter().filter_map(|(name, profile)| Some((profile.at?, name))).collect();
+        let is_place = |at: f64| at.is_finite() && (at > 0.0 || !settings.logarithmic);
+        if let Some((at, name)) = placed.iter().find(|(at, _)| !is_place(*at)) {
+            let expected =
+                if settings.logarithmic { "a positive number on a logarithmic axis" } else { "a finite number" };
+            return Err(refused(format!("profiles.{name}.at is {at}; expected {expected}")));
+        }
         placed.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (mut rows, mut points, mut domain) = (Vec::<RowDefinition>::new(), Vec::new(), None);
         for (at, name) in placed {
@@ -86,7 +92,7 @@ impl Curves {
             }
             let _ = write!(text, "\n|---|{}\n", "---:|".repeat(self.points.len()));
             for RowDefinition { id, label, .. } in &self.rows {
-                let _ = write!(text, "| {label} |");
+                let _ = write!(text, "| {} |", cell_text(label));
                 for point in 0..self.points.len() {
                     let digits = metric.digits;
                     let cell = self.cell(point, id, metric.key).map_or("–".to_owned(), |cell| {

@@ -61,7 +61,14 @@ pub(crate) fn measure(seeds: &[Scored<'_>], inside: Option<&[Scored<'_>]>, boots
     if let Some(inside) = inside {
         let entropy = |scored: &Scored<'_>| scored.predictive.predictive_entropy().to_vec();
         let pairs: Vec<_> = inside.iter().zip(seeds).map(|(inside, own)| (entropy(inside), entropy(own))).collect();
-        found.push(("auroc_predictive_entropy", shift(&pairs)?));
+        let mut detection = shift(&pairs)?;
+        if seeds[0].domain.info.corruption.is_some() {
+            // Copy n is of text n of the test set.
+            let texts: Vec<usize> =
+                pairs.first().map_or_else(Vec::new, |(inside, own)| (0..inside.len()).chain(0..own.len()).collect());
+            detection = detection.clustered(&texts)?;
+        }
+        found.push(("auroc_predictive_entropy", detection));
     }
     Ok(found)
 }

@@ -155,6 +155,14 @@ pub enum Error {
         /// The step, from 0.
         step: u32,
     },
+    /// A unit of an experiment could not be computed.
+    #[error("{unit}: {source}")]
+    Unit {
+        /// Method and seed.
+        unit: String,
+        /// Why.
+        source: Box<Error>,
+    },
     /// A result cannot be written, or is not what this program wrote.
     #[error("{path}: {problem}")]
     Store {
@@ -187,4 +195,22 @@ pub enum Error {
     /// A figure.
     #[error(transparent)]
     Figure(#[from] bayeslora_figures::Error),
+}
+
+impl Error {
+    /// Whether a fit ended in numbers that nothing can be made of: its loss or what it predicts is not finite. Such a fit is a failed row of a
+    /// table, not the end of a run.
+    pub(crate) fn is_of_the_fit(&self) -> bool {
+        matches!(self, Self::Diverged { .. } | Self::Metric(bayeslora_metrics::Error::NotFinite { .. }))
+    }
+
+    /// Says which unit it was where nothing else does.
+    pub(crate) fn in_unit(self, unit: String) -> Self {
+        match self {
+            Self::Parameter { .. } | Self::Metric(_) | Self::Tensor(_) | Self::Decomposition(_) => {
+                Self::Unit { unit, source: Box::new(self) }
+            }
+            other => other,
+        }
+    }
 }

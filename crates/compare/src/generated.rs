@@ -44,7 +44,9 @@ mod tests {
     #[test]
     fn a_file_is_stale_when_it_differs_or_is_missing_and_nothing_beside_it_says_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, missing) in [("table.md", true), ("a.svg", true), ("a.png", false), ("summary.json", false), ("a.json", true)] {
+        for (name, missing) in
+            [("table.md", true), ("a.svg", true), ("a.png", false), ("summary.json", false), ("a.json", true)]
+        {
             let path = folder.path().join(name);
             assert_eq!(is_stale(&path, b"this"), missing, "{name} is not there");
             std::fs::write(&path, "this").unwrap();

@@ -28,9 +28,11 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_large_allocation_is_seen_and_then_forgotten() {
-        if !reset_peak() {
+        if !std::path::Path::new("/proc/self/clear_refs").exists() {
+            eprintln!("SKIPPED: this kernel keeps no mark of memory");
             return;
         }
+        assert!(reset_peak());
         let before = peak().unwrap();
         let touched = std::hint::black_box(vec![1_u8; BYTES]);
         let during = peak().unwrap();

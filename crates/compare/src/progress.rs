@@ -10,6 +10,8 @@ pub trait Progress: Sync {
     fn stage(&self, what: &str);
     /// Something worth keeping on the screen.
     fn note(&self, what: &str);
+    /// Something that the next of its kind replaces, several times a second: for a screen that someone watches, and for nothing else.
+    fn passing(&self, _what: &str) {}
 }
 
 /// Tells nobody.

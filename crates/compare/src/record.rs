@@ -59,9 +59,9 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitRecord {
-    /// Trainable parameters, all members together.
+    /// Trainable parameters of all trainings together: members taken from one training count once.
     pub trainable_parameters: u64,
-    /// Optimiser steps, all members together.
+    /// Optimiser steps of all trainings together.
     pub steps: u64,
     /// Validation NLL (nats) after each epoch, one list per member.
     pub validation_nll: Vec<Vec<f64>>,
@@ -75,7 +75,7 @@ pub struct FitRecord {
     /// Largest resident memory (bytes) of the process during fit and predictions, where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
-    /// Training tokens (forward and backward) per second.
+    /// Training tokens (forward and backward) per second; those of the first training where another follows it (SWAG).
     pub tokens_per_second: f64,
     /// What the fit chose for itself, by name: the result of a search, a fitted precision.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -128,6 +128,7 @@ pub struct DomainRecord {
     pub examples: u64,
     /// Metric key (see `bayeslora_metrics::METRICS`) to value; `null` where the metric is undefined for this
     /// predictive (a deterministic one has no mutual information to rank by) or on this domain (one without labels has no accuracy).
+    /// Of corrupted copies the nine of them that say how quality and detection fall.
     pub scores: BTreeMap<String, Option<f64>>,
     /// Reliability bins of the top label, of the test set in distribution only.
     pub reliability: Vec<ReliabilityPoint>,

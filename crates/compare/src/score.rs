@@ -58,6 +58,19 @@ pub(crate) const SCORES: &[Score] = &[
 /// Metric keys and values; `None` where a metric is undefined.
 type Scores = BTreeMap<String, Option<f64>>;
 
+/// Scores kept of corrupted copies: there are up to fifteen of a test set, and all of all of them would be most of an experiment's records.
+const OF_COPIES: [&str; 9] = [
+    "accuracy",
+    "nll",
+    "brier",
+    "ece",
+    "aurc",
+    "auroc_predictive_entropy",
+    "auroc_mutual_information",
+    "auroc_mahalanobis",
+    "auroc_nearest_neighbours",
+];
+
 impl<'a> Scored<'a> {
     pub(crate) fn new(domain: &'a Domain, logits: &Array3<f32>, averaging: Averaging) -> Result<Self> {
         let predictive = Predictive::from_logits(logits.view(), averaging)?;
@@ -123,6 +136,9 @@ impl<'a> Scored<'a> {
         // Every declared metric has an entry, so that a reader can tell "undefined" from "forgotten".
         for metric in metrics::METRICS {
             scores.entry(metric.key.to_owned()).or_insert(None);
+        }
+        if self.domain.info.corruption.is_some() {
+            scores.retain(|key, _| OF_COPIES.contains(&key.as_str()));
         }
         Ok(DomainRecord {
             domain: self.domain.info.id.clone(),
@@ -347,7 +363,10 @@ mod tests {
         }
         let mut copies = domain(true, false);
         copies.info.corruption = Some((Corruption::Typos, 1));
-        assert!(score(&copies, 0.1, &distances).record(None).unwrap().histograms.is_empty());
+        let copies = score(&copies, 0.1, &distances).record(None).unwrap();
+        assert!(copies.histograms.is_empty());
+        assert!(copies.scores.len() == OF_COPIES.len() && OF_COPIES.iter().all(|key| copies.scores.contains_key(*key)));
+        assert_eq!(copies.scores["accuracy"], labelled.scores["accuracy"]);
         assert!(!labelled.histograms.is_empty());
     }
 

@@ -57,7 +57,7 @@ impl Bench<'_> {
 
     /// Steps of a training that is not stopped early.
     pub fn steps(&self) -> u32 {
-        self.steps_per_epoch() * self.training.epochs
+        self.steps_per_epoch().saturating_mul(self.training.epochs)
     }
 }
 
@@ -264,7 +264,8 @@ struct Fit<'a> {
 impl Fit<'_> {
     fn is_finished(&self) -> bool {
         let settings = self.bench.training;
-        let waited = self.state.epoch >= self.state.best_epoch + settings.patience && self.state.epoch > 0;
+        let waited =
+            self.state.epoch >= self.state.best_epoch.saturating_add(settings.patience) && self.state.epoch > 0;
         self.state.epoch >= settings.epochs || waited && self.recipe.snapshots.is_empty()
     }
 

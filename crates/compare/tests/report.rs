@@ -159,7 +159,7 @@ fn the_main_table_has_means_deviations_stars_and_gaps() {
 Mean ± sample standard deviation over finished seeds (divisor n − 1). `*`: the paired bootstrap interval of the difference from MLE \
 excludes 0 (examples resampled, seeds fixed, no correction for the number of comparisons).
 
-![Risk against coverage](results/made-up/risk_coverage.svg)
+![Differences from MLE, with their intervals](results/made-up/differences.svg)
 ";
     assert_eq!(block, expected);
     let files = files(&units(), &comparisons);
@@ -312,7 +312,33 @@ fn a_table_that_no_fit_enters_has_one_row() {
 }
 
 #[test]
-fn figures_and_ranks_take_one_reading_of_each_fit() {
+fn the_picture_of_differences_fills_what_stands_out_and_cuts_intervals_that_would_hide_the_others() {
+    let drawing = |case: &Case| text(&case.files(), "differences.svg");
+    let filled =
+        |drawing: &str| drawing.matches("<polygon").count() - drawing.matches("fill=\"#FFFFFF\" points").count();
+    // Polygons are the marks: two of the legend, and one each of three rows.
+    let none = drawing(&Case::new(&[1, 2, 3]));
+    assert_eq!((none.matches("<polygon").count(), filled(&none)), (5, 2), "{none}");
+    assert!(["SWAG", "TFB", "BLOB", "NLL − that of MLE"].iter().all(|name| none.contains(name)), "{none}");
+    assert!(!none.contains("ECE") && !none.contains(">\nMLE\n"), "{none}");
+    let one = Case::new(&[1, 2, 3]).found("swag", "nll", -0.0012, 1e-6);
+    assert_eq!(filled(&drawing(&one)), 3);
+    // An interval of fifty times the others does not set the scale; a difference does.
+    let mut long = Case::new(&[1, 2, 3]);
+    for difference in &mut long.comparisons[0].differences {
+        (difference.lower, difference.upper) = (-1.0, 1.0);
+    }
+    let (long, far) = (drawing(&long), drawing(&Case::new(&[1, 2, 3]).found("swag", "nll", 1.0, 0.5)));
+    assert!(long.contains("\n+0.04\n"), "{long}");
+    assert!(!long.contains("\n+0.50\n") && far.contains("\n+0.50\n"), "{far}");
+    assert_eq!(far.matches("<polygon").count(), 5, "every difference is shown");
+    let table = text(&one.files(), "table.md");
+    assert!(table.contains("\n![Differences from MLE, with their intervals](differences.svg)\n"), "{table}");
+    assert!(!files(&units(), &[]).contains_key("differences.svg"), "nothing was compared");
+}
+
+#[test]
+fn figures_ranks_and_the_readme_take_one_reading_of_each_fit() {
     let mut case = Case::new(&[1, 2]);
     let mean =
         RowDefinition { id: "swag/mean".to_owned(), label: "SWAG, at its mean".to_owned(), method: "swag".to_owned() };
@@ -330,6 +356,8 @@ fn figures_and_ranks_take_one_reading_of_each_fit() {
     let ranks = table.split("## Average ranks").nth(1).unwrap().split("\n## ").next().unwrap();
     assert!(ranks.contains("| SWAG | 1.00 |") && !ranks.contains("at its mean"), "{ranks}");
     assert!(table.contains("| SWAG, at its mean | 0.9000"), "the tables have every reading");
+    let block = readme_block(&case.definition, &case.units, &[]).unwrap();
+    assert!(block.contains("| SWAG | 0.9000") && !block.contains("at its mean"), "{block}");
 }
 
 #[test]
@@ -529,10 +557,15 @@ fn tested(domain: &str, metric: &str, estimate: f64, p_value: f64, seeds: usize)
 #[test]
 fn sentences_name_winners_and_losers_and_what_could_have_been_seen() {
     let none = Case::new(&[1, 2, 3]).sentences();
-    assert_eq!(none[0], "The tests are over examples and 3 seeds, corrected (Holm, 0.05) for the number of rows.");
-    // Three rows: at 0.05 / 3, 2000 examples and power 0.8 a difference of (2.394 + 0.842) standard errors, about.
-    // Over three seeds, two-sided t with power 0.8 at 0.05 / 3: 9.816 standard errors of 0.002 (SciPy, by quadrature of the noncentral t).
-    let smallest = "(detectable: 0.0196 over seeds, 0.0324 over examples)";
+    assert_eq!(
+        none[0],
+        "The tests are over examples and 3 seeds, corrected (Holm, 0.05) for the number of rows. Detectable: what they find with \
+         probability 0.8, median over rows."
+    );
+    // Three rows, so at 0.05 / 3. By the test: errors of 0.01 and 0.002 add to 0.0102 at 832 degrees of freedom, of which 0.03305 is the
+    // smallest difference with power 0.8. Over examples alone (2.394 + 0.842) of 0.01, about; over three seeds alone 9.816 of 0.002
+    // (SciPy, by quadrature of the noncentral t).
+    let smallest = "(detectable: 0.0331)";
     let nothing = format!("No row differs from MLE in accuracy {smallest} and NLL {smallest}.");
     assert_eq!(none[1..], [format!("On Inside. {nothing}"), format!("On Outside. {nothing}")]);
 
@@ -675,13 +708,14 @@ fn ranks_and_their_figure_need_three_rows_and_two_test_sets() {
 }
 
 #[test]
-fn power_is_over_examples_and_from_three_seeds_on_over_seeds() {
+fn power_is_that_of_the_test_beside_its_two_parts() {
     let three = Case::new(&[1, 2, 3]).table();
+    let [both, examples] = ["0.0331", "0.0324"].map(|one| format!("{one} ({one} to {one})"));
     // Over seeds: noncentral t with 2 degrees of freedom at 0.05 / 3, standard error 0.002.
-    let line = three.lines().find(|line| line.starts_with("| Inside | NLL | 0.0324 (0.0324 to 0.0324) |")).unwrap();
-    let over_seeds: f64 = line.split('|').nth(4).unwrap().trim().split(' ').next().unwrap().parse().unwrap();
+    let line = three.lines().find(|line| line.starts_with(&format!("| Inside | NLL | {both} | {examples} |"))).unwrap();
+    let over_seeds: f64 = line.split('|').nth(5).unwrap().trim().split(' ').next().unwrap().parse().unwrap();
     // 4 million draws of the noncentral t give 0.01962.
     assert!((over_seeds - 0.0196).abs() < 2e-4, "{line}");
     let two = Case::new(&[1, 2]).table();
-    assert!(two.contains("| Inside | NLL | 0.0324 (0.0324 to 0.0324) | – |"), "{two}");
+    assert!(two.contains(&format!("| Inside | NLL | {both} | {examples} | – |")), "{two}");
 }

@@ -6,19 +6,30 @@ const INTERVALS: u32 = 4000;
 
 /// Composite Simpson rule for the integral of `f` from `from` to `to`.
 pub(crate) fn simpson(from: f64, to: f64, f: impl Fn(f64) -> f64) -> f64 {
+    simpson_nodes(from, to).map(|(place, weight)| weight * f(place)).sum()
+}
+
+/// Places and weights of [`simpson`].
+pub(crate) fn simpson_nodes(from: f64, to: f64) -> impl Iterator<Item = (f64, f64)> {
     let step = (to - from) / f64::from(INTERVALS);
-    let inner = (1..INTERVALS).map(|k| {
-        let weight = if k % 2 == 1 { 4.0 } else { 2.0 };
-        weight * f(from + step * f64::from(k))
-    });
-    (f(from) + inner.sum::<f64>() + f(to)) * step / 3.0
+    (0..=INTERVALS).map(move |k| {
+        let weight = match k {
+            0 | INTERVALS => 1.0,
+            odd if odd % 2 == 1 => 4.0,
+            _ => 2.0,
+        };
+        (from + step * f64::from(k), weight * step / 3.0)
+    })
 }
 
 /// The place between `from` and `to` where the increasing `f` reaches `value`, by bisection to the last bit or so.
 pub(crate) fn solve_increasing(from: f64, to: f64, value: f64, f: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = (from, to);
-    for _ in 0..100 {
+    loop {
         let middle = f64::midpoint(low, high);
+        if middle <= low || middle >= high {
+            break;
+        }
         if f(middle) < value {
             low = middle;
         } else {

@@ -18,7 +18,7 @@
 //! | could it be chance? | [`Bootstrap`], [`PreparedAuroc`], [`PreparedAurc`], [`PreparedEce`], [`delong`], [`summarise`] |
 //! | with other seeds too? | [`Measured`], [`over_examples_and_seeds`] |
 //! | in how many comparisons? | [`holm`], [`friedman`], [`nemenyi_critical_difference`] |
-//! | what would have been seen? | [`paired_power`], [`smallest_detectable_difference`], [`smallest_detectable_effect`] |
+//! | what would have been seen? | [`paired_power`], [`smallest_detectable_difference`], [`smallest_detectable_effect`], [`smallest_noncentrality`] |
 //!
 //! Definitions that differ between published codes, and which one is taken, are in the documentation of each function.
 //! Ties never make a result depend on the order of examples.
@@ -82,7 +82,7 @@ pub use friedman::{Friedman, friedman, nemenyi_critical_difference};
 pub use gaussian::GaussianLogits;
 pub use measured::{Detection, Measured, PairedDifference, over_examples_and_seeds};
 pub use multiplicity::holm;
-pub use power::{paired_power, smallest_detectable_difference, smallest_detectable_effect};
+pub use power::{paired_power, smallest_detectable_difference, smallest_detectable_effect, smallest_noncentrality};
 pub use predictive::Predictive;
 pub use prepared::{PreparedAurc, PreparedAuroc, PreparedEce};
 pub use proper::{brier, negative_log_likelihood, soft_negative_log_likelihood};

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use bayeslora_compare::Progress as _;
 use bayeslora_compare::assets::{AssetId, Assets};
 
 use crate::AssetArguments;
@@ -24,7 +23,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // One that is missing does not keep the others from being fetched, or told.
     let mut code = ExitCode::SUCCESS;
     for name in names {
-        match assets.open(name, &mut |event| terminal.note(&event.to_string())) {
+        match assets.open(name, &mut |event| event.tell(&terminal)) {
             Ok(folder) => println!("{}", folder.path().display()),
             Err(error) => {
                 eprintln!("error: {error}");

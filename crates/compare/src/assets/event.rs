@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::progress::Progress;
+
 /// One step on the way to an asset; `Display` is one line for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -94,6 +96,16 @@ impl fmt::Display for Event {
             Self::Reading { file, done, total } => write!(f, "{file}: {done} of {total} bytes read for its sha256"),
             Self::Digested { model, digest, path } => write!(f, "{model}: digest {digest} of {}", path.display()),
             Self::Verified { asset, path } => write!(f, "{asset}: checksums verified in {}", path.display()),
+        }
+    }
+}
+
+impl Event {
+    /// Counts of bytes pass, everything else is worth keeping.
+    pub fn tell(&self, progress: &dyn Progress) {
+        match self {
+            Self::Progress { .. } | Self::Reading { .. } => progress.passing(&self.to_string()),
+            _ => progress.note(&self.to_string()),
         }
     }
 }

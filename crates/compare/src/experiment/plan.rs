@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::LoraShape;
+use bayeslora_metrics::Bootstrap;
 
 use super::changes::changed;
 use super::suggest::{unknown, with_suggestion};
@@ -116,6 +117,14 @@ impl Experiment {
         shared.check().map_err(refused)?;
         let mut methods = Vec::new();
         for entry in &self.methods {
+            // Ids are names of files, and `/` and `+` begin what is appended to them.
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if entry.id.is_empty() || entry.id.starts_with('.') || !entry.id.chars().all(is_plain) {
+                let id = &entry.id;
+                return Err(refused(format!(
+                    "the method id \"{id}\" is not of letters, digits, \"-\", \"_\" and \".\""
+                )));
+            }
             if methods.iter().any(|planned: &PlannedMethod| planned.id == entry.id) {
                 return Err(refused(format!("two methods have the id \"{}\"", entry.id)));
             }
@@ -184,6 +193,13 @@ impl PlannedMethod {
     }
 }
 
+impl PlannedMethod {
+    /// Whether its adapters are those that claims on dropout are about.
+    pub(crate) fn trains_with_dropout(&self) -> bool {
+        self.method.settings()["kind"] == "mc-dropout"
+    }
+}
+
 fn range(name: &str, value: f64, ok: bool, expected: &str) -> Result<(), String> {
     if ok { Ok(()) } else { Err(format!("{name} is {value}; expected {expected}")) }
 }
@@ -227,6 +243,17 @@ impl Plan {
         rows
     }
 
+    /// What the methods with dropout have, each value once, in their order.
+    pub(crate) fn of_dropout_methods(&self, of: impl Fn(&PlannedMethod) -> String) -> String {
+        let mut values = Vec::new();
+        for value in self.methods.iter().filter(|method| method.trains_with_dropout()).map(of) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values.join(", ")
+    }
+
     fn check(&self) -> Result<(), String> {
         let max_tokens = self.experiment.max_tokens;
         range("max-tokens", max_tokens as f64, max_tokens >= 3, "at least 3 (special tokens included)")?;
@@ -236,6 +263,15 @@ impl Plan {
         if self.seeds.is_empty() || self.methods.is_empty() {
             return Err(format!("profile \"{}\" has no seeds or no methods", self.profile));
         }
+        // A seed counted twice would make the spread over seeds smaller than it is.
+        for (name, seeds) in [(format!("profile \"{}\"", self.profile), &self.seeds), ("tuning".to_owned(), seeds)] {
+            if let Some(twice) = (1..seeds.len()).find(|&place| seeds[..place].contains(&seeds[place])) {
+                return Err(format!("{name} has the seed {} twice; name every seed once", seeds[twice]));
+            }
+        }
+        let Bootstrap { resamples, level, .. } = self.experiment.bootstrap;
+        range("bootstrap.resamples", resamples.into(), resamples >= 2, "at least 2")?;
+        range("bootstrap.level", level, level > 0.0 && level < 1.0, "a number between 0 and 1")?;
         if !self.rows().iter().any(|(id, ..)| *id == self.experiment.reference) {
             let rows: Vec<String> = self.rows().into_iter().map(|(id, ..)| id).collect();
             return Err(unknown("reference", &self.experiment.reference, rows.iter().map(String::as_str)));

@@ -87,7 +87,7 @@ pub(crate) fn markdown(
         options.texts,
         plan.experiment.name,
         plan.model.name(),
-        plan.shared.adapter.rank,
+        plan.of_dropout_methods(|method| method.adapter.rank.to_string()),
         plan.task.settings().max_train.map_or_else(String::new, |most| format!("at most {most} ")),
         100.0 * SHOWN,
         counts.join(", "),

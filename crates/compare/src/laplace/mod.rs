@@ -173,11 +173,6 @@ impl Laplace {
         self.settings
     }
 
-    /// Draws of the logits in a reading by samples.
-    pub fn draws(&self) -> u32 {
-        self.settings.draws
-    }
-
     /// Curvature in every direction.
     fn eigenvalues(&self) -> impl Iterator<Item = f64> {
         self.blocks.iter().flat_map(|block| {

@@ -52,7 +52,7 @@ fn article(page: &Page, results: &Path) -> Result<String> {
         figures.iter().find(|(known, _)| *known == path).map(|(_, uri)| uri.clone())
     };
     // The title of the page stands in its summary; links to its headings lead nowhere here.
-    let text = page.text.split_once("-->").map_or(page.text.as_str(), |(_, rest)| rest);
+    let (_, text) = page.parts();
     let text: String = text
         .lines()
         .filter(|line| !line.starts_with("# ") && !line.starts_with("Contents: "))

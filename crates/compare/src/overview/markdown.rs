@@ -50,10 +50,13 @@ pub(super) fn overview(sections: &[Section]) -> String {
                 1..=LONGEST => _ = writeln!(text, "{table}\n"),
                 rows => _ = writeln!(text, "{} rows, in the file.\n", rows - 2),
             }
-            let figures: Vec<String> =
-                page.figures().iter().map(|(name, path)| format!("[{}]({path})", name.to_lowercase())).collect();
-            if !figures.is_empty() {
-                let _ = writeln!(text, "Figures: {}.", figures.join(", "));
+            if let [(name, path), others @ ..] = page.figures().as_slice() {
+                let _ = writeln!(text, "![{name}]({path})");
+                let others: Vec<String> =
+                    others.iter().map(|(name, path)| format!("[{}]({path})", name.to_lowercase())).collect();
+                if !others.is_empty() {
+                    let _ = writeln!(text, "\nMore figures: {}.", others.join(", "));
+                }
             }
             for line in page.provenance() {
                 let _ = writeln!(text, "<br><sub>{line}</sub>");

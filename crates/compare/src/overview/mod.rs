@@ -30,10 +30,14 @@ impl Page {
         heading.unwrap_or(&self.path)
     }
 
+    /// The comment at its beginning, and what follows it.
+    fn parts(&self) -> (&str, &str) {
+        self.text.strip_prefix("<!--").and_then(|rest| rest.split_once("-->")).unwrap_or(("", &self.text))
+    }
+
     /// The lines of the comment at its beginning: how and where it was made.
     fn provenance(&self) -> Vec<&str> {
-        let comment = self.text.strip_prefix("<!--").and_then(|rest| rest.split_once("-->"));
-        comment.map_or_else(Vec::new, |(comment, _)| comment.lines().map(str::trim).filter(|l| !l.is_empty()).collect())
+        self.parts().0.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
     }
 
     /// Items of the list under a heading that begins with one of `headings`.

@@ -6,11 +6,14 @@ use std::fmt::Write as _;
 use bayeslora_metrics::{Better, MetricInfo, Needs, metric};
 use sha2::{Digest, Sha256};
 
-use super::aggregate::{Cell, display, records_of, star};
+use super::aggregate::{display, records_of, star};
+use super::power::Power;
 use super::ranks::Ranked;
-use super::{Aggregate, Definition, RowDefinition, beyond, columns, cost, power, ranks, summary, temperature};
+use super::{
+    Aggregate, Definition, RowDefinition, beyond, columns, cost, differences, power, ranks, summary, temperature,
+};
 use crate::assets::hex;
-use crate::record::{ComparisonRecord, Outcome, TEMPERED, UnitRecord};
+use crate::record::{ComparisonRecord, Outcome, UnitRecord};
 use crate::tasks::{Corruption, DomainInfo};
 use crate::{Error, Result};
 
@@ -107,7 +110,7 @@ pub(super) fn heading(metric: &MetricInfo) -> String {
 }
 
 /// Text as it stands in a cell.
-pub(super) fn cell_text(text: &str) -> String {
+pub(crate) fn cell_text(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
@@ -170,22 +173,24 @@ pub(super) struct Sections<'a> {
     pub(super) aggregate: &'a Aggregate,
     pub(super) units: &'a [&'a UnitRecord],
     pub(super) comparisons: &'a [ComparisonRecord],
+    pub(super) power: &'a Power<'a>,
     pub(super) ranked: &'a [Ranked<'a>],
 }
 
 /// `table.md`.
 pub(super) fn tables(definition: &Definition, sections: &Sections<'_>) -> Result<String> {
-    let &Sections { aggregate, units, comparisons, .. } = sections;
+    let &Sections { aggregate, units, comparisons, power, .. } = sections;
     let mut text = String::from("<!--\n");
     for line in provenance(definition, units)? {
         let _ = writeln!(text, "{line}");
     }
     let _ = write!(text, "-->\n\n# {}\n\n{}\n\n", definition.title, definition.analysis.trim());
     text.push_str(&gaps(definition, units));
-    let sentences = summary::sentences(definition, aggregate, comparisons)?;
+    let sentences = summary::sentences(definition, aggregate, comparisons, power)?;
     if !sentences.is_empty() {
         let _ = write!(text, "## What the numbers say\n\n- {}\n\n", sentences.join("\n- "));
     }
+    text.push_str(&differences::picture(definition, aggregate, ""));
     let _ = writeln!(
         text,
         "{} `–`: undefined for this predictive. Arrows point to the better direction. Examples: {}.\n",
@@ -225,7 +230,7 @@ fn sizes(definition: &Definition, units: &[&UnitRecord]) -> String {
 
 /// Every table, with its heading.
 fn body(definition: &Definition, sections: &Sections<'_>) -> Result<String> {
-    let &Sections { aggregate, units, comparisons, ranked } = sections;
+    let &Sections { aggregate, units, comparisons, ranked, power } = sections;
     let mut text = String::new();
     // Records of before these scores were kept have none of them.
     let recorded = |keys: &[&str]| aggregate.cells.iter().any(|cell| keys.contains(&cell.metric.as_str()));
@@ -257,9 +262,9 @@ fn body(definition: &Definition, sections: &Sections<'_>) -> Result<String> {
     text.push_str(&temperature::section(definition, aggregate));
     text.push_str(&beyond::section(definition, comparisons)?);
     text.push_str(&ranks::section(definition, ranked));
-    text.push_str(&power::section(definition, comparisons)?);
+    text.push_str(&power::section(definition, power));
     text.push_str(&cost::section(definition, units));
-    text.push_str(&differences(definition, aggregate));
+    text.push_str(&differences::section(definition, aggregate));
     text.push_str(&columns::section(definition, aggregate));
     Ok(text)
 }
@@ -335,49 +340,6 @@ fn gaps(definition: &Definition, units: &[&UnitRecord]) -> String {
             let _ = writeln!(text, "> **Incomplete:** {} has {finished} of {planned} seeds.\n", row.label);
         }
     }
-    text
-}
-
-/// The differences of the rows as predicted that differ; all of them, and those of tempered rows, are in `table.csv`.
-fn differences(definition: &Definition, aggregate: &Aggregate) -> String {
-    let compared = || aggregate.cells.iter().filter(|cell| cell.difference.is_some() && !cell.row.ends_with(TEMPERED));
-    let tested = compared().any(|cell| cell.p_value.is_some());
-    let (intervals, heading, rule) = if tested {
-        let said = "Over examples and seeds, not corrected; p after Holm's correction over the rows of one test set and metric.";
-        (said, " p |", "---:|")
-    } else {
-        ("Examples resampled, seeds averaged; percentile intervals.", "", "")
-    };
-    let differing: Vec<&Cell> = compared().filter(|cell| cell.differs()).collect();
-    let mut text = format!(
-        "## Paired differences from {}\n\nThe {} of {} that stand out; all are in `table.csv`. {intervals}\n\n",
-        definition.reference_label(),
-        differing.len(),
-        compared().count()
-    );
-    if differing.is_empty() {
-        return text;
-    }
-    let _ =
-        write!(text, "| method | domain | metric | difference | interval |{heading}\n|---|---|---|---:|---|{rule}\n");
-    for cell in differing {
-        let (Some(difference), Some(lower), Some(upper)) = (cell.difference, cell.lower, cell.upper) else { continue };
-        let label = cell_text(definition.label(&cell.row));
-        let (name, digits) = metric(&cell.metric).map_or(("", 4), |metric| (metric.label, metric.digits));
-        let domain = definition.domains.iter().find(|domain| domain.id == cell.domain);
-        let domain = domain.map_or("", |domain| domain.label.as_str());
-        let p = match cell.holm_p {
-            _ if !tested => String::new(),
-            None => " – |".to_owned(),
-            Some(p) if p < 1e-4 => " < 0.0001 |".to_owned(),
-            Some(p) => format!(" {p:.4} |"),
-        };
-        let _ = writeln!(
-            text,
-            "| {label} | {domain} | {name} | {difference:+.digits$} | [{lower:+.digits$}, {upper:+.digits$}] |{p}"
-        );
-    }
-    text.push('\n');
     text
 }
 

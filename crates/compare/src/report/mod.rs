@@ -4,6 +4,7 @@ mod aggregate;
 mod beyond;
 mod columns;
 mod cost;
+mod differences;
 mod figures;
 mod latex;
 mod markdown;
@@ -16,6 +17,7 @@ mod temperature;
 use bayeslora_figures::CriticalDifference;
 
 pub use aggregate::{Aggregate, Cell};
+pub(crate) use markdown::cell_text;
 pub use splice::splice;
 
 use crate::record::{ComparisonRecord, UnitRecord};
@@ -88,7 +90,9 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
     let aggregate = Aggregate::new(definition, &units, comparisons)?;
     let readings = one_reading_each(&definition.rows);
     let ranked = ranks::over_test_sets(definition, &readings, &aggregate)?;
-    let sections = markdown::Sections { aggregate: &aggregate, units: &units, comparisons, ranked: &ranked };
+    let power = power::Power::new(definition, comparisons)?;
+    let sections =
+        markdown::Sections { aggregate: &aggregate, units: &units, comparisons, ranked: &ranked, power: &power };
     let mut files = vec![
         ("table.md".to_owned(), markdown::tables(definition, &sections)?.into_bytes()),
         ("table.csv".to_owned(), csv(&aggregate)?),
@@ -96,6 +100,7 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
         ("summary.json".to_owned(), json(&aggregate)?),
     ];
     files.extend(figures::all(definition, &readings, &units)?);
+    files.extend(differences::figure(definition, &aggregate)?);
     if !ranked.is_empty() {
         let rankings: Vec<_> = ranked.iter().map(ranks::Ranked::ranking).collect();
         files.extend(bayeslora_figures::files("critical_difference", &CriticalDifference(&rankings))?);
@@ -103,18 +108,19 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
     Ok(files)
 }
 
-/// The main table and figure for the README.
+/// The main table for the README, one row for each method, and the differences from the reference in a picture.
 ///
 /// # Errors
 /// [`Error::Report`] when there is no record.
 pub fn readme_block(definition: &Definition, units: &[UnitRecord], comparisons: &[ComparisonRecord]) -> Result<String> {
     let units: Vec<&UnitRecord> = units.iter().collect();
     let aggregate = Aggregate::new(definition, &units, comparisons)?;
-    let name = &definition.name;
+    let short = Definition { rows: one_reading_each(&definition.rows), ..definition.clone() };
     Ok(format!(
-        "{}\n{}\n\n![Risk against coverage](results/{name}/risk_coverage.svg)\n",
-        markdown::main_table(definition, &aggregate),
-        markdown::legend(definition, &aggregate)
+        "{}\n{}\n\n{}",
+        markdown::main_table(&short, &aggregate),
+        markdown::legend(definition, &aggregate),
+        differences::picture(definition, &aggregate, &format!("results/{}/", definition.name)).replace("\n\n", "\n")
     ))
 }
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use bayeslora_metrics::{MetricInfo, metric, smallest_detectable_effect};
+use bayeslora_metrics::{MetricInfo, metric, smallest_noncentrality};
 
 use super::Definition;
 use super::aggregate::LEVEL;
 use super::markdown::median;
 use crate::Result;
-use crate::record::{ComparisonRecord, Test};
+use crate::record::{ComparisonRecord, Difference, Test};
 use crate::tasks::DomainInfo;
 
 /// Probability with which it is detected.
@@ -17,80 +17,111 @@ const POWER: f64 = 0.8;
 /// Fewer seeds say nothing about their spread.
 const SEEDS: usize = 3;
 
-/// Smallest detectable differences of the rows in one metric and domain, by unit; empty where there is none.
-#[derive(Debug, Default, PartialEq)]
+/// Smallest detectable differences of the rows in one metric and domain, row by row.
+#[derive(Debug, Default)]
 pub(super) struct Detectable {
+    /// By the test of the stars: over examples and seeds.
+    pub(super) by_test: Vec<f64>,
     /// Examples as units, seeds averaged and given.
-    pub(super) over_examples: Vec<f64>,
+    over_examples: Vec<f64>,
     /// Seeds as units, examples given.
-    pub(super) over_seeds: Vec<f64>,
+    over_seeds: Vec<f64>,
 }
 
-/// `d(n) sqrt(n)` standard errors: at the level that Holm's correction asks of the smallest p-value, 0.05 over the rows compared. Rows that
-/// predict exactly as the reference does are left out.
-pub(super) fn detectable(
-    definition: &Definition,
-    comparisons: &[ComparisonRecord],
-    domain: &str,
-    metric: &str,
-) -> Result<Detectable> {
-    let mut tests: Vec<(Test, usize)> = Vec::new();
-    for comparison in comparisons.iter().filter(|c| definition.rows.iter().any(|row| row.id == c.row)) {
-        let here = comparison.differences.iter().filter(|d| d.domain == domain && d.metric == metric);
-        tests.extend(here.filter_map(|d| Some((d.test?, comparison.seeds.len()))));
-    }
-    let alpha = LEVEL / tests.len().max(1) as f64;
-    // The same for every row, and worth computing once.
-    let mut errors_needed = HashMap::<usize, f64>::new();
-    let mut smallest = |error: f64, units: usize| -> Result<f64> {
-        let needed = match errors_needed.get(&units) {
-            Some(needed) => *needed,
-            None => smallest_detectable_effect(units, alpha, POWER)? * (units as f64).sqrt(),
-        };
-        errors_needed.insert(units, needed);
-        Ok(needed * error)
-    };
-    let mut found = Detectable::default();
-    for (test, seeds) in tests.into_iter().filter(|(test, _)| test.error_over_examples > 0.0) {
-        let examples = usize::try_from(test.examples).unwrap_or(usize::MAX);
-        found.over_examples.push(smallest(test.error_over_examples, examples)?);
-        if let Some(error) = test.error_over_seeds.filter(|_| seeds >= SEEDS) {
-            found.over_seeds.push(smallest(error, seeds)?);
+/// What the design detects in every metric that was tested on a test set; corrupted copies are left out.
+pub(super) struct Power<'a> {
+    found: Vec<(&'a DomainInfo, &'static MetricInfo, Detectable)>,
+}
+
+impl<'a> Power<'a> {
+    /// Standard errors times [`smallest_noncentrality`], at the level that Holm's correction asks of the smallest p-value, 0.05 over the rows
+    /// compared. Rows that predict exactly as the reference does are left out.
+    pub(super) fn new(definition: &'a Definition, comparisons: &[ComparisonRecord]) -> Result<Self> {
+        let mut needed = Noncentralities::default();
+        let mut found = Vec::new();
+        for domain in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
+            for metric in compared(comparisons, domain) {
+                let mut tests: Vec<(Test, usize)> = Vec::new();
+                for comparison in comparisons.iter().filter(|c| definition.rows.iter().any(|row| row.id == c.row)) {
+                    let here = |d: &&Difference| d.domain == domain.id && d.metric == metric.key;
+                    let tested = comparison.differences.iter().filter(here).filter_map(|d| d.test);
+                    tests.extend(tested.map(|test| (test, comparison.seeds.len())));
+                }
+                let alpha = LEVEL / tests.len().max(1) as f64;
+                let mut detectable = Detectable::default();
+                for (test, seeds) in tests.into_iter().filter(|(test, _)| test.error_over_examples > 0.0) {
+                    let examples = (test.error_over_examples, test.examples as f64 - 1.0);
+                    let over_seeds = test.error_over_seeds.map(|error| (error, seeds as f64 - 1.0));
+                    detectable.by_test.push(needed.smallest(&[Some(examples), over_seeds], alpha)?);
+                    detectable.over_examples.push(needed.smallest(&[Some(examples)], alpha)?);
+                    if over_seeds.is_some() && seeds >= SEEDS {
+                        detectable.over_seeds.push(needed.smallest(&[over_seeds], alpha)?);
+                    }
+                }
+                found.push((domain, metric, detectable));
+            }
         }
+        Ok(Self { found })
     }
-    Ok(found)
+
+    /// In one metric on one domain, where it was tested.
+    pub(super) fn of(&self, domain: &str, metric: &str) -> Option<&Detectable> {
+        let here = |(own, info, _): &&(&DomainInfo, &MetricInfo, _)| own.id == domain && info.key == metric;
+        self.found.iter().find(here).map(|(_, _, detectable)| detectable)
+    }
+}
+
+/// [`smallest_noncentrality`] by degrees of freedom, of which two digits are told apart, and level: many rows need the same.
+#[derive(Default)]
+struct Noncentralities(HashMap<(u64, u64), f64>);
+
+impl Noncentralities {
+    /// The smallest difference that a test detects whose variance is the sum of these squared errors, with their degrees of freedom
+    /// (Satterthwaite 1946).
+    fn smallest(&mut self, errors: &[Option<(f64, f64)>], alpha: f64) -> Result<f64> {
+        let parts = || errors.iter().flatten().map(|&(error, degrees)| (error.powi(2), degrees));
+        let variance: f64 = parts().map(|(part, _)| part).sum();
+        let inverse: f64 = parts().map(|(part, degrees)| (part / variance).powi(2) / degrees).sum();
+        let scale = 10f64.powf((1.0 / inverse).log10().floor() - 1.0);
+        let degrees = (1.0 / inverse / scale).round() * scale;
+        let key = (degrees.to_bits(), alpha.to_bits());
+        let needed = match self.0.get(&key) {
+            Some(needed) => *needed,
+            None => smallest_noncentrality(degrees, alpha, POWER)?,
+        };
+        self.0.insert(key, needed);
+        Ok(needed * variance.sqrt())
+    }
 }
 
 /// The table; nothing where no comparison has a test.
-pub(super) fn section(definition: &Definition, comparisons: &[ComparisonRecord]) -> Result<String> {
+pub(super) fn section(definition: &Definition, power: &Power<'_>) -> String {
     let mut lines = String::new();
-    for domain in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
-        for metric in compared(comparisons, domain) {
-            let Detectable { over_examples, over_seeds } = detectable(definition, comparisons, &domain.id, metric.key)?;
-            let spread = |values: &[f64]| {
-                let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
-                let highest = values.iter().copied().fold(0.0, f64::max);
-                let digits = metric.digits;
-                if values.is_empty() {
-                    return "–".to_owned();
-                }
-                let median = median(values.iter().copied());
-                format!("{median:.digits$} ({lowest:.digits$} to {highest:.digits$})")
-            };
-            let (examples, seeds) = (spread(&over_examples), spread(&over_seeds));
-            let _ = writeln!(lines, "| {} | {} | {examples} | {seeds} |", domain.label, metric.label);
-        }
+    for (domain, metric, Detectable { by_test, over_examples, over_seeds }) in &power.found {
+        let digits = metric.digits;
+        let spread = |values: &[f64]| {
+            let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let highest = values.iter().copied().fold(0.0, f64::max);
+            if values.is_empty() {
+                return "–".to_owned();
+            }
+            let median = median(values.iter().copied());
+            format!("{median:.digits$} ({lowest:.digits$} to {highest:.digits$})")
+        };
+        let columns = [by_test, over_examples, over_seeds].map(|values| spread(values)).join(" | ");
+        let _ = writeln!(lines, "| {} | {} | {columns} |", domain.label, metric.label);
     }
     if lines.is_empty() {
-        return Ok(lines);
+        return lines;
     }
-    Ok(format!(
+    format!(
         "## What would have been seen\n\nThe smallest difference from {} that is detected with probability 0.8 at the level that \
-         the correction asks of the strongest row (0.05 over the number of rows): median over rows (smallest to largest). Over examples: \
-         these fits on other examples. Over seeds: other fits on these examples, from three seeds on. A smaller difference may \
-         well exist where no star stands.\n\n| test set | metric | over examples | over seeds |\n|---|---|---:|---:|\n{lines}\n",
+         the correction asks of the strongest row (0.05 over the number of rows): median over rows (smallest to largest). Over both: by the test \
+         that sets the stars. Over examples alone: these fits on other examples. Over seeds alone: other fits on these examples, from three seeds on. \
+         A smaller difference may well exist where no star stands.\n\n| test set | metric | over both | over examples alone | over seeds alone \
+         |\n|---|---|---:|---:|---:|\n{lines}\n",
         definition.reference_label()
-    ))
+    )
 }
 
 /// Metrics with a test on a domain, in the order in which they were compared.

@@ -7,7 +7,7 @@ use bayeslora_metrics::{Better, METRICS, metric};
 use super::aggregate::{Cell, tempered};
 use super::beyond::{Known, asked};
 use super::markdown::median;
-use super::power::{Detectable, detectable};
+use super::power::Power;
 use super::ranks::test_sets;
 use super::{Aggregate, Definition};
 use crate::Result;
@@ -24,6 +24,7 @@ pub(super) fn sentences(
     definition: &Definition,
     aggregate: &Aggregate,
     comparisons: &[ComparisonRecord],
+    power: &Power<'_>,
 ) -> Result<Vec<String>> {
     let reference = definition.reference_label();
     if definition.rows.len() < 2 {
@@ -36,7 +37,7 @@ pub(super) fn sentences(
     if aggregate.cells.iter().any(|cell| cell.holm_p.is_some()) {
         found.extend(coverage(comparisons));
         for domain in test_sets(definition) {
-            found.extend(quality(definition, aggregate, comparisons, domain)?);
+            found.extend(quality(definition, aggregate, power, domain));
         }
         for domain in test_sets(definition) {
             found.extend(temperature(definition, aggregate, domain));
@@ -68,7 +69,10 @@ fn coverage(comparisons: &[ComparisonRecord]) -> Option<String> {
     Some(match seeds {
         1 => "One seed: the tests are over examples, and say nothing about how another seed would have come out."
             .to_owned(),
-        _ => format!("The tests are over examples and {seeds} seeds, corrected (Holm, 0.05) for the number of rows."),
+        _ => format!(
+            "The tests are over examples and {seeds} seeds, corrected (Holm, 0.05) for the number of rows. Detectable: what they find with \
+             probability 0.8, median over rows."
+        ),
     })
 }
 
@@ -112,12 +116,7 @@ fn sides(reference: &str, better: &[String], worse: &[String]) -> String {
 }
 
 /// Better, worse or no different, metric by metric, on one test set.
-fn quality(
-    definition: &Definition,
-    aggregate: &Aggregate,
-    comparisons: &[ComparisonRecord],
-    domain: &DomainInfo,
-) -> Result<Option<String>> {
+fn quality(definition: &Definition, aggregate: &Aggregate, power: &Power<'_>, domain: &DomainInfo) -> Option<String> {
     let reference = definition.reference_label();
     let mut clauses = Vec::new();
     let mut alike = Vec::new();
@@ -127,18 +126,13 @@ fn quality(
         let Some((better, worse)) = found else { continue };
         let name = if info.label == "Accuracy" { "accuracy" } else { info.label };
         if better.is_empty() && worse.is_empty() {
-            let Detectable { over_examples, over_seeds } = detectable(definition, comparisons, &domain.id, key)?;
+            let detectable = power.of(&domain.id, key).filter(|found| !found.by_test.is_empty());
             let digits = info.digits;
-            let of = |smallest: &[f64], units: &str| {
-                let median = median(smallest.iter().copied());
-                (!smallest.is_empty()).then(|| format!("{median:.digits$} over {units}"))
-            };
-            // Seeds first: where fits differ much, examples are the lesser part.
-            let smallest = [of(&over_seeds, "seeds"), of(&over_examples, "examples")];
-            let smallest: Vec<String> = smallest.into_iter().flatten().collect();
-            let power =
-                if smallest.is_empty() { String::new() } else { format!(" (detectable: {})", smallest.join(", ")) };
-            alike.push(name.to_owned() + &power);
+            let smallest = detectable.map(|found| {
+                let median = median(found.by_test.iter().copied());
+                format!(" (detectable: {median:.digits$})")
+            });
+            alike.push(name.to_owned() + &smallest.unwrap_or_default());
         } else {
             clauses.push(format!("In {name} {}", sides(reference, &better, &worse)));
         }
@@ -152,7 +146,7 @@ fn quality(
         let Some((better, worse)) = found.filter(|(better, worse)| better.len() + worse.len() > 0) else { continue };
         clauses.push(format!("In {} {}", info.label, sides(reference, &better, &worse)));
     }
-    Ok((!clauses.is_empty()).then(|| format!("On {}. {}.", domain.label, clauses.join(". "))))
+    (!clauses.is_empty()).then(|| format!("On {}. {}.", domain.label, clauses.join(". ")))
 }
 
 /// What a temperature changes on one test set, and which rows then differ.

@@ -26,6 +26,7 @@ use crate::geometry::{self, Finding, Map, Text};
 use crate::methods::Reading;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
+use crate::record::Outcome;
 use crate::store::Store;
 use crate::tasks::DomainInfo;
 use crate::{Error, Result};
@@ -94,8 +95,8 @@ pub fn measure_geometry(
     generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
 }
 
-/// The saved adapters of `units` that were trained with dropout, with site and probability; all are there before anything is
-/// computed.
+/// The saved adapters of the finished ones of `units` that were trained with dropout, with site and probability; all are there before
+/// anything is computed.
 pub(super) fn dropout_adapters<'u, 'p>(
     workshop: &Workshop<'p>,
     units: &'u [Unit<'p>],
@@ -103,7 +104,9 @@ pub(super) fn dropout_adapters<'u, 'p>(
     let mut saved = Vec::new();
     for unit in units {
         let folder = workshop.store.run_folder(&unit.key).join("adapter");
-        if unit.method.method.members() > 1 {
+        let record = workshop.store.unit(&unit.method.id, unit.seed, &unit.key)?;
+        let has_failed = record.is_some_and(|record| matches!(record.outcome, Outcome::Failed { .. }));
+        if !unit.method.trains_with_dropout() || has_failed {
             continue;
         }
         if !folder.is_dir() {

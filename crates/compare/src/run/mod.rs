@@ -28,7 +28,7 @@ use crate::Result;
 use crate::assets::Assets;
 use crate::experiment::{Plan, PlannedMethod};
 use crate::progress::Progress;
-use crate::record::Outcome;
+use crate::record::{Outcome, UnitRecord};
 use crate::store::Store;
 
 /// What a run did.
@@ -63,8 +63,8 @@ impl Unit<'_> {
 /// `results/every-method` on two cores); their seconds are then those of a busy machine, and their memory is not told apart.
 ///
 /// # Errors
-/// When an asset cannot be had, data or weights are damaged, or results cannot be written. A fit that diverges is no
-/// error: it becomes a failed row.
+/// When an asset cannot be had, data or weights are damaged, or results cannot be written. A fit whose loss or predictions are
+/// not finite is no error: it becomes a failed row.
 pub fn run(plan: &Plan, assets: &Assets, jobs: NonZeroUsize, progress: &dyn Progress) -> Result<RunSummary> {
     let store = Store::new(&plan.folder);
     store.check_writable()?;
@@ -74,6 +74,9 @@ pub fn run(plan: &Plan, assets: &Assets, jobs: NonZeroUsize, progress: &dyn Prog
     let mut missing = Vec::new();
     for unit in &units {
         match workshop.store.unit(&unit.method.id, unit.seed, &unit.key)? {
+            Some(UnitRecord { outcome: Outcome::Failed { reason }, .. }) => {
+                summary.failed.push(format!("{}: {reason}", unit.name()));
+            }
             Some(_) => summary.found += 1,
             None => missing.push(unit),
         }
@@ -101,7 +104,7 @@ pub fn run(plan: &Plan, assets: &Assets, jobs: NonZeroUsize, progress: &dyn Prog
             })
         })?;
         summary.computed = missing.len();
-        summary.failed = failed.into_iter().flatten().collect();
+        summary.failed.extend(failed.into_iter().flatten());
     }
     workshop.compare(&units)?;
     summary.report = crate::report_files::write_report_of(plan, workshop.model.digest())?;

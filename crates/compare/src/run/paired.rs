@@ -66,7 +66,7 @@ impl Workshop<'_> {
             self.progress.note(&format!("{note} {reference_label}"));
             return Ok(());
         };
-        self.compare_distances(&reference)?;
+        self.compare_distances(reference_method, &reference)?;
         for ((row, label, method, reading), key) in missing {
             self.progress.stage(&format!("comparison of {label}"));
             let own_keys = keys_of(method);
@@ -169,15 +169,22 @@ impl Workshop<'_> {
         Ok(found)
     }
 
-    /// The deterministic pass that a fit's scores are held against: its own, or the reference's at the same seed.
+    /// The deterministic pass that a fit's scores are held against: its own, or that of the reference's fit at the same seed. Without
+    /// either there is nothing, and nothing is held against it.
     fn pass(&self, method: &PlannedMethod, kept: &[Kept], reference: &Reference<'_>) -> Result<Predicted<'_>> {
         let rows = self.plan.rows();
-        let own = rows.iter().find(|(_, _, planned, reading)| planned.id == method.id && *reading == Reading::Mean);
-        let predicted = match own {
-            Some((row, ..)) => self.predicted(kept, row, None)?,
-            None => self.predicted(&reference.kept, &self.plan.experiment.reference, None)?,
+        let mean = |id: &str| {
+            let mut rows = rows.iter();
+            rows.find(|(_, _, planned, reading)| planned.id == id && *reading == Reading::Mean).map(|(row, ..)| row)
         };
-        Ok(predicted.unwrap_or_default())
+        let of_reference = || {
+            let (_, _, planned, _) = rows.iter().find(|(row, ..)| *row == self.plan.experiment.reference)?;
+            Some((reference.kept.as_slice(), mean(&planned.id)?))
+        };
+        let Some((kept, row)) = mean(&method.id).map(|row| (kept, row)).or_else(of_reference) else {
+            return Ok(Predicted::default());
+        };
+        Ok(self.predicted(kept, row, None)?.unwrap_or_default())
     }
 
     /// What the scores `wanted` know; corrupted copies are left out.
@@ -193,15 +200,13 @@ impl Workshop<'_> {
     }
 
     /// Distances are the same for every fit: once, against the reference row.
-    fn compare_distances(&self, reference: &Reference<'_>) -> Result<()> {
+    fn compare_distances(&self, method: &PlannedMethod, reference: &Reference<'_>) -> Result<()> {
         let named = |domain: &crate::tasks::Domain| format!("{DISTANCES}.{}", domain.info.id);
         let Some(kept) = reference.kept.first() else { return Ok(()) };
         let stored: Option<Vec<_>> =
             self.data.domains.iter().map(|domain| kept.get(&named(domain)).and_then(Distances::from_kept)).collect();
-        let row = &self.plan.experiment.reference;
-        let (Some(stored), Some(mut predicted)) = (stored, self.predicted(&reference.kept, row, None)?) else {
-            return Ok(());
-        };
+        let Some(stored) = stored else { return Ok(()) };
+        let mut predicted = self.pass(method, &reference.kept, reference)?;
         for (seeds, distances) in predicted.iter_mut().zip(&stored) {
             for scored in seeds {
                 scored.distances = Some(distances);
@@ -209,7 +214,7 @@ impl Workshop<'_> {
         }
         let known = self.beyond(&predicted, &predicted, |score| Distances::SCORES.contains(&score))?;
         let key = comparison_key(self.plan, DISTANCES, &reference.keys, &reference.keys);
-        self.write(key, DISTANCES.to_owned(), row.clone(), Vec::new(), known)
+        self.write(key, DISTANCES.to_owned(), self.plan.experiment.reference.clone(), Vec::new(), known)
     }
 
     fn write(

@@ -68,7 +68,7 @@ pub fn measure_paper(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> R
     let (points, shares) = picture.unwrap_or_default();
     let shifted: Vec<String> = texts.shifted.iter().map(|(domain, _)| domain.label.clone()).collect();
     let mut files = vec![
-        ("table.md".to_owned(), paper::markdown(plan, &findings, shares)?.into_bytes()),
+        ("table.md".to_owned(), paper::markdown(plan, &workshop.data, &findings, shares)?.into_bytes()),
         ("table.csv".to_owned(), paper::csv(&findings)?),
     ];
     files.extend(paper::draw(&findings, &points, &shifted)?);

@@ -96,26 +96,26 @@ fn judge(workshop: &Workshop<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>
     // The prefixes are those below the lowest block of any method: a fit starts where they end.
     let bench = workshop.bench(&unit, (&splits.train, &splits.validation), &folder);
     let bench = Bench { from: workshop.lowest(), ..bench };
-    let outcome = match trial.method.method.fit(&bench) {
-        Ok(fitted) => {
-            let predictor = Predictor {
-                bert: &workshop.bert,
-                from: workshop.lowest(),
-                samples: trial.method.prediction.samples,
-                seed: derive_seed(unit.seed, JUDGED),
-                progress: workshop.progress,
-            };
-            let logits = predictor.logits(&fitted, main_reading(&trial.method), &splits.validation)?;
-            let predictive = Predictive::from_logits(logits.view(), trial.method.prediction.averaging)?;
-            let labels: Vec<usize> = splits.validation.labels().iter().map(|&label| label as usize).collect();
-            TrialOutcome::Finished {
-                nll: negative_log_likelihood(predictive.log_probabilities(), &labels)?,
-                accuracy: accuracy(&predictive.predicted(), &labels)?,
-                seconds: started.elapsed().as_secs_f64(),
-            }
-        }
-        Err(error @ Error::Diverged { .. }) => TrialOutcome::Failed { reason: error.to_string() },
-        Err(error) => return Err(error),
+    let judged = trial.method.method.fit(&bench).and_then(|fitted| {
+        let predictor = Predictor {
+            bert: &workshop.bert,
+            from: workshop.lowest(),
+            samples: trial.method.prediction.samples,
+            seed: derive_seed(unit.seed, JUDGED),
+            progress: workshop.progress,
+        };
+        let logits = predictor.logits(&fitted, main_reading(&trial.method), &splits.validation)?;
+        let predictive = Predictive::from_logits(logits.view(), trial.method.prediction.averaging)?;
+        let labels: Vec<usize> = splits.validation.labels().iter().map(|&label| label as usize).collect();
+        Ok(TrialOutcome::Finished {
+            nll: negative_log_likelihood(predictive.log_probabilities(), &labels)?,
+            accuracy: accuracy(&predictive.predicted(), &labels)?,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    });
+    let outcome = match judged {
+        Err(error) if error.is_of_the_fit() => TrialOutcome::Failed { reason: error.to_string() },
+        other => other.map_err(|error| error.in_unit(unit.name()))?,
     };
     // Checkpoints of a judged trial serve nothing.
     if folder.is_dir() {

@@ -52,7 +52,7 @@ pub(super) struct Splits {
 
 impl<'a> Workshop<'a> {
     pub(super) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
-        let mut tell = |event: crate::assets::Event| progress.note(&event.to_string());
+        let mut tell = |event: crate::assets::Event| event.tell(progress);
         let data = plan.task.load(assets, &mut tell)?;
         let model = plan.model.open(assets, &mut tell)?;
         let bert = Bert::load(model.path(), &Device::Cpu)?;
@@ -193,15 +193,15 @@ impl<'a> Workshop<'a> {
         let bench = self.bench(unit, (&splits.train, &splits.validation), &folder);
         // The mark is the process's.
         let is_measured = jobs.get() == 1 && memory::reset_peak();
-        let outcome = match unit.method.method.fit(&bench) {
-            Ok(mut fitted) => {
-                let rows = self.predict(unit, &fitted, splits)?;
-                fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
-                self.keep_adapters(unit, &fitted)?;
-                Outcome::Finished { fit: fitted.record, rows }
-            }
-            Err(error @ Error::Diverged { .. }) => Outcome::Failed { reason: error.to_string() },
-            Err(error) => return Err(error),
+        let computed = unit.method.method.fit(&bench).and_then(|mut fitted| {
+            let rows = self.predict(unit, &fitted, splits)?;
+            fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
+            self.keep_adapters(unit, &fitted)?;
+            Ok(Outcome::Finished { fit: fitted.record, rows })
+        });
+        let outcome = match computed {
+            Err(error) if error.is_of_the_fit() => Outcome::Failed { reason: error.to_string() },
+            other => other.map_err(|error| error.in_unit(unit.name()))?,
         };
         let provenance = provenance::current(self.model.digest(), &self.data.digest);
         Ok(UnitRecord {

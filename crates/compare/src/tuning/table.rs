@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::trial::mean_nll;
 use super::{Searched, TrialOutcome, TrialRecord, command};
 use crate::experiment::Plan;
+use crate::report::cell_text;
 use crate::{Error, Result};
 
 /// Mean of what finished trials say of themselves.
@@ -59,7 +60,7 @@ pub(super) fn markdown(plan: &Plan, searched: &[Searched]) -> String {
             let _ = writeln!(
                 text,
                 "| {} | {bold}{}{bold} | {nll} | {} | {} |",
-                one.label,
+                cell_text(&one.label),
                 trial.changes,
                 number(mean(records, accuracy), 4),
                 number(mean(records, seconds), 1)
