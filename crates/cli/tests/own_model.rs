@@ -45,6 +45,25 @@ max-train = 16
 at = 16
 "#;
 
+#[test]
+fn a_failed_fit_is_told_by_every_run_and_stops_nothing_else() {
+    let stage = Stage::new();
+    stage.runs(2, 0);
+    let table = |page: &str| fs::read_to_string(stage.results().join("own-model").join(page)).unwrap();
+    stage.spoil("mle");
+    let said = stage.fails(&["run"]);
+    assert!(
+        said.contains("0 units computed, 1 found finished") && said.contains("failed: MLE, seed 1: made up"),
+        "{said}"
+    );
+    assert!(table("table.md").contains("**Failed:** mle at seed 1: made up"));
+    // MLE has no dropout: what asks for adapters with dropout does not miss its adapter.
+    stage.succeeds(&["geometry", "--texts", "12", "--resamples", "20"]);
+    stage.spoil("mc-dropout");
+    let said = stage.fails(&["geometry", "--texts", "12"]);
+    assert!(said.contains("no finished fit of this experiment was trained with dropout"), "{said}");
+}
+
 /// A results folder with one experiment, and the model it names.
 struct Stage(TempDir);
 
@@ -101,6 +120,18 @@ impl Stage {
         said
     }
 
+    /// Makes the finished fit of `method` one that failed, and removes its adapter.
+    fn spoil(&self, method: &str) {
+        let folder = self.results().join("own-model");
+        let mut units = fs::read_dir(folder.join("units")).unwrap().map(|entry| entry.unwrap().path());
+        let path = units.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(method)).unwrap();
+        let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        record["outcome"] = serde_json::json!({ "status": "failed", "reason": "made up" });
+        let run = folder.join("runs").join(&record["key"].as_str().unwrap()[..16]);
+        fs::write(&path, record.to_string()).unwrap();
+        fs::remove_dir_all(run.join("adapter")).unwrap();
+    }
+
     /// Runs the experiment, which must compute and find so many units.
     fn runs(&self, computed: usize, found: usize) {
         let said = self.succeeds(&["run"]);
@@ -132,6 +163,14 @@ fn units_belong_to_the_bytes_of_the_model_and_reports_need_none() {
     stage.succeeds(&["tune"]);
     stage.succeeds(&["geometry", "--texts", "10", "--resamples", "5"]);
     stage.succeeds(&["paper"]);
+    let protocol = fs::read_to_string(stage.results().join("own-model/protocol/table.md")).unwrap();
+    let told = [
+        "trained on 48 texts of `vader-movies`, with 24 for validation and 24 to test",
+        "rank 2,",
+        "T = 3;",
+        "One seed.",
+    ];
+    assert!(told.iter().all(|part| protocol.contains(part)), "{protocol}");
     for file in ["geometry/table.md", "protocol/table.md"] {
         let text = fs::read_to_string(stage.results().join("own-model").join(file)).unwrap();
         assert!(text.contains("tiny-distilbert"), "{file}: {text}");

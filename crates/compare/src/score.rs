@@ -390,6 +390,13 @@ mod tests {
         let labelled = ["accuracy", "nll", "brier", "ece", "auroc_predictive_entropy"];
         assert_eq!(keys(&domain(true, false)), labelled);
         assert_eq!(keys(&domain(false, false)), ["auroc_predictive_entropy"]);
+        // Copies are tested as pairs with their texts: the same difference, another error.
+        let detection = |domain: &Domain| found(domain).pop().unwrap();
+        let mut copies = domain(false, false);
+        copies.info.corruption = Some((Corruption::Typos, 1));
+        let (pairs, apart) = (detection(&copies), detection(&domain(false, false)));
+        let error = |difference: &Difference| difference.test.unwrap().error_over_examples;
+        assert!((pairs.estimate - apart.estimate).abs() < 1e-15 && (error(&pairs) - error(&apart)).abs() > 1e-6);
         // They are the differences of what the records hold.
         let record = |shift| Scored::new(&own, &logits(shift), Averaging::Probabilities).unwrap().record(None).unwrap();
         let (row, reference) = (record(0.1), record(0.0));

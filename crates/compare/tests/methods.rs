@@ -208,6 +208,7 @@ fn checkpoint_ensembles_are_snapshots_of_one_training() {
     // The last snapshot is the MLE fit at its last epoch.
     let mut whole = Fixture::new();
     whole.training.select = Selection::Last;
+    whole.training.patience = u32::MAX;
     let mle = whole.fit(method("mle", "").unwrap().as_ref(), 1).unwrap();
     assert_eq!(mle.record.validation_nll[0], fitted.record.validation_nll[2]);
     assert_eq!(mle.record.best_epoch, [4]);

@@ -124,4 +124,26 @@ mod tests {
         let removed = Event::Removed { path: "c/toy/a".into(), reason: "sha256 is 1, expected 2".into() };
         assert_eq!(removed.to_string(), "c/toy/a: removed: sha256 is 1, expected 2");
     }
+
+    #[test]
+    fn counts_of_bytes_pass_and_the_rest_is_kept() {
+        #[derive(Default)]
+        struct Heard(std::sync::Mutex<Vec<String>>);
+        impl Progress for Heard {
+            fn expect(&self, _: u64) {}
+            fn advance(&self, _: u64) {}
+            fn stage(&self, _: &str) {}
+            fn note(&self, what: &str) {
+                self.0.lock().unwrap().push(format!("note {what}"));
+            }
+            fn passing(&self, what: &str) {
+                self.0.lock().unwrap().push(format!("passing {what}"));
+            }
+        }
+        let heard = Heard::default();
+        Event::Progress { file: "a".into(), done: 1, total: 2 }.tell(&heard);
+        Event::Verified { asset: "toy", path: "c/toy".into() }.tell(&heard);
+        let expected = ["passing a: 1 of 2 bytes", "note toy: checksums verified in c/toy"];
+        assert_eq!(*heard.0.lock().unwrap(), expected);
+    }
 }

@@ -60,11 +60,11 @@ pub(super) fn section(definition: &Definition, aggregate: &Aggregate) -> String 
     text
 }
 
-/// A link to `differences.svg`, which lies in `folder`, as a paragraph; nothing where nothing is drawn.
+/// A link to `differences.svg`, which lies in `folder`, on a line; nothing where nothing is drawn.
 pub(super) fn picture(definition: &Definition, aggregate: &Aggregate, folder: &str) -> String {
     match Differences::of(definition, aggregate) {
         Some(Differences { reference, .. }) => {
-            format!("![Differences from {reference}, with their intervals]({folder}differences.svg)\n\n")
+            format!("![Differences from {reference}, with their intervals]({folder}differences.svg)\n")
         }
         None => String::new(),
     }

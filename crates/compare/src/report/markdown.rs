@@ -190,7 +190,10 @@ pub(super) fn tables(definition: &Definition, sections: &Sections<'_>) -> Result
     if !sentences.is_empty() {
         let _ = write!(text, "## What the numbers say\n\n- {}\n\n", sentences.join("\n- "));
     }
-    text.push_str(&differences::picture(definition, aggregate, ""));
+    let picture = differences::picture(definition, aggregate, "");
+    if !picture.is_empty() {
+        let _ = writeln!(text, "{picture}");
+    }
     let _ = writeln!(
         text,
         "{} `–`: undefined for this predictive. Arrows point to the better direction. Examples: {}.\n",

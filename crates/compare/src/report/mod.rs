@@ -120,7 +120,7 @@ pub fn readme_block(definition: &Definition, units: &[UnitRecord], comparisons: 
         "{}\n{}\n\n{}",
         markdown::main_table(&short, &aggregate),
         markdown::legend(definition, &aggregate),
-        differences::picture(definition, &aggregate, &format!("results/{}/", definition.name)).replace("\n\n", "\n")
+        differences::picture(definition, &aggregate, &format!("results/{}/", definition.name))
     ))
 }
 

@@ -127,7 +127,7 @@ pub(super) fn dropout_adapters<'u, 'p>(
     }
     if saved.is_empty() {
         return Err(Error::Report(
-            "no method of this experiment trains with dropout: there is nothing to measure".to_owned(),
+            "no finished fit of this experiment was trained with dropout: there is nothing to measure".to_owned(),
         ));
     }
     Ok(saved)
