@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use candle_core::{DType, Tensor};
 
-use crate::Result;
+use crate::error::Result;
 use crate::kernels::borrowed;
 use crate::site::MaskScope;
 use crate::vectorised::vectorised;

@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Tensor, Var};
 
+use crate::error::{Error, Result};
 use crate::kernels::borrowed;
 use crate::noise::{Address, Noise};
 use crate::site::Slot;
-use crate::{Error, Result};
 
 /// Rank and scale of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::files::{read, read_tensors, write_atomically, write_tensors};
-use crate::{Error, Result};
 
 /// The settings of an adapter.
 pub const CONFIG_FILE: &str = "adapter_config.json";

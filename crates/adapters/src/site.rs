@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::coupling::Turn;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A linear map of a transformer block that an adapter may be added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -11,10 +11,10 @@ use bayeslora_metrics::Decider;
 use bayeslora_models::{Hidden, Samples};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
+use crate::error::{Error, Result};
 use crate::member::Member;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
-use crate::{Error, Result};
 
 /// When to stop.
 #[derive(Debug, Clone, Copy)]

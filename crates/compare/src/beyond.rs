@@ -7,8 +7,8 @@
 use bayeslora_metrics as metrics;
 use bayeslora_metrics::{Detection, Measured, PairedDifference, over_examples_and_seeds, partial_spearman};
 
-use crate::Result;
 use crate::differences::shift;
+use crate::error::Result;
 use crate::record::{Beyond, Question};
 use crate::score::{SCORES, Score, Scored};
 

@@ -8,11 +8,11 @@ use bayeslora_metrics::{MetricInfo, metric};
 use plotters::prelude::*;
 use serde::Serialize;
 
+use crate::error::{Error, Result};
 use crate::experiment::{CurveSettings, Experiment, unknown};
 use crate::generated::{self, Files};
 use crate::report::{Aggregate, Cell, RowDefinition, cell_text, one_reading_each};
 use crate::report_files::{aggregated, definition};
-use crate::{Error, Result};
 
 /// The curves of an experiment.
 struct Curves {

@@ -8,7 +8,7 @@ use bayeslora_metrics as metrics;
 use bayeslora_metrics::{Bootstrap, Detection, Measured, PreparedAurc, PreparedEce, weights};
 use ndarray::{Array1, Array2, Axis};
 
-use crate::Result;
+use crate::error::Result;
 use crate::record::{Difference, Test};
 use crate::score::{BINS, Scored, Truth};
 

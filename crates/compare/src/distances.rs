@@ -7,7 +7,7 @@
 use bayeslora_metrics::{Mahalanobis, NearestNeighbours};
 use ndarray::Array3;
 
-use crate::Result;
+use crate::error::Result;
 use crate::prefix::Sentences;
 
 /// Which neighbour counts, or the farthest when there are fewer training texts.

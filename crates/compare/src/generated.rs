@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::files::write_atomically;
 
-use crate::Result;
+use crate::error::Result;
 
 /// Files by path.
 pub(crate) type Files = Vec<(PathBuf, Vec<u8>)>;

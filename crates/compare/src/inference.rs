@@ -11,11 +11,11 @@ use ndarray::{Array3, Axis};
 use serde::Serialize;
 
 use crate::adaptive::{self, Stopping};
+use crate::error::{Error, Result};
 use crate::laplace::{Laplace, Network};
 use crate::predict::gaussian;
 use crate::prefix::Sentences;
 use crate::progress::Silent;
-use crate::{Error, Result};
 
 /// How to predict.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use bayeslora_adapters::{AdapterSet, Noise, PosteriorSettings, Stream};
 use bayeslora_models::{Head, initial_adapters};
 use candle_core::{Tensor, Var};
 
-use crate::Result;
+use crate::error::Result;
 use crate::train::Bench;
 
 /// One trained set of adapters with its head.

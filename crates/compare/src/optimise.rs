@@ -4,7 +4,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
-use crate::Result;
+use crate::error::Result;
 
 /// How a parameter is updated. Rates are at their peak; the schedule scales them.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,7 +5,7 @@ use bayeslora_metrics::GaussianLogits;
 use bayeslora_models::{Bert, Linearised, Sampler, Samples};
 use ndarray::{Array2, Array3};
 
-use crate::Result;
+use crate::error::Result;
 use crate::laplace::Network;
 use crate::member::Member;
 use crate::methods::Reading;

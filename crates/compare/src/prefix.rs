@@ -8,7 +8,7 @@ use bayeslora_models::{Bert, Hidden, Packing, Pass, Tokenizer};
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
 
-use crate::Result;
+use crate::error::Result;
 use crate::progress::Progress;
 use crate::tasks::Example;
 

@@ -6,8 +6,8 @@ use bayeslora_metrics as metrics;
 use bayeslora_metrics::{Averaging, Predictive};
 use ndarray::{Array2, Array3};
 
-use crate::Result;
 use crate::distances::Distances;
+use crate::error::Result;
 use crate::record::{DecilePoint, DomainRecord, Histogram, ReliabilityPoint, RiskPoint};
 use crate::tasks::{Domain, Ratings};
 

@@ -14,8 +14,8 @@ use serde_json::ser::{CompactFormatter, Formatter};
 use sha2::{Digest, Sha256};
 
 use crate::assets::hex;
+use crate::error::{Error, Result};
 use crate::record::{ComparisonRecord, SCHEMA, UnitRecord};
-use crate::{Error, Result};
 
 /// The results folder of one profile of an experiment.
 #[derive(Debug, Clone)]

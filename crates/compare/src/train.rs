@@ -12,6 +12,7 @@ use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::experiment::{Schedule, Selection, TrainingSettings};
 use crate::laplace::Laplace;
 use crate::member::Member;
@@ -19,7 +20,6 @@ use crate::optimise::{Optimiser, Rule, linear_schedule};
 use crate::prefix::{Batch, Sentences};
 use crate::progress::Progress;
 use crate::record::FitRecord;
-use crate::{Error, Result};
 
 /// Everything a fit may use.
 pub struct Bench<'a> {

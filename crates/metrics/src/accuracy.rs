@@ -1,6 +1,7 @@
 //! Accuracy: the share of examples whose predicted class is the label, `(1/N) sum_n [y^_n = y_n]`.
 
-use crate::{Result, inputs};
+use crate::error::Result;
+use crate::inputs;
 
 /// Share of predictions that equal their label, in `[0, 1]`.
 ///

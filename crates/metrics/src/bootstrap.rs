@@ -3,7 +3,9 @@
 
 use rayon::prelude::*;
 
-use crate::{Error, Result, inputs, random::SplitMix64};
+use crate::error::{Error, Result};
+use crate::inputs;
+use crate::random::SplitMix64;
 
 /// An estimate with its bootstrap interval.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

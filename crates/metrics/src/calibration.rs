@@ -3,11 +3,10 @@
 
 use ndarray::ArrayView2;
 
-use crate::{
-    Result,
-    binning::{self, Bin},
-    inputs, top,
-};
+use crate::binning;
+use crate::binning::Bin;
+use crate::error::Result;
+use crate::{inputs, top};
 
 /// One bin of a reliability diagram.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

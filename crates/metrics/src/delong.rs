@@ -3,7 +3,8 @@
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use crate::{Error, Result, detection, inputs, rank};
+use crate::error::{Error, Result};
+use crate::{detection, inputs, rank};
 
 /// One detector's scores of the same examples, higher = more out of distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]

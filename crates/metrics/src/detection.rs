@@ -3,7 +3,8 @@
 //! Positive = out of distribution, higher score = more out of distribution. With thresholds `t` at the distinct scores,
 //! `TPR(t)` and `FPR(t)` are the shares of positives and negatives with score at least `t`.
 
-use crate::{Error, Result, inputs, rank};
+use crate::error::{Error, Result};
+use crate::{inputs, rank};
 
 /// Area under the ROC curve, `P(s+ > s-) + P(s+ = s-) / 2`, in `[0, 1]`.
 ///

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
-use crate::{Error, Result, inputs};
+use crate::error::{Error, Result};
+use crate::inputs;
 
 /// Squared Mahalanobis distance to the nearest class mean under one covariance for all classes:
 /// `min_c (x - mu_c)' Sigma^-1 (x - mu_c)`, `Sigma = (1/n) sum_i (x_i - mu_(y_i)) (x_i - mu_(y_i))'` (Lee et al. 2018,

@@ -4,8 +4,9 @@
 use ndarray::{ArrayView2, Axis};
 use statrs::distribution::{ChiSquared, Continuous, ContinuousCDF, FisherSnedecor, Normal};
 
+use crate::error::{Error, Result};
 use crate::integral::{simpson, solve_increasing};
-use crate::{Error, Result, inputs, rank};
+use crate::{inputs, rank};
 
 /// Friedman's test of equal methods.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

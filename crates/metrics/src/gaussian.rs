@@ -4,8 +4,9 @@
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, Axis};
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use crate::error::{Error, Result};
+use crate::inputs;
 use crate::random::SplitMix64;
-use crate::{Error, Result, inputs};
 
 /// A Gaussian over the logits of each example.
 ///

@@ -3,7 +3,7 @@
 
 use ndarray::ArrayView2;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How far a row of probabilities may sum from 1.
 ///

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::delong::Placements;
-use crate::{DetectionScores, Error, Result, inputs, summarise};
+use crate::error::{Error, Result};
+use crate::{DetectionScores, inputs, summarise};
 
 /// A difference with its interval and test.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -1,6 +1,6 @@
 //! Correction of p-values for the number of comparisons.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Holm's step-down adjustment: `p~_(i) = max_(j <= i) min(1, (m - j + 1) p_(j))` over the ordered p-values (Holm 1979).
 ///

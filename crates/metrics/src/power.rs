@@ -4,8 +4,9 @@
 use statrs::distribution::{Continuous, ContinuousCDF, Normal, StudentsT};
 use statrs::function::gamma::{gamma_lr, ln_gamma};
 
+use crate::error::{Error, Result};
+use crate::inputs;
 use crate::integral::{simpson, simpson_nodes, solve_increasing};
-use crate::{Error, Result, inputs};
 
 /// Probability that a paired t-test at level `alpha` finds a mean difference of `effect` standard deviations of the
 /// differences in `pairs` pairs.

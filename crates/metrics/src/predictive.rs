@@ -3,7 +3,8 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
 
-use crate::{Averaging, Error, Result, inputs, top};
+use crate::error::{Error, Result};
+use crate::{Averaging, inputs, top};
 
 /// Differences of entropies below this are 0: two sums of order 1 carry a few hundred units of f64 rounding.
 ///

@@ -5,11 +5,10 @@
 
 use ndarray::ArrayView2;
 
-use crate::{
-    Result,
-    binning::{self, Bin},
-    calibration, detection, rank, selective,
-};
+use crate::binning;
+use crate::binning::Bin;
+use crate::error::Result;
+use crate::{calibration, detection, rank, selective};
 
 /// [`auroc`](crate::auroc) of resamples of two groups.
 ///

@@ -3,7 +3,8 @@
 
 use ndarray::ArrayView2;
 
-use crate::{Error, Result, inputs};
+use crate::error::{Error, Result};
+use crate::inputs;
 
 /// Mean negative log likelihood of the labels, `-(1/N) sum_n ln p_n(y_n)`, in nats.
 ///

@@ -2,7 +2,8 @@
 //!
 //! Bins between the quantiles `F^-1(j / q)` of the score, `[lower, upper)`, the last one closed.
 
-use crate::{Result, inputs};
+use crate::error::Result;
+use crate::inputs;
 
 /// One bin between two quantiles of the score.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

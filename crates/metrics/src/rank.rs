@@ -2,7 +2,8 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::{Error, Result, inputs};
+use crate::error::{Error, Result};
+use crate::inputs;
 
 /// A correlation and how likely one at least as strong is without association.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

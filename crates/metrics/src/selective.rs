@@ -1,7 +1,8 @@
 //! Selective prediction: the risk when only the most confident examples are answered, `r(k) = (errors among the first k) / k`,
 //! and its area over all coverages, `AURC = (1/n) sum_k r(k)` (Geifman, Uziel and El-Yaniv 2019).
 
-use crate::{Error, Result, inputs, rank};
+use crate::error::{Error, Result};
+use crate::{inputs, rank};
 
 /// The risk-coverage curve of a confidence.
 ///

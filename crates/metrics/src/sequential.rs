@@ -10,7 +10,8 @@
 //! the best bet of the grid no more than the logarithm of its weight. Half of the weight lies on `lambda = 1`, since the samples of
 //! one example usually agree: the best bet is about `E d / E d^2`, and at most 1.
 
-use crate::{Error, Result, inputs};
+use crate::error::{Error, Result};
+use crate::inputs;
 
 /// Bets `1, 1/2, .., 1/128`; bet `2^-j` has weight `2^-(j+1)`, the last one what is left.
 ///

@@ -1,6 +1,7 @@
 //! Mean and sample standard deviation over seeds, `s^2 = sum_i (x_i - mean)^2 / (n - 1)`.
 
-use crate::{Result, inputs};
+use crate::error::Result;
+use crate::inputs;
 
 /// Mean, spread and number of some values.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use ndarray::{Array3, ArrayView3, Axis};
 
-use crate::{Averaging, Error, Predictive, Result, negative_log_likelihood};
+use crate::error::{Error, Result};
+use crate::{Averaging, Predictive, negative_log_likelihood};
 
 /// What a temperature divides when there are several samples; for one sample both are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]

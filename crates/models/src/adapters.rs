@@ -11,8 +11,8 @@ use bayeslora_adapters::{
 
 use crate::bert::Bert;
 use crate::classifier::{Head, head_names};
+use crate::error::{Error, Result};
 use crate::slots::pooler_slot;
-use crate::{Error, Result};
 
 /// Settings of the posterior, written beside PEFT's files; without it an adapter has PEFT's input-site dropout.
 pub const POSTERIOR_FILE: &str = "posterior.json";

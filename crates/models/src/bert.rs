@@ -7,11 +7,11 @@ use bayeslora_adapters::{AdapterSet, Draw, Increment, Slot, TargetMap};
 use candle_core::{DType, Device, Tensor};
 
 use crate::config::BertConfig;
+use crate::error::{Error, Result};
 use crate::kernels::{FrozenLinear, add_layer_norm, attention, gelu};
 use crate::packing::Packing;
 use crate::slots::{Family, pooler_slot};
 use crate::weights::Weights;
-use crate::{Error, Result};
 
 /// A frozen encoder. Activations are `[samples or 1, rows, width]`: no sample axis (length 1) until something random has
 /// happened, rows packed without padding.

@@ -9,9 +9,9 @@ use bayeslora_adapters::{AdapterSet, Address, Draw, Noise, Slot, TargetMap};
 use candle_core::{DType, Tensor, Var};
 
 use crate::bert::{Bert, Pass};
+use crate::error::{Error, Result};
 use crate::packing::Packing;
 use crate::weights::Weights;
-use crate::{Error, Result};
 
 /// The map from the pooled representation to the logits: `W x + b`, in DistilBERT `W relu(D x + c) + b`.
 #[derive(Debug, Clone)]

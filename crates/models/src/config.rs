@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::error::{Error, Result};
 use crate::slots::Family;
-use crate::{Error, Result};
 
 /// Sizes of a BERT-family encoder, under BERT's names. Keys that do not change the computation are ignored.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -6,8 +6,8 @@ use bayeslora_adapters::{
 use candle_core::Tensor;
 use rayon::prelude::*;
 
+use crate::error::{Error, Result};
 use crate::kernels::borrow;
-use crate::{Error, Result};
 
 /// `W0 x + bias + s B e + o` for every sample of a draw, on a processor, all threads, written over `out`: memory that was there
 /// already takes no time to be handed out by the system.

@@ -14,8 +14,8 @@ use bayeslora_adapters::{
 use candle_core::{DType, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::Result;
 use crate::classifier::classify;
+use crate::error::Result;
 use crate::packing::Packing;
 use crate::sampler::{Hidden, Sampler};
 

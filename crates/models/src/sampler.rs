@@ -17,10 +17,10 @@ use rayon::prelude::*;
 
 use crate::bert::{Bert, Norm};
 use crate::classifier::Head;
+use crate::error::{Error, Result};
 use crate::kernels::{AttentionScratch, FrozenLinear, add_and_normalise, attend, borrow, gelu_in_place};
 use crate::packing::Packing;
 use crate::slots::pooler_slot;
-use crate::{Error, Result};
 
 /// Rows (tokens times samples) of one pass: enough to fill the matrix products, few enough for a core's cache.
 const ROWS_PER_PASS: usize = 1024;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tokenizers::{Tokenizer as Inner, TruncationParams};
 
 use crate::config::BertConfig;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A tokenizer read from `tokenizer.json`, without padding, cutting texts at a number of tokens.
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use bayeslora_adapters::files::finite_f32;
 use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{Device, Tensor};
 
+use crate::error::{Error, Result};
 use crate::slots::Family;
-use crate::{Error, Result};
 
 /// The tensors of `model.safetensors`.
 pub(crate) struct Weights {

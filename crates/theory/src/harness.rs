@@ -5,8 +5,8 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::claims::{CLAIMS, Claim, Grid, Law};
+use crate::error::{Error, Result};
 use crate::evidence::Evidence;
-use crate::{Error, Result};
 
 /// Family-wise error of the whole table.
 pub const LEVEL: f64 = 0.01;

@@ -16,7 +16,7 @@
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 use rand::Rng;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Where the multipliers act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

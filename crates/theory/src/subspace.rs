@@ -4,8 +4,8 @@ use ndarray::{Array1, Array2, ArrayView1, s};
 use ndarray_linalg::{Eigh as _, QR as _, SVD as _, UPLO};
 use rand::Rng;
 
+use crate::error::{Error, Result};
 use crate::random::normal;
-use crate::{Error, Result};
 
 /// A subspace of `R^d`, by an orthonormal basis of it and one of its complement.
 #[derive(Debug, Clone)]

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::claims::Grid;
+use crate::error::{Error, Result};
 use crate::harness::{Decision, ERROR_SEEN, LEVEL, Report, Verdict};
 use crate::timing::Exponent;
-use crate::{Error, Result};
 
 /// What a table says of its making.
 #[derive(Debug, Clone)]

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use crate::Result;
 use crate::dynamics::{Pair, Problem, expected_gradient};
+use crate::error::Result;
 use crate::evidence::regression;
 use crate::layer::{Dropout, Layer, Site};
 use crate::random::{normal, stream};

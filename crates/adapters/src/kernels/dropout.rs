@@ -6,9 +6,9 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::values;
-use crate::Result;
 use crate::coupling::Turn;
 use crate::draw::{Rows, Sampling};
+use crate::error::Result;
 use crate::noise::{Address, Noise};
 use crate::site::{KeepProbability, MaskScope, Slot};
 

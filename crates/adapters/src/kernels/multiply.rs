@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::values;
-use crate::Result;
+use crate::error::Result;
 
 /// `x * z` for constant `z`: `x [samples or 1, rows, width]`, `z [samples, rows, width]` to the shape of `z`.
 ///

@@ -4,8 +4,8 @@ use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::values;
-use crate::Result;
 use crate::draw::{Rows, Sampling};
+use crate::error::Result;
 use crate::noise::{Address, Noise};
 use crate::site::{KeepProbability, MaskScope, Slot};
 

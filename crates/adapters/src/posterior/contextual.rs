@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Increment, Moments, Parameter, StochasticAdapter, double_precision};
 use crate::draw::Draw;
+use crate::error::{Error, Result};
 use crate::kernels::multiply;
 use crate::linear::Dependence;
 use crate::lora::{LowRank, uniform};
 use crate::noise::Noise;
 use crate::site::{MaskScope, Slot};
-use crate::{Error, Result};
 
 /// How the network's output becomes a standard deviation (the reference code's switch `eps`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,8 @@
 use candle_core::Tensor;
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
-use crate::Result;
 use crate::draw::{Draw, Sampling};
+use crate::error::Result;
 use crate::kernels::{borrowed, dropout, weight_dropout};
 use crate::linear::{Dependence, multiply};
 use crate::lora::LowRank;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, components, double_precision};
 use crate::draw::{Draw, Sampling};
+use crate::error::{Error, Result};
 use crate::kernels::{borrowed, multiply};
 use crate::linear::Dependence;
 use crate::lora::{LowRank, uniform_between};
@@ -18,7 +19,6 @@ use crate::noise::Noise;
 use crate::product::{Onto, Threads, product};
 use crate::site::{MaskScope, Slot};
 use crate::svd::orthogonalise;
-use crate::{Error, Result};
 
 /// Settings of the Gaussian entries.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

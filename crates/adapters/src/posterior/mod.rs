@@ -20,12 +20,12 @@ pub use rank_gaussian::{KlDirection, RankGaussian, RankGaussianSettings};
 pub use settings::{Blocks, LaplaceSettings, PosteriorSettings, Reach};
 
 use crate::draw::{Draw, Sampling};
+use crate::error::{Error, Result};
 use crate::linear::Dependence;
 use crate::lora::LowRank;
 use crate::noise::Address;
 use crate::packed::Packed;
 use crate::site::{MaskScope, Slot};
-use crate::{Error, Result};
 
 /// What an adapter adds to its map: `s B e + o`.
 #[derive(Debug, Clone)]

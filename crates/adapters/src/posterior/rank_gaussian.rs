@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, components, double_precision};
 use crate::draw::Draw;
+use crate::error::{Error, Result};
 use crate::kernels::borrowed;
 use crate::linear::{Dependence, multiply};
 use crate::lora::{LowRank, uniform_between};
@@ -17,7 +18,6 @@ use crate::noise::Noise;
 use crate::product::{Onto, Threads, product};
 use crate::site::{MaskScope, Slot};
 use crate::svd::orthogonalise;
-use crate::{Error, Result};
 
 /// Which divergence between the posterior `q` and the prior `p` is descended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -9,10 +9,10 @@ use super::{
     Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, Lrvd, LrvdSettings,
     RankGaussian, RankGaussianSettings, StochasticAdapter,
 };
+use crate::error::{Error, Result};
 use crate::lora::LowRank;
 use crate::noise::Noise;
 use crate::site::{DropoutSite, KeepProbability, MaskScope, Slot};
-use crate::{Error, Result};
 
 /// A posterior and its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use super::catalogue::Asset;
 use super::checksum::{FileState, examine, is_whole, sha256_of};
 use super::event::{Event, Notify};
 use super::source::{Failure, Fetched, Request, Source};
-use crate::Error;
+use crate::error::Error;
 
 /// Attempts at a download whose checksum is wrong.
 const ATTEMPTS: u32 = 2;

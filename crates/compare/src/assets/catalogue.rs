@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::MODEL_FILES;
 use super::checksum::digest_of;
-use crate::Error;
+use crate::error::Error;
 
 /// Something a benchmark needs that is too large, or not ours, to commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::catalogue::{Asset, AssetFile};
-use crate::Error;
+use crate::error::Error;
 
 /// Lower-case hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {

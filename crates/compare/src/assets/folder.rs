@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::checksum::{digest_of, sha256_while};
 use super::event::{Event, Notify};
 use super::{AssetDir, MODEL_FILES};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How often reading tells how far it is; what takes less tells nothing.
 const TOLD_EVERY: Duration = Duration::from_secs(2);

@@ -45,7 +45,7 @@ use event::Notify;
 use source::Source;
 use unavailable::Places;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Files of a model, in the order of the catalogue's: a folder of the same bytes has the same digest.
 pub(crate) const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
 
-use crate::Error;
+use crate::error::Error;
 
 /// Where assets are looked for.
 ///

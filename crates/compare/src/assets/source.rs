@@ -7,7 +7,7 @@ use super::catalogue::Asset;
 use super::checksum::sha256_of;
 use super::event::Notify;
 use super::options::GivenBy;
-use crate::Error;
+use crate::error::Error;
 
 /// Somewhere an asset may come from.
 pub(crate) trait Source: fmt::Debug + Send + Sync {

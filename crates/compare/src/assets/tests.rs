@@ -20,7 +20,7 @@ use super::checksum::hex;
 use super::event::{Event, Notify};
 use super::source::{Failure, Fetched, LocalArchive, Request, Source};
 use super::{AssetDir, AssetOptions, Assets};
-use crate::Error;
+use crate::error::Error;
 
 const FILES: [(&str, &[u8]); 2] = [("a.txt", b"alpha"), ("b.txt", b"bravo, longer")];
 

@@ -16,7 +16,7 @@ pub(crate) use figure::draw;
 pub(crate) use stopping::{REFERENCE_ALPHA, Stopped, compare_stopping, reference};
 pub(crate) use table::{csv, markdown};
 
-use crate::Result;
+use crate::error::Result;
 
 /// Numbers of samples compared.
 pub(crate) const SAMPLES: [u32; 5] = [2, 4, 8, 16, 32];
@@ -167,7 +167,7 @@ pub(crate) fn findings(pools: &[Pool], bootstrap: &Bootstrap) -> Result<Vec<Find
         pools
             .iter()
             .find(|pool| pool.coupling == coupling)
-            .ok_or_else(|| crate::Error::Report(format!("couplings: no samples of {coupling} masks")))
+            .ok_or_else(|| crate::error::Error::Report(format!("couplings: no samples of {coupling} masks")))
     };
     let independent = pool(Coupling::Independent)?;
     let (_, texts, _) = independent.probabilities.dim();

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use bayeslora_metrics::Interval;
 
 use super::{Finding, SAMPLES, Scheme, Stopped, Variance};
+use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::run::{CouplingsOptions, MethodCouplings};
-use crate::{Error, Result};
 
 fn cell(Interval { estimate, lower, upper }: Interval) -> String {
     format!("{estimate:.2} [{lower:.2}, {upper:.2}]")

@@ -20,7 +20,7 @@ pub use model::{Model, ModelEntry, ModelFolder};
 pub use plan::{Plan, PlannedMethod};
 pub(crate) use suggest::unknown;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// An experiment as written.
 #[derive(Debug, Clone, Deserialize)]

@@ -8,8 +8,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::suggest::unknown;
-use crate::Result;
 use crate::assets::{AssetDir, AssetId, Assets, Event};
+use crate::error::Result;
 
 /// The backbone as written: `model = "all-minilm-l6-v2"`, or `model = { path = "../../models/distilbert-base-uncased" }`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use super::suggest::{unknown, with_suggestion};
 use super::{
     AdapterSettings, Changes, Experiment, MethodEntry, Model, PredictionSettings, TrainingSettings, TuningSettings,
 };
+use crate::error::{Error, Result};
 use crate::methods::{self, Method, Reading};
 use crate::tasks::PlannedTask;
 use crate::tuning::Chosen;
-use crate::{Error, Result};
 
 /// A checked experiment in one of its profiles.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use bayeslora_metrics::{Bootstrap, Interval, auroc, partial_spearman, spearman};
 use bayeslora_theory::{Layer, Principal, Site};
 use ndarray::{Array2, ArrayView2, Axis, s};
 
-use crate::Result;
+use crate::error::Result;
 
 /// Shares of the fine-tuning energy that `S_X` holds.
 pub(crate) const SHARES: [f64; 3] = [0.9, 0.99, 0.999];
@@ -93,7 +93,7 @@ pub(crate) struct Text {
 impl Map {
     /// `layers` are the same adapter at every site.
     pub(crate) fn new(slot: Slot, layers: Vec<Layer>, second_moment: &Array2<f64>) -> Result<Self> {
-        let refused = |error: bayeslora_theory::Error| crate::Error::Report(format!("{slot}: {error}"));
+        let refused = |error: bayeslora_theory::Error| crate::error::Error::Report(format!("{slot}: {error}"));
         let principal = Principal::of(second_moment).map_err(refused)?;
         let dimensions = SHARES.map(|share| principal.dimension_at(share)).to_vec();
         Ok(Self { slot, layers, principal, dimensions })

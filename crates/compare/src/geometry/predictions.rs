@@ -9,7 +9,7 @@ use bayeslora_theory::Site;
 
 use super::table::{cell, interval_cells, interval_columns, over, side};
 use super::{SHOWN_PLACE, Text, both, gather, interval};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Values of texts of the training domain, then of shifted ones.
 pub(crate) type Sides = [Vec<f64>; 2];

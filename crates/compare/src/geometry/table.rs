@@ -8,9 +8,9 @@ use bayeslora_theory::Site;
 
 use super::predictions::{self, Reached};
 use super::{Finding, SHARES, SHOWN_PLACE, behind_layer_norm};
+use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::run::GeometryOptions;
-use crate::{Error, Result};
 
 /// Share of energy that the Markdown tables show.
 const SHOWN: f64 = SHARES[SHOWN_PLACE];

@@ -12,7 +12,7 @@ use ndarray::{Array1, Array2};
 
 use super::tangents::matrix;
 use super::{Block, Eigen, Laplace};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The file in an adapter's folder.
 pub(crate) const FACTORS_FILE: &str = "laplace.safetensors";

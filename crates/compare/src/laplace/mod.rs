@@ -23,7 +23,7 @@ use rayon::prelude::*;
 pub(crate) use tangents::Network;
 use tangents::{Directions, Tangent, contrasts};
 
-use crate::Result;
+use crate::error::Result;
 use crate::predict::gaussian;
 use crate::prefix::Sentences;
 use crate::progress::Progress;

@@ -14,7 +14,7 @@ use bayeslora_models::{Bert, Head, Packing, Pass};
 use candle_core::{DType, Tensor, Var};
 use ndarray::{Array1, Array2, ArrayView1};
 
-use crate::Result;
+use crate::error::Result;
 use crate::prefix::Batch;
 
 /// Weighted sums of a sentence's logits, `C - 1` of them, that are differentiated.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reweighting::divergence_share;
 use super::{Method, Reading, check_not_negative, check_positive, read, recorded};
-use crate::Result;
+use crate::error::Result;
 use crate::optimise::Rule;
 use crate::train::{Bench, Fitted, Objective, Recipe, train};
 

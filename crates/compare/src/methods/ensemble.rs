@@ -5,7 +5,7 @@ use bayeslora_adapters::PosteriorSettings;
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, read, recorded};
-use crate::Result;
+use crate::error::Result;
 use crate::train::{Bench, Fitted, Recipe, TrainingSet, train};
 
 /// Parameters: name, default, purpose, range.

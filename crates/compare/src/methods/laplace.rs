@@ -11,7 +11,7 @@ use bayeslora_adapters::{PosteriorSettings, Reach};
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, check_positive, read, recorded, refused};
-use crate::Result;
+use crate::error::Result;
 use crate::laplace::{Laplace, Network};
 use crate::member::Member;
 use crate::train::{Bench, Fitted, Objective, Recipe, train};

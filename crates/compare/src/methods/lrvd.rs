@@ -8,7 +8,7 @@ use bayeslora_adapters::{Lrvd, LrvdSampling, LrvdSettings, LrvdVariant, Posterio
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, check_not_negative, read, recorded};
-use crate::Result;
+use crate::error::Result;
 use crate::member::Member;
 use crate::train::{Bench, Fitted, Objective, Recipe, train};
 

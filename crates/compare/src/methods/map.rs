@@ -8,7 +8,7 @@ use bayeslora_adapters::PosteriorSettings;
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, check_positive, read, recorded};
-use crate::Result;
+use crate::error::Result;
 use crate::train::{Bench, Fitted, Objective, Recipe, train};
 
 /// Parameters: name, default, purpose, range.

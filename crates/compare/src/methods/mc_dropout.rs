@@ -5,7 +5,7 @@ use bayeslora_adapters::{Blocks, DropoutSite, MaskScope, PosteriorSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, check_dropout, read, recorded};
-use crate::Result;
+use crate::error::Result;
 use crate::train::{Bench, Fitted, Recipe, train};
 
 /// Parameters: name, default, purpose, range.

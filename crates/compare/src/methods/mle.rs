@@ -4,7 +4,7 @@ use bayeslora_adapters::PosteriorSettings;
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, read, recorded};
-use crate::Result;
+use crate::error::Result;
 use crate::train::{Bench, Fitted, Recipe, train};
 
 /// No parameters of its own.

@@ -19,7 +19,7 @@ mod tfb;
 
 use serde::de::DeserializeOwned;
 
-use crate::Result;
+use crate::error::Result;
 use crate::experiment::unknown;
 use crate::train::{Bench, Fitted};
 
@@ -138,8 +138,8 @@ fn check_not_negative(name: &str, value: f64) -> Result<(), String> {
 }
 
 /// A parameter that does not fit the bench, which only the fit can see.
-fn refused(what: String, expected: String) -> crate::Error {
-    crate::Error::Parameter { what, expected }
+fn refused(what: String, expected: String) -> crate::error::Error {
+    crate::error::Error::Parameter { what, expected }
 }
 
 /// The parameters as recorded.

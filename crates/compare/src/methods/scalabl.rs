@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reweighting::{DivergenceCycle, divergence_share};
 use super::{Method, Reading, check_not_negative, check_positive, read, recorded};
-use crate::Result;
+use crate::error::Result;
 use crate::train::{Bench, DivergenceUpdate, Fitted, Objective, Recipe, train};
 
 /// Parameters: name, default, purpose, range.

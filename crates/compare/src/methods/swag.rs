@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint_ensemble::spaced;
 use super::{Method, Reading, check_not_negative, check_positive, read, recorded, refused};
-use crate::Result;
+use crate::error::Result;
 use crate::experiment::{Schedule, TrainingSettings};
 use crate::member::Member;
 use crate::optimise::Rule;

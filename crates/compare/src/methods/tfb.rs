@@ -14,7 +14,7 @@ use bayeslora_metrics::{Averaging, Predictive, negative_log_likelihood};
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Reading, check_positive, read, recorded};
-use crate::Result;
+use crate::error::Result;
 use crate::member::Member;
 use crate::predict::Predictor;
 use crate::train::{Bench, Fitted, Recipe, train};

@@ -6,7 +6,7 @@ use std::path::Path;
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
 
 use super::{Page, Section};
-use crate::Result;
+use crate::error::Result;
 use bayeslora_adapters::files::read;
 
 const STYLE: &str = include_str!("report.css");

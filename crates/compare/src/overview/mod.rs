@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::files::read;
 
+use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::generated;
-use crate::{Error, Result};
 
 /// A page of results.
 #[derive(Debug, PartialEq)]

@@ -6,11 +6,11 @@ use std::path::Path;
 use bayeslora_figures::CriticalDifference;
 
 use super::folders;
+use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::generated::Files;
 use crate::report::{RowDefinition, one_reading_each, ranks};
 use crate::report_files::definition;
-use crate::{Error, Result};
 
 /// Folder of the page.
 pub(super) const FOLDER: &str = "ranks";

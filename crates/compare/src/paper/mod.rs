@@ -11,7 +11,7 @@ use ndarray_linalg::{Eigh as _, UPLO};
 pub(crate) use figures::draw;
 pub(crate) use table::{csv, markdown};
 
-use crate::Result;
+use crate::error::Result;
 
 /// What v1 reports for its `DistilBERT` on the first tenth of GLUE's SST-2.
 pub(crate) const REPORTED: Reported = Reported { accuracy: 0.8797, spearman: 0.376, p_value: 1.8e-46 };

@@ -6,9 +6,9 @@ use bayeslora_metrics::{Correlation, QuantileBin, summarise};
 use serde::Serialize;
 
 use super::{Finding, REPORTED, SENTENCE_SAMPLES, SENTENCES};
+use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::tasks::TaskData;
-use crate::{Error, Result};
 
 /// `mean ± sd` over seeds, or the number itself for one.
 fn over_seeds(values: &[f64], show: impl Fn(f64) -> String) -> Result<String> {

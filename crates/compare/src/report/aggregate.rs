@@ -6,9 +6,9 @@ use bayeslora_metrics::{METRICS, MetricInfo, holm, summarise};
 use serde::Serialize;
 
 use super::Definition;
+use crate::error::{Error, Result};
 use crate::record::{ComparisonRecord, Outcome, RowRecord, TEMPERED, UnitRecord};
 use crate::store::seven_digits;
-use crate::{Error, Result};
 
 /// Family-wise level of every star.
 pub(super) const LEVEL: f64 = 0.05;

@@ -8,7 +8,7 @@ use bayeslora_metrics::{holm, metric};
 use super::Definition;
 use super::aggregate::LEVEL;
 use super::markdown::cell_text;
-use crate::Result;
+use crate::error::Result;
 use crate::record::{Beyond, ComparisonRecord, DISTANCES, Question};
 use crate::tasks::DomainInfo;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::aggregate::{display, star};
 use super::markdown::{MAIN, metrics_of, provenance};
 use super::{Aggregate, Definition};
-use crate::Result;
+use crate::error::Result;
 use crate::record::UnitRecord;
 
 /// Text with LaTeX's special characters escaped.

@@ -13,9 +13,9 @@ use super::{
     Aggregate, Definition, RowDefinition, beyond, columns, cost, differences, power, ranks, summary, temperature,
 };
 use crate::assets::hex;
+use crate::error::{Error, Result};
 use crate::record::{ComparisonRecord, Outcome, UnitRecord};
 use crate::tasks::{Corruption, DomainInfo};
-use crate::{Error, Result};
 
 /// Metrics of the main table.
 pub(super) const MAIN: [&str; 6] = ["accuracy", "nll", "brier", "ece", "aurc", "soft_nll"];

@@ -20,9 +20,9 @@ pub use aggregate::{Aggregate, Cell};
 pub(crate) use markdown::cell_text;
 pub use splice::splice;
 
+use crate::error::{Error, Result};
 use crate::record::{ComparisonRecord, UnitRecord};
 use crate::tasks::DomainInfo;
-use crate::{Error, Result};
 
 /// What the report needs to know of the experiment.
 #[derive(Debug, Clone)]

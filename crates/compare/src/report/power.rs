@@ -8,7 +8,7 @@ use bayeslora_metrics::{MetricInfo, metric, smallest_noncentrality};
 use super::Definition;
 use super::aggregate::LEVEL;
 use super::markdown::median;
-use crate::Result;
+use crate::error::Result;
 use crate::record::{ComparisonRecord, Difference, Test};
 use crate::tasks::DomainInfo;
 

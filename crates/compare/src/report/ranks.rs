@@ -9,7 +9,7 @@ use ndarray::Array2;
 use super::aggregate::LEVEL;
 use super::markdown::cell_text;
 use super::{Aggregate, Definition, RowDefinition, one_reading_each};
-use crate::Result;
+use crate::error::Result;
 use crate::tasks::DomainInfo;
 
 const METRICS: [&str; 4] = ["nll", "brier", "ece", "aurc"];

@@ -1,6 +1,6 @@
 //! Generated blocks inside hand-written Markdown.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Replaces what stands between `<!-- BEGIN generated: NAME -->` and `<!-- END generated: NAME -->`.
 ///

@@ -10,7 +10,7 @@ use super::markdown::median;
 use super::power::Power;
 use super::ranks::test_sets;
 use super::{Aggregate, Definition};
-use crate::Result;
+use crate::error::Result;
 use crate::record::{ComparisonRecord, DISTANCES, Question};
 use crate::tasks::DomainInfo;
 

@@ -11,6 +11,7 @@ use super::workshop::Workshop;
 use crate::adaptive::softmax;
 use crate::assets::Assets;
 use crate::couplings::{self, Finding, Pool, SAMPLES, Stopped};
+use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated;
 use crate::member::Member;
@@ -18,7 +19,6 @@ use crate::predict::Predictor;
 use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::{Error, Result};
 
 /// Error levels of adaptive sampling, the smallest first.
 const LEVELS: [f64; 2] = [0.01, 0.05];

@@ -19,6 +19,7 @@ use super::Unit;
 use super::kept::KeptPredictions;
 use super::workshop::Workshop;
 use crate::assets::Assets;
+use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated;
 use crate::geometry::predictions::{self, Reached, Scores, Sides, VARIANCE};
@@ -29,7 +30,6 @@ use crate::progress::Progress;
 use crate::record::Outcome;
 use crate::store::Store;
 use crate::tasks::DomainInfo;
-use crate::{Error, Result};
 
 /// Rows of one forward pass.
 const ROWS_PER_PASS: usize = 4096;

@@ -8,8 +8,8 @@ use ndarray::{Array3, s};
 use super::Unit;
 use super::paired::validation_name;
 use super::workshop::Workshop;
+use crate::error::{Error, Result};
 use crate::methods::Reading;
-use crate::{Error, Result};
 
 /// Kept logits of one unit.
 pub(super) struct KeptPredictions<'a> {

@@ -24,8 +24,8 @@ pub use tune::tune;
 
 use self::side_by_side::side_by_side;
 use self::workshop::Workshop;
-use crate::Result;
 use crate::assets::Assets;
+use crate::error::Result;
 use crate::experiment::{Plan, PlannedMethod};
 use crate::progress::Progress;
 use crate::record::{Outcome, UnitRecord};

@@ -7,10 +7,10 @@ use ndarray::Array3;
 
 use super::workshop::Workshop;
 use super::{Unit, comparison_key};
-use crate::Result;
 use crate::beyond::{Domains, beyond};
 use crate::differences::{Measures, differences, measure};
 use crate::distances::Distances;
+use crate::error::Result;
 use crate::experiment::PlannedMethod;
 use crate::methods::Reading;
 use crate::record::{Beyond, ComparisonRecord, Covers, DISTANCES, Difference, SCHEMA, TEMPERED};

@@ -13,6 +13,7 @@ use super::geometry::dropout_adapters;
 use super::kept::KeptPredictions;
 use super::workshop::Workshop;
 use crate::assets::Assets;
+use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated;
 use crate::member::Member;
@@ -23,7 +24,6 @@ use crate::prefix::Sentences;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::tasks::{DomainInfo, Example};
-use crate::{Error, Result};
 
 /// Rows of one pass.
 const ROWS_PER_PASS: usize = 2048;

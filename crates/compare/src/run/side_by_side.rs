@@ -7,7 +7,7 @@ use std::thread;
 
 use rayon::ThreadPoolBuilder;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// `work` on every item and its number, `jobs` at a time, each on an equal share of the current threads; results in the order of the
 /// items. After an error nothing more is begun, and what was begun is finished.

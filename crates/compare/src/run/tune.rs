@@ -9,6 +9,7 @@ use bayeslora_metrics::{Predictive, accuracy, negative_log_likelihood};
 use super::workshop::Workshop;
 use super::{Unit, unit_key};
 use crate::assets::Assets;
+use crate::error::{Error, Result};
 use crate::experiment::{Changes, Plan, PlannedMethod};
 use crate::methods::Reading;
 use crate::predict::Predictor;
@@ -19,7 +20,6 @@ use crate::record::SCHEMA;
 use crate::store::{Store, write_json};
 use crate::train::Bench;
 use crate::tuning::{self, Trial, TrialOutcome, TrialRecord};
-use crate::{Error, Result};
 
 /// Part of a trial's seed that its predictive samples come from: none of a run's.
 const JUDGED: u64 = u64::MAX - 3;

@@ -15,8 +15,10 @@ use super::paired::validation_name;
 use super::{Unit, unit_key};
 use crate::assets::{AssetDir, Assets};
 use crate::distances::{Distances, distances};
+use crate::error::{Error, Result};
 use crate::experiment::{AdapterSettings, Plan, PlannedMethod};
 use crate::member::Member;
+use crate::memory;
 use crate::methods::Reading;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
@@ -27,7 +29,6 @@ use crate::score::Scored;
 use crate::store::Store;
 use crate::tasks::TaskData;
 use crate::train::{Bench, Fitted};
-use crate::{Error, Result, memory};
 
 /// Everything units share.
 pub(super) struct Workshop<'a> {

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::{DomainInfo, Example, lines, split};
-use crate::Result;
+use crate::error::Result;
 
 const ID: &str = "ag-news";
 

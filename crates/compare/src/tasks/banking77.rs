@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DataSettings, DomainInfo, Example, Open, Splits, Task, ag_news, lines, settings, split, sst2};
 use crate::assets::AssetId;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 const ID: &str = "banking77";
 const HELD_OUT: &str = "held-out-intents";

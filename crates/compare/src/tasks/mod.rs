@@ -29,8 +29,8 @@ pub use settings::DataSettings;
 use sha2::{Digest, Sha256};
 
 use crate::assets::{AssetId, Assets, Event, hex};
+use crate::error::{Error, Result};
 use crate::experiment::unknown;
-use crate::{Error, Result};
 
 /// A task, ready to be tokenised.
 #[derive(Debug, Clone, PartialEq)]

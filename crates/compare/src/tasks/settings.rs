@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::corruption::{Corruption, STRENGTHS};
+use crate::error::{Error, Result};
 use crate::experiment::unknown;
-use crate::{Error, Result};
 
 /// Order, sizes, label noise and corruptions.
 ///

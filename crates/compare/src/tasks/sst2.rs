@@ -18,8 +18,8 @@ use std::path::Path;
 
 use super::lines::{Line, Table};
 use super::{DataSettings, DomainInfo, Example, Open, Splits, Task, ag_news, banking77, settings, split};
-use crate::Result;
 use crate::assets::AssetId;
+use crate::error::Result;
 
 const ID: &str = "sst2";
 

@@ -18,7 +18,7 @@
 use super::lines::{self, Line, Table};
 use super::{DataSettings, DomainInfo, Example, Open, Splits, Task, ag_news, banking77, settings, split, sst2};
 use crate::assets::AssetId;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 const ID: &str = "sst2-phrases";
 

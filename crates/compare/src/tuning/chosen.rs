@@ -7,8 +7,8 @@ use bayeslora_adapters::files::read;
 use serde::{Deserialize, Serialize};
 
 use super::{FOLDER, Searched};
+use crate::error::{Error, Result};
 use crate::experiment::Changes;
-use crate::{Error, Result};
 
 /// Name of the file.
 pub(super) const FILE: &str = "chosen.toml";

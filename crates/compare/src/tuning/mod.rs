@@ -13,12 +13,12 @@ use std::path::PathBuf;
 pub(crate) use chosen::Chosen;
 pub(crate) use trial::{Searched, Trial, TrialOutcome, TrialRecord, search, trials};
 
+use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated::{self, Files};
 use crate::record::one_model;
 use crate::run::unit_key;
 use crate::store::{Store, check_schema, read_all, read_json};
-use crate::{Error, Result};
 
 /// Folder of the tuning of a plan.
 pub(crate) fn folder(plan: &Plan) -> PathBuf {

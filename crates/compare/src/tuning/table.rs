@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::trial::mean_nll;
 use super::{Searched, TrialOutcome, TrialRecord, command};
+use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::report::cell_text;
-use crate::{Error, Result};
 
 /// Mean of what finished trials say of themselves.
 fn mean(records: &[TrialRecord], of: impl Fn(&TrialOutcome) -> Option<f64>) -> Option<f64> {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::error::{Error, Result};
 use crate::experiment::{Changes, MethodEntry, Plan, PlannedMethod, Space};
 use crate::record::Provenance;
 use crate::store::key_of;
-use crate::{Error, Result};
 
 /// Points of a grid at most.
 const LARGEST_GRID: usize = 10_000;

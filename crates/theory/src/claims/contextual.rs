@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2};
 
 use super::moments::of_mean;
 use super::{Claim, Grid, Law};
-use crate::Result;
+use crate::error::Result;
 use crate::evidence::{Comparisons, Evidence, mean_and_error};
 use crate::random::{normal, stream};
 use crate::subspace::Subspace;

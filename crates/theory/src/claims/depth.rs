@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, Axis};
 
 use super::{Claim, Grid, Law};
-use crate::Result;
+use crate::error::Result;
 use crate::evidence::Evidence;
 use crate::layer::Dropout;
 use crate::random::{normal, stream};

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::training::{Size, Trained, column_norms, energy, sizes, train_expected};
 use super::{Claim, Grid, Law};
-use crate::Result;
+use crate::error::Result;
 use crate::evidence::{Comparisons, Evidence, Seen, mean_and_error};
 use crate::random::stream;
 

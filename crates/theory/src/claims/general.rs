@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::training::{Size, column_norms, descend, descend_by, energy, problem, start};
 use super::{Claim, Grid, Law};
-use crate::Result;
 use crate::dynamics::{Optimiser, Pair, Problem};
+use crate::error::Result;
 use crate::evidence::{Comparisons, Evidence, mean_and_error};
 use crate::layer::Dropout;
 use crate::random::{normal, stream};

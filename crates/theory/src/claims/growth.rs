@@ -4,7 +4,7 @@ use ndarray_linalg::Eigh as _;
 use ndarray_linalg::UPLO;
 
 use super::{Claim, Grid, Law};
-use crate::Result;
+use crate::error::Result;
 use crate::evidence::Evidence;
 use crate::layer::{Dropout, Layer, Site};
 use crate::random::{normal, stream};

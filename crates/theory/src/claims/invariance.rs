@@ -2,8 +2,8 @@
 
 use super::training::{STEPS, Trained, norm, sizes, train_sampled};
 use super::{Claim, Grid, Law};
-use crate::Result;
 use crate::dynamics::Optimiser;
+use crate::error::Result;
 use crate::evidence::{Effect, Evidence, mean_and_error};
 use crate::layer::Site;
 use crate::random::stream;

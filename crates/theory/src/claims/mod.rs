@@ -18,7 +18,7 @@ mod training;
 
 pub use figures::draw;
 
-use crate::Result;
+use crate::error::Result;
 use crate::evidence::Evidence;
 
 /// How much is computed.

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2};
 use rayon::prelude::*;
 
 use super::{Claim, Grid, Law};
-use crate::Result;
+use crate::error::Result;
 use crate::evidence::{Comparisons, Effect, Evidence, regression, smallest_corrected, student};
 use crate::layer::{Dropout, Layer, Site};
 use crate::random::{normal, stream};

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 use super::training::{Size, column_norms, descend, energy, start};
 use super::{Claim, Grid, Law};
-use crate::Result;
 use crate::dynamics::{Pair, Problem};
+use crate::error::Result;
 use crate::evidence::{Comparisons, Evidence, mean_and_error};
 use crate::layer::{Dropout, Layer, Site};
 use crate::random::{normal, stream};

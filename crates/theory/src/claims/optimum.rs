@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::training::{Size, column_norms, descend, problem, sizes, start};
 use super::{Claim, Grid, Law};
-use crate::Result;
+use crate::error::Result;
 use crate::evidence::Evidence;
 use crate::layer::Dropout;
 use crate::random::stream;

@@ -7,10 +7,10 @@ use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 use super::training::{STEPS, column_norms, descend, energy, norm, problem, sizes, start, train_sampled};
 use super::{Claim, Grid, Law};
 use crate::dynamics::{Optimiser, Pair};
+use crate::error::{Error, Result};
 use crate::evidence::{Comparisons, Evidence, Seen, mean_and_error};
 use crate::layer::{Dropout, Site};
 use crate::random::{normal, stream};
-use crate::{Error, Result};
 
 pub(super) const OUTSIDE: Claim = Claim {
     id: "L1",

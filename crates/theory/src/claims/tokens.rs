@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, Axis};
 
 use super::moments::of_mean;
 use super::{Claim, Grid, Law};
-use crate::Result;
+use crate::error::Result;
 use crate::evidence::{Comparisons, Evidence};
 use crate::layer::{Dropout, Layer, Site};
 use crate::random::{normal, stream};

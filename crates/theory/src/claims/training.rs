@@ -3,8 +3,8 @@
 use ndarray::{Array2, Axis};
 
 use super::Grid;
-use crate::Result;
 use crate::dynamics::{Optimiser, Pair, Problem, Trainer, expected_gradient, sampled_gradient};
+use crate::error::Result;
 use crate::layer::{Dropout, Site};
 use crate::random::{normal, stream};
 use crate::subspace::Subspace;

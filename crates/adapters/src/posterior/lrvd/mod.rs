@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
 use crate::draw::{Draw, Sampling};
+use crate::error::{Error, Result};
 use crate::linear::Dependence;
 use crate::lora::{LowRank, uniform_between};
 use crate::noise::{Address, Noise};
 use crate::product::{Onto, Threads, product};
 use crate::site::{MaskScope, Slot};
-use crate::{Error, Result};
 
 /// Which matrices of the pair are random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -29,8 +29,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{DataSettings, DomainInfo, Example, Open, Ratings, Splits, Task, split};
-use crate::Result;
 use crate::assets::AssetId;
+use crate::error::Result;
 
 mod rows;
 mod settings;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use crate::Result;
+use crate::error::Result;
 use crate::tasks::lines::{Line, Table};
 
 /// Ratings run from "extremely negative" to "extremely positive".
