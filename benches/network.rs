@@ -7,7 +7,8 @@ use std::time::Duration;
 use bayeslora_adapters::{LoraShape, Slot, TargetMap};
 use bayeslora_benches::{encoder, sentences};
 use bayeslora_compare::methods::{self, Method, Reading};
-use bayeslora_compare::{Bench, Fitted, Predictor, Sentences, Silent, TrainingSettings};
+use bayeslora_compare::{Bench, Fitted, Predictor, Sentences, TrainingSettings};
+use bayeslora_data::Silent;
 use bayeslora_models::{Bert, target_slots};
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 

@@ -4,12 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use bayeslora_adapters::files::{write_atomically, write_tensors};
+use bayeslora_adapters::files::write_tensors;
 use bayeslora_adapters::{
     Address, DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Slot, Stream, TargetMap, derive_seed,
 };
-use bayeslora_compare::assets::{AssetOptions, Assets};
-use bayeslora_compare::{Experiment, Plan, Progress, Sentences, Silent};
+use bayeslora_compare::{Experiment, Plan, Sentences};
+use bayeslora_data::assets::{AssetOptions, Assets};
+use bayeslora_data::{Progress, Silent};
+use bayeslora_host::write_atomically;
 use bayeslora_models::{Bert, Head, Tokenizer, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -91,12 +93,12 @@ impl Inputs {
         plan.folder = folder.join("adapter");
         let assets = Assets::new(&AssetOptions::from_env())?;
         bayeslora_compare::run(&plan, &assets, NonZeroUsize::MIN, progress)?;
-        let mut tell = |event: bayeslora_compare::assets::Event| progress.note(&event.to_string());
+        let mut tell = |event: bayeslora_data::assets::Event| progress.note(&event.to_string());
         let model = plan.model.open(&assets, &mut tell)?.path().to_owned();
         let data = plan.task.load(&assets, &mut tell)?;
         let bert = Bert::load(&model, &Device::Cpu)?;
         let tokenizer = Tokenizer::load(&model, plan.experiment.max_tokens)?;
-        let encode = |examples: &[bayeslora_compare::tasks::Example]| -> Result<Texts> {
+        let encode = |examples: &[bayeslora_data::tasks::Example]| -> Result<Texts> {
             let tokens = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<_, _>>()?;
             Ok(Texts { tokens, labels: examples.iter().filter_map(|example| example.label).collect() })
         };

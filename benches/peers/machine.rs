@@ -28,7 +28,7 @@ impl Machine {
     /// This machine, now.
     pub(crate) fn here(threads: usize) -> Self {
         Self {
-            cpu: bayeslora_compare::cpu_model(),
+            cpu: bayeslora_host::cpu_model(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads,
             date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),

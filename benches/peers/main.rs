@@ -142,7 +142,7 @@ fn write_report(out: &Path, check: bool) -> Result<()> {
     for (name, bytes) in files {
         let path = out.join(name);
         if !check {
-            bayeslora_adapters::files::write_atomically(&path, &bytes)?;
+            bayeslora_host::write_atomically(&path, &bytes)?;
             println!("{}", path.display());
         } else if bayeslora_compare::is_stale(&path, &bytes) {
             stale.push(path.display().to_string());

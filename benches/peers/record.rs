@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora_adapters::files::write_atomically;
+use bayeslora_host::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::Part;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use bayeslora_compare::memory::peak;
+use bayeslora_host::memory::peak;
 
 use crate::protocol::{Job, Ran, Ready, Reply, Request, Work};
 

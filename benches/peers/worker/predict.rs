@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use bayeslora_compare::methods::Reading;
-use bayeslora_compare::record::FitRecord;
-use bayeslora_compare::{Fitted, Member, Predictor, Sentences, Silent};
+use bayeslora_compare::{Fitted, Member, Predictor, Sentences};
+use bayeslora_data::Silent;
 use bayeslora_models::{Bert, SavedAdapter};
+use bayeslora_records::FitRecord;
 use candle_core::Device;
 use ndarray::{Array3, Axis};
 

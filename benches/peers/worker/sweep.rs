@@ -4,7 +4,8 @@
 use anyhow::{Result, bail};
 use bayeslora_adapters::{DropoutSite, LoraShape, MaskScope, PosteriorSettings};
 use bayeslora_compare::methods::Reading;
-use bayeslora_compare::{Bench, Predictor, Recipe, Sentences, Silent, TrainingSettings, train};
+use bayeslora_compare::{Bench, Predictor, Recipe, Sentences, TrainingSettings, train};
+use bayeslora_data::Silent;
 use bayeslora_models::{Bert, target_slots};
 use candle_core::Device;
 

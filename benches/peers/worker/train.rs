@@ -6,9 +6,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use bayeslora_adapters::{DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
 use bayeslora_compare::methods::Reading;
-use bayeslora_compare::{
-    Bench, Fitted, Predictor, Progress, Recipe, Sentences, Silent, TrainingSettings, train as train_loop,
-};
+use bayeslora_compare::{Bench, Fitted, Predictor, Recipe, Sentences, TrainingSettings, train as train_loop};
+use bayeslora_data::{Progress, Silent};
 use bayeslora_models::Bert;
 use candle_core::Device;
 

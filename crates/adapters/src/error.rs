@@ -67,22 +67,9 @@ pub enum Error {
         /// Shape expected.
         expected: String,
     },
-    /// A file that could not be read or removed.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        source: std::io::Error,
-    },
-    /// A file that could not be written.
-    #[error("{}: cannot be written: {source}; what was there is unchanged", path.display())]
-    Write {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        source: std::io::Error,
-    },
+    /// A file that could not be read or written.
+    #[error(transparent)]
+    Host(#[from] bayeslora_host::Error),
     /// A file whose contents are not what they should be.
     #[error("{}: {problem}", path.display())]
     File {

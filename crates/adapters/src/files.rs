@@ -1,58 +1,29 @@
-//! Reading tensor files with errors that name the file, and writing files that are never half there.
+//! Tensor files, read with errors that name file and tensor, and never half written.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
 use std::path::Path;
 
+use bayeslora_host::{read, write_atomically};
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 
-/// Writes `bytes` to `path` through a temporary file in the same folder and a rename.
-///
-/// # Errors
-/// [`Error::Write`], with nothing changed at `path`.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |source| Error::Write { path: path.to_owned(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(failed)?;
-    file.as_file_mut().write_all(bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    // A temporary file is private to its owner; a result is as readable as its folder's other files.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(failed)?;
-    }
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-/// Reads a whole file.
-///
-/// # Errors
-/// [`Error::Io`] naming the file.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })
-}
-
 /// Writes tensors as safetensors, atomically.
 ///
 /// # Errors
-/// [`Error::Write`] naming the file.
+/// [`bayeslora_host::Error::Write`] naming the file.
 pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let contiguous: HashMap<String, Tensor> =
         tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.contiguous()?))).collect::<Result<_>>()?;
     let bytes = safetensors::serialize(&contiguous, None)
         .map_err(|error| Error::File { path: path.to_owned(), problem: format!("cannot be encoded: {error}") })?;
-    write_atomically(path, &bytes)
+    Ok(write_atomically(path, &bytes)?)
 }
 
 /// Reads every tensor of a safetensors file as finite f32.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read; [`Error::File`] when it is not a complete safetensors file, or a tensor is not
+/// [`bayeslora_host::Error::Read`] when it cannot be read; [`Error::File`] when it is not a complete safetensors file, or a tensor is not
 /// of floating-point type or has a value that is not finite.
 pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
     let bytes = read(path)?;

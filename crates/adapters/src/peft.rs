@@ -10,7 +10,8 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::{read, read_tensors, write_atomically, write_tensors};
+use crate::files::{read_tensors, write_tensors};
+use bayeslora_host::{read, write_atomically};
 
 /// The settings of an adapter.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -186,7 +187,7 @@ impl PeftAdapter {
             path: config_path.clone(),
             problem: format!("cannot be encoded: {error}"),
         })?;
-        write_atomically(&config_path, format!("{text}\n").as_bytes())
+        Ok(write_atomically(&config_path, format!("{text}\n").as_bytes())?)
     }
 }
 

@@ -6,7 +6,7 @@ mod progress;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bayeslora_compare::assets::AssetOptions;
+use bayeslora_data::assets::AssetOptions;
 use clap::{Args, Parser, Subcommand};
 
 /// Fresh pages for every tensor cost more than the arithmetic on small ones; this allocator keeps them.

@@ -9,8 +9,8 @@ use bayeslora_metrics::{Detection, Measured, PairedDifference, over_examples_and
 
 use crate::differences::shift;
 use crate::error::Result;
-use crate::record::{Beyond, Question};
 use crate::score::{SCORES, Score, Scored};
+use bayeslora_records::{Beyond, Question};
 
 /// One domain, seed by seed.
 #[derive(Clone, Copy)]
@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
     use crate::distances::Distances;
-    use crate::tasks::{Domain, DomainInfo, Example};
+    use bayeslora_data::tasks::{Domain, DomainInfo, Example};
 
     const TEXTS: usize = 300;
 

@@ -9,10 +9,11 @@ use plotters::prelude::*;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::experiment::{CurveSettings, Experiment, unknown};
+use crate::experiment::{CurveSettings, Experiment};
 use crate::generated::{self, Files};
 use crate::report::{Aggregate, Cell, RowDefinition, cell_text, one_reading_each};
 use crate::report_files::{aggregated, definition};
+use bayeslora_data::unknown;
 
 /// The curves of an experiment.
 struct Curves {

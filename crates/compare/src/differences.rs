@@ -9,8 +9,8 @@ use bayeslora_metrics::{Bootstrap, Detection, Measured, PreparedAurc, PreparedEc
 use ndarray::{Array1, Array2, Axis};
 
 use crate::error::Result;
-use crate::record::{Difference, Test};
 use crate::score::{BINS, Scored, Truth};
+use bayeslora_records::{Difference, Test};
 
 /// A row on one domain: metrics by key.
 pub(crate) type Measures = Vec<(&'static str, Measured)>;

@@ -77,7 +77,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::progress::Silent;
+    use bayeslora_data::Silent;
 
     /// Sentences of two classes whose tokens begin at `first`.
     fn sentences(bert: &Bert, first: u32, count: u32) -> Sentences {

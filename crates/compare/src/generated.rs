@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::files::write_atomically;
+use bayeslora_host::write_atomically;
 
 use crate::error::Result;
 

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::laplace::{Laplace, Network};
 use crate::predict::gaussian;
 use crate::prefix::Sentences;
-use crate::progress::Silent;
+use bayeslora_data::Silent;
 
 /// How to predict.
 #[derive(Debug, Clone)]

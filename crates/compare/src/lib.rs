@@ -17,26 +17,20 @@ mod geometry;
 mod inference;
 mod laplace;
 mod member;
-pub mod memory;
 mod optimise;
 mod overview;
 mod paper;
 mod predict;
 mod prefix;
-mod progress;
 mod provenance;
 mod report_files;
 mod run;
 mod score;
-mod store;
 mod train;
 mod tuning;
 
-pub mod assets;
 pub mod methods;
-pub mod record;
 pub mod report;
-pub mod tasks;
 
 pub use adaptive::Decision;
 pub use curve::{check_curve, write_curve};
@@ -53,20 +47,10 @@ pub use optimise::{Optimiser, Rule, linear_schedule};
 pub use overview::{check_overview, write_overview};
 pub use predict::Predictor;
 pub use prefix::{Batch, Sentences};
-pub use progress::{Progress, Silent};
-pub use provenance::{COMMIT, cpu_model};
+pub use provenance::COMMIT;
 pub use report_files::{check_report, write_report};
 pub use run::{
     CouplingsOptions, GeometryOptions, RunSummary, measure_couplings, measure_geometry, measure_paper, run, tune,
 };
-pub use store::Store;
 pub use train::{Bench, DivergenceUpdate, Fitted, Objective, Position, Recipe, TrainingSet, train};
 pub use tuning::check_tuning;
-
-/// Sizes the thread pool that every computation shares; to be called once, before any computation.
-///
-/// # Errors
-/// One line, when the pool already runs or cannot be started.
-pub fn set_threads(threads: usize) -> Result<(), String> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| error.to_string())
-}

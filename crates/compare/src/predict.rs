@@ -10,8 +10,8 @@ use crate::laplace::Network;
 use crate::member::Member;
 use crate::methods::Reading;
 use crate::prefix::Sentences;
-use crate::progress::Progress;
 use crate::train::Fitted;
+use bayeslora_data::Progress;
 
 /// Draws of Gaussian logits: next to free beside the passes that gave the Gaussians.
 const GAUSSIAN_DRAWS: u32 = 100;

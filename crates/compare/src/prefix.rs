@@ -9,8 +9,8 @@ use candle_core::{Device, Tensor};
 use ndarray::Array2;
 
 use crate::error::Result;
-use crate::progress::Progress;
-use crate::tasks::Example;
+use bayeslora_data::Progress;
+use bayeslora_data::tasks::Example;
 
 /// Sentences of one split, tokenised, labelled where their task says so, with their prefix activations.
 #[derive(Debug)]

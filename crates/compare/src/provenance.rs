@@ -1,6 +1,7 @@
 //! Where, when and with what a record was computed; no host, user or path.
 
-use crate::record::Provenance;
+use bayeslora_host::cpu_model;
+use bayeslora_records::Provenance;
 
 /// The commit this library was built from, `+dirty` when its sources had changed.
 pub const COMMIT: &str = env!("BAYESLORA_COMMIT");
@@ -18,11 +19,4 @@ pub(crate) fn current(model_digest: &str, data_digest: &str) -> Provenance {
         model_digest: model_digest.to_owned(),
         data_digest: data_digest.to_owned(),
     }
-}
-
-/// What the system calls its processor, or the architecture where it does not say.
-pub fn cpu_model() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }

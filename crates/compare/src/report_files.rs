@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::files::read;
+use bayeslora_host::read;
 
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated::{self, Files};
-use crate::record::{ComparisonRecord, Covers, DISTANCES, Provenance, TEMPERED, UnitRecord, one_model};
 use crate::report::{Aggregate, Definition, File, RowDefinition, readme_block, render, splice};
 use crate::run::{comparison_key, comparison_over_examples_key, unit_key};
-use crate::store::Store;
+use bayeslora_records::Store;
+use bayeslora_records::{ComparisonRecord, Covers, DISTANCES, Provenance, TEMPERED, UnitRecord, one_model};
 
 pub(crate) fn definition(plan: &Plan) -> Definition {
     let rows =

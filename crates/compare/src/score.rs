@@ -8,8 +8,8 @@ use ndarray::{Array2, Array3};
 
 use crate::distances::Distances;
 use crate::error::Result;
-use crate::record::{DecilePoint, DomainRecord, Histogram, ReliabilityPoint, RiskPoint};
-use crate::tasks::{Domain, Ratings};
+use bayeslora_data::tasks::{Domain, Ratings};
+use bayeslora_records::{DecilePoint, DomainRecord, Histogram, ReliabilityPoint, RiskPoint};
 
 /// Equal-width bins of every binned calibration error.
 pub(crate) const BINS: usize = 15;
@@ -287,8 +287,8 @@ mod tests {
 
     use super::*;
     use crate::differences::{Measures, differences, measure};
-    use crate::record::Difference;
-    use crate::tasks::{Corruption, DomainInfo, Example};
+    use bayeslora_data::tasks::{Corruption, DomainInfo, Example};
+    use bayeslora_records::Difference;
 
     fn domain(labelled: bool, rated: bool) -> Domain {
         let info = DomainInfo {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bayeslora_adapters::files::write_atomically;
 use bayeslora_adapters::{Draw, LoraShape, Noise, PosteriorSettings, Rows, Sampling, Slot, Stream, derive_seed};
+use bayeslora_host::write_atomically;
 use bayeslora_models::{Bert, classify};
 use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
@@ -18,8 +18,8 @@ use crate::laplace::Laplace;
 use crate::member::Member;
 use crate::optimise::{Optimiser, Rule, linear_schedule};
 use crate::prefix::{Batch, Sentences};
-use crate::progress::Progress;
-use crate::record::FitRecord;
+use bayeslora_data::Progress;
+use bayeslora_records::FitRecord;
 
 /// Everything a fit may use.
 pub struct Bench<'a> {

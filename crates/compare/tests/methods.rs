@@ -6,9 +6,10 @@ use std::path::Path;
 use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Slot, Stream, TargetMap, derive_seed};
 use bayeslora_compare::methods::{self, Method, Reading};
 use bayeslora_compare::{
-    AdapterSettings, Bench, Error, Fitted, Objective, Predictor, Recipe, Schedule, Selection, Sentences, Silent,
+    AdapterSettings, Bench, Error, Fitted, Objective, Predictor, Recipe, Schedule, Selection, Sentences,
     TrainingSettings, train,
 };
+use bayeslora_data::Silent;
 use bayeslora_models::{Bert, Head, Pass, save_adapter, target_slots};
 use candle_core::{DType, Device, Tensor};
 use ndarray::{Array3, Axis};

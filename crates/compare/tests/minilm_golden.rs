@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use bayeslora_adapters::Coupling;
-use bayeslora_compare::assets::{AssetId, AssetOptions, Assets};
 use bayeslora_compare::{Classifier, InferenceOptions};
+use bayeslora_data::assets::{AssetId, AssetOptions, Assets};
 
 /// The bar for logits of an unchanged PEFT adapter.
 const TOLERANCE: f64 = 1e-4;

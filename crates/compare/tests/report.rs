@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use bayeslora_compare::record::{
+use bayeslora_compare::report::{Definition, RowDefinition, readme_block, render, splice};
+use bayeslora_data::tasks::{Corruption, DomainInfo};
+use bayeslora_records::{
     Beyond, ComparisonRecord, Covers, DISTANCES, DecilePoint, Difference, DomainRecord, FitRecord, Histogram, Outcome,
     Provenance, Question, ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, TEMPERED, Test, UnitRecord,
 };
-use bayeslora_compare::report::{Definition, RowDefinition, readme_block, render, splice};
-use bayeslora_compare::tasks::{Corruption, DomainInfo};
 
 fn definition() -> Definition {
     let row = |id: &str, label: &str, method: &str| RowDefinition {

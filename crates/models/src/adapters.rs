@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bayeslora_adapters::files::{read, read_tensors, write_atomically, write_tensors};
+use bayeslora_adapters::files::{read_tensors, write_tensors};
 use bayeslora_adapters::peft::{HEAD_FILE, Pair, PeftAdapter, PeftConfig};
 use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
 };
+use bayeslora_host::{read, write_atomically};
 
 use crate::bert::Bert;
 use crate::classifier::{Head, head_names};

@@ -47,4 +47,7 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// A file that could not be read or written.
+    #[error(transparent)]
+    Host(#[from] bayeslora_host::Error),
 }

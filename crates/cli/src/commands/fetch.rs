@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bayeslora_compare::assets::{AssetId, Assets};
+use bayeslora_data::assets::{AssetId, Assets};
 
 use crate::AssetArguments;
 use crate::progress::Terminal;

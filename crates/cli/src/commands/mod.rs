@@ -25,5 +25,5 @@ fn report_stale(stale: &[PathBuf]) -> ExitCode {
 
 /// Sizes the thread pool that every computation shares.
 pub(crate) fn set_threads(threads: usize) -> anyhow::Result<()> {
-    bayeslora_compare::set_threads(threads).map_err(|problem| anyhow::anyhow!("--threads {threads}: {problem}"))
+    bayeslora_host::set_threads(threads).map_err(|problem| anyhow::anyhow!("--threads {threads}: {problem}"))
 }

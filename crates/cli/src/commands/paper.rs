@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bayeslora_compare::assets::Assets;
 use bayeslora_compare::{Experiment, measure_paper};
+use bayeslora_data::assets::Assets;
 
 use crate::AssetArguments;
 use crate::progress::Terminal;

@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bayeslora_compare::assets::Assets;
-use bayeslora_compare::{Experiment, Progress as _, run as run_plan};
+use bayeslora_compare::{Experiment, run as run_plan};
+use bayeslora_data::Progress as _;
+use bayeslora_data::assets::Assets;
 
 use crate::AssetArguments;
 use crate::progress::Terminal;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bayeslora_adapters::files::write_atomically;
-use bayeslora_compare::Progress as _;
+use bayeslora_data::Progress as _;
+use bayeslora_host::write_atomically;
 use bayeslora_theory::{CLAIMS, Heading, Verdict};
 
 use crate::progress::Terminal;
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 .with_context(|| format!("{}: cannot read the table to check", path.display()))?,
         )
     } else {
-        bayeslora_compare::Store::new(&arguments.out).check_writable()?;
+        bayeslora_records::Store::new(&arguments.out).check_writable()?;
         None
     };
     let terminal = Terminal::new();

@@ -6,7 +6,6 @@
 mod changes;
 mod model;
 mod plan;
-mod suggest;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,6 @@ use serde::{Deserialize, Serialize};
 pub use changes::Changes;
 pub use model::{Model, ModelEntry, ModelFolder};
 pub use plan::{Plan, PlannedMethod};
-pub(crate) use suggest::unknown;
 
 use crate::error::{Error, Result};
 
@@ -42,7 +40,7 @@ pub struct Experiment {
     pub task: String,
     /// Row that the others are compared with.
     pub reference: String,
-    /// Data and splits: [`crate::tasks::DataSettings`] and what the task adds to them.
+    /// Data and splits: [`bayeslora_data::tasks::DataSettings`] and what the task adds to them.
     #[serde(default)]
     pub data: toml::Table,
     /// Longest text in tokens.
@@ -285,6 +283,6 @@ impl Experiment {
     pub fn load(path: &Path) -> Result<Self> {
         let refused = |problem: String| Error::Experiment { path: path.to_owned(), problem };
         let text = std::fs::read_to_string(path).map_err(|error| refused(format!("cannot read: {error}")))?;
-        toml::from_str(&text).map_err(|error| refused(suggest::with_suggestion(&error.to_string())))
+        toml::from_str(&text).map_err(|error| refused(bayeslora_data::with_suggestion(&error.to_string())))
     }
 }

@@ -7,9 +7,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::suggest::unknown;
-use crate::assets::{AssetDir, AssetId, Assets, Event};
 use crate::error::Result;
+use bayeslora_data::assets::{AssetDir, AssetId, Assets, Event};
+use bayeslora_data::unknown;
 
 /// The backbone as written: `model = "all-minilm-l6-v2"`, or `model = { path = "../../models/distilbert-base-uncased" }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,17 +119,17 @@ impl Model {
     /// # Errors
     /// As [`Assets::open`] and [`AssetDir::of_model`].
     pub fn open(&self, assets: &Assets, notify: &mut dyn FnMut(Event)) -> Result<AssetDir> {
-        match self {
-            Self::Catalogue(id) => assets.open(*id, notify),
-            Self::Folder { path, name } => AssetDir::of_model(path, name, notify),
-        }
+        Ok(match self {
+            Self::Catalogue(id) => assets.open(*id, notify)?,
+            Self::Folder { path, name } => AssetDir::of_model(path, name, notify)?,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::suggest::with_suggestion;
+    use bayeslora_data::with_suggestion;
 
     fn read(model: &str) -> Result<Model, String> {
         #[derive(Deserialize)]

@@ -6,14 +6,14 @@ use bayeslora_adapters::LoraShape;
 use bayeslora_metrics::Bootstrap;
 
 use super::changes::changed;
-use super::suggest::{unknown, with_suggestion};
 use super::{
     AdapterSettings, Changes, Experiment, MethodEntry, Model, PredictionSettings, TrainingSettings, TuningSettings,
 };
 use crate::error::{Error, Result};
 use crate::methods::{self, Method, Reading};
-use crate::tasks::PlannedTask;
 use crate::tuning::Chosen;
+use bayeslora_data::tasks::PlannedTask;
+use bayeslora_data::{unknown, with_suggestion};
 
 /// A checked experiment in one of its profiles.
 #[derive(Debug)]

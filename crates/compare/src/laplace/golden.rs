@@ -14,7 +14,7 @@ use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
 use super::*;
-use crate::progress::Silent;
+use bayeslora_data::Silent;
 
 #[derive(Deserialize)]
 struct Golden {

@@ -26,7 +26,7 @@ use tangents::{Directions, Tangent, contrasts};
 use crate::error::Result;
 use crate::predict::gaussian;
 use crate::prefix::Sentences;
-use crate::progress::Progress;
+use bayeslora_data::Progress;
 
 /// Rows of one pass, whose activations are kept for the way back.
 const ROWS_PER_PASS: usize = 512;

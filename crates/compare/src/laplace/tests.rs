@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 
 use super::*;
 use crate::member::Member;
-use crate::progress::Silent;
+use bayeslora_data::Silent;
 
 type Two = [[f64; 2]; 2];
 

@@ -20,8 +20,8 @@ mod tfb;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::experiment::unknown;
 use crate::train::{Bench, Fitted};
+use bayeslora_data::unknown;
 
 /// How a fit is read as a predictive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
 
 use super::{Page, Section};
 use crate::error::Result;
-use bayeslora_adapters::files::read;
+use bayeslora_host::read;
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");

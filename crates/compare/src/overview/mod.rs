@@ -9,7 +9,7 @@ mod ranks;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::files::read;
+use bayeslora_host::read;
 
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Finding, REPORTED, SENTENCE_SAMPLES, SENTENCES};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
-use crate::tasks::TaskData;
+use bayeslora_data::tasks::TaskData;
 
 /// `mean ± sd` over seeds, or the number itself for one.
 fn over_seeds(values: &[f64], show: impl Fn(f64) -> String) -> Result<String> {

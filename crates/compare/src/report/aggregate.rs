@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::Definition;
 use crate::error::{Error, Result};
-use crate::record::{ComparisonRecord, Outcome, RowRecord, TEMPERED, UnitRecord};
-use crate::store::seven_digits;
+use bayeslora_records::seven_digits;
+use bayeslora_records::{ComparisonRecord, Outcome, RowRecord, TEMPERED, UnitRecord};
 
 /// Family-wise level of every star.
 pub(super) const LEVEL: f64 = 0.05;

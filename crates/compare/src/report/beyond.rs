@@ -9,8 +9,8 @@ use super::Definition;
 use super::aggregate::LEVEL;
 use super::markdown::cell_text;
 use crate::error::Result;
-use crate::record::{Beyond, ComparisonRecord, DISTANCES, Question};
-use crate::tasks::DomainInfo;
+use bayeslora_data::tasks::DomainInfo;
+use bayeslora_records::{Beyond, ComparisonRecord, DISTANCES, Question};
 
 const QUESTIONS: [(Question, &str); 3] = [
     (

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Definition;
 use super::aggregate::records_of;
 use super::markdown::{cell_text, median};
-use crate::record::{Outcome, UnitRecord};
+use bayeslora_records::{Outcome, UnitRecord};
 
 /// The table.
 pub(super) fn section(definition: &Definition, units: &[&UnitRecord]) -> String {

@@ -10,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::aggregate::{Cell, tempered};
 use super::markdown::{cell_text, inside, median, metrics_of};
 use super::{Aggregate, Definition, File, RowDefinition, one_reading_each};
-use crate::record::TEMPERED;
+use bayeslora_records::TEMPERED;
 
 /// Metrics of the picture; of all of them less is better.
 const PICTURED: [&str; 3] = ["nll", "ece", "aurc"];

@@ -5,7 +5,7 @@ use plotters::prelude::*;
 
 use super::aggregate::records_of;
 use super::{Definition, File, RowDefinition};
-use crate::record::{DomainRecord, Histogram, UnitRecord};
+use bayeslora_records::{DomainRecord, Histogram, UnitRecord};
 
 /// Every figure of the report, of one reading of each fit.
 pub(super) fn all(definition: &Definition, readings: &[RowDefinition], units: &[&UnitRecord]) -> Result<Vec<File>> {

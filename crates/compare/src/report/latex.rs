@@ -6,7 +6,7 @@ use super::aggregate::{display, star};
 use super::markdown::{MAIN, metrics_of, provenance};
 use super::{Aggregate, Definition};
 use crate::error::Result;
-use crate::record::UnitRecord;
+use bayeslora_records::UnitRecord;
 
 /// Text with LaTeX's special characters escaped.
 fn escape(text: &str) -> String {

@@ -12,10 +12,10 @@ use super::ranks::Ranked;
 use super::{
     Aggregate, Definition, RowDefinition, beyond, columns, cost, differences, power, ranks, summary, temperature,
 };
-use crate::assets::hex;
 use crate::error::{Error, Result};
-use crate::record::{ComparisonRecord, Outcome, UnitRecord};
-use crate::tasks::{Corruption, DomainInfo};
+use bayeslora_data::tasks::{Corruption, DomainInfo};
+use bayeslora_host::hex;
+use bayeslora_records::{ComparisonRecord, Outcome, UnitRecord};
 
 /// Metrics of the main table.
 pub(super) const MAIN: [&str; 6] = ["accuracy", "nll", "brier", "ece", "aurc", "soft_nll"];

@@ -21,8 +21,8 @@ pub(crate) use markdown::cell_text;
 pub use splice::splice;
 
 use crate::error::{Error, Result};
-use crate::record::{ComparisonRecord, UnitRecord};
-use crate::tasks::DomainInfo;
+use bayeslora_data::tasks::DomainInfo;
+use bayeslora_records::{ComparisonRecord, UnitRecord};
 
 /// What the report needs to know of the experiment.
 #[derive(Debug, Clone)]

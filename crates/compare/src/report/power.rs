@@ -9,8 +9,8 @@ use super::Definition;
 use super::aggregate::LEVEL;
 use super::markdown::median;
 use crate::error::Result;
-use crate::record::{ComparisonRecord, Difference, Test};
-use crate::tasks::DomainInfo;
+use bayeslora_data::tasks::DomainInfo;
+use bayeslora_records::{ComparisonRecord, Difference, Test};
 
 /// Probability with which it is detected.
 const POWER: f64 = 0.8;

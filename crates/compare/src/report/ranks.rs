@@ -10,7 +10,7 @@ use super::aggregate::LEVEL;
 use super::markdown::cell_text;
 use super::{Aggregate, Definition, RowDefinition, one_reading_each};
 use crate::error::Result;
-use crate::tasks::DomainInfo;
+use bayeslora_data::tasks::DomainInfo;
 
 const METRICS: [&str; 4] = ["nll", "brier", "ece", "aurc"];
 

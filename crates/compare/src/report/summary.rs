@@ -11,8 +11,8 @@ use super::power::Power;
 use super::ranks::test_sets;
 use super::{Aggregate, Definition};
 use crate::error::Result;
-use crate::record::{ComparisonRecord, DISTANCES, Question};
-use crate::tasks::DomainInfo;
+use bayeslora_data::tasks::DomainInfo;
+use bayeslora_records::{ComparisonRecord, DISTANCES, Question};
 
 /// Metrics told.
 const TOLD: [&str; 4] = ["accuracy", "nll", "brier", "ece"];

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::aggregate::tempered;
 use super::markdown::{cell_text, heading, inside, metrics_of, shifted};
 use super::{Aggregate, Definition};
-use crate::tasks::DomainInfo;
+use bayeslora_data::tasks::DomainInfo;
 
 const INSIDE: [&str; 6] = ["nll", "brier", "ece", "classwise_ece", "aurc", "soft_nll"];
 const SHIFTED: [&str; 2] = ["nll", "ece"];

@@ -9,7 +9,6 @@ use ndarray::Axis;
 use super::geometry::dropout_adapters;
 use super::workshop::Workshop;
 use crate::adaptive::softmax;
-use crate::assets::Assets;
 use crate::couplings::{self, Finding, Pool, SAMPLES, Stopped};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
@@ -17,8 +16,9 @@ use crate::generated;
 use crate::member::Member;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
-use crate::progress::Progress;
-use crate::store::Store;
+use bayeslora_data::Progress;
+use bayeslora_data::assets::Assets;
+use bayeslora_records::Store;
 
 /// Error levels of adaptive sampling, the smallest first.
 const LEVELS: [f64; 2] = [0.01, 0.05];

@@ -18,7 +18,6 @@ use rayon::prelude::*;
 use super::Unit;
 use super::kept::KeptPredictions;
 use super::workshop::Workshop;
-use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated;
@@ -26,10 +25,11 @@ use crate::geometry::predictions::{self, Reached, Scores, Sides, VARIANCE};
 use crate::geometry::{self, Finding, Map, Text};
 use crate::methods::Reading;
 use crate::prefix::Sentences;
-use crate::progress::Progress;
-use crate::record::Outcome;
-use crate::store::Store;
-use crate::tasks::DomainInfo;
+use bayeslora_data::Progress;
+use bayeslora_data::assets::Assets;
+use bayeslora_data::tasks::DomainInfo;
+use bayeslora_records::Outcome;
+use bayeslora_records::Store;
 
 /// Rows of one forward pass.
 const ROWS_PER_PASS: usize = 4096;
@@ -59,7 +59,7 @@ pub fn measure_geometry(
     let units = workshop.units();
     let saved = dropout_adapters(&workshop, &units)?;
     let tokenizer = workshop.tokenizer()?;
-    let compute = |examples: &[crate::tasks::Example], split| {
+    let compute = |examples: &[bayeslora_data::tasks::Example], split| {
         Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.lowest(), progress)
     };
     progress.stage("frozen prefix of every sentence");

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::experiment::{Plan, PlannedMethod};
-use crate::store::key_of;
+use bayeslora_records::key_of;
 
 /// Version of the computation, part of every unit's key: raised by any change that alters a number.
 const COMPUTATION: u32 = 1;

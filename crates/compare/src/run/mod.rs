@@ -24,12 +24,12 @@ pub use tune::tune;
 
 use self::side_by_side::side_by_side;
 use self::workshop::Workshop;
-use crate::assets::Assets;
 use crate::error::Result;
 use crate::experiment::{Plan, PlannedMethod};
-use crate::progress::Progress;
-use crate::record::{Outcome, UnitRecord};
-use crate::store::Store;
+use bayeslora_data::Progress;
+use bayeslora_data::assets::Assets;
+use bayeslora_records::Store;
+use bayeslora_records::{Outcome, UnitRecord};
 
 /// What a run did.
 #[derive(Debug, Clone, Default)]

@@ -13,8 +13,8 @@ use crate::distances::Distances;
 use crate::error::Result;
 use crate::experiment::PlannedMethod;
 use crate::methods::Reading;
-use crate::record::{Beyond, ComparisonRecord, Covers, DISTANCES, Difference, SCHEMA, TEMPERED};
 use crate::score::Scored;
+use bayeslora_records::{Beyond, ComparisonRecord, Covers, DISTANCES, Difference, SCHEMA, TEMPERED};
 
 /// Kept logits of a unit by name.
 type Kept = HashMap<String, Array3<f32>>;
@@ -99,7 +99,7 @@ impl Workshop<'_> {
 
     /// Kept logits of every unit, if all were kept.
     fn kept(&self, keys: &[&str]) -> Result<Option<Vec<Kept>>> {
-        keys.iter().map(|key| self.store.predictions(key)).collect()
+        keys.iter().map(|key| Ok(self.store.predictions(key)?)).collect()
     }
 
     fn reference<'a>(&self, row: &str, keys: Vec<&'a str>) -> Result<Option<Reference<'a>>> {
@@ -201,7 +201,7 @@ impl Workshop<'_> {
 
     /// Distances are the same for every fit: once, against the reference row.
     fn compare_distances(&self, method: &PlannedMethod, reference: &Reference<'_>) -> Result<()> {
-        let named = |domain: &crate::tasks::Domain| format!("{DISTANCES}.{}", domain.info.id);
+        let named = |domain: &bayeslora_data::tasks::Domain| format!("{DISTANCES}.{}", domain.info.id);
         let Some(kept) = reference.kept.first() else { return Ok(()) };
         let stored: Option<Vec<_>> =
             self.data.domains.iter().map(|domain| kept.get(&named(domain)).and_then(Distances::from_kept)).collect();
@@ -226,7 +226,7 @@ impl Workshop<'_> {
         beyond: Vec<Beyond>,
     ) -> Result<()> {
         let bootstrap = &self.plan.experiment.bootstrap;
-        self.store.write_comparison(&ComparisonRecord {
+        let record = ComparisonRecord {
             schema: SCHEMA,
             key,
             row,
@@ -237,6 +237,7 @@ impl Workshop<'_> {
             covers: Covers::ExamplesAndSeeds,
             differences,
             beyond,
-        })
+        };
+        Ok(self.store.write_comparison(&record)?)
     }
 }

@@ -12,7 +12,6 @@ use super::Unit;
 use super::geometry::dropout_adapters;
 use super::kept::KeptPredictions;
 use super::workshop::Workshop;
-use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated;
@@ -21,9 +20,10 @@ use crate::methods::Reading;
 use crate::paper::{self, Finding, Kind, Plane, Point, SENTENCE_SAMPLES, SENTENCES, Sentence};
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
-use crate::progress::Progress;
-use crate::store::Store;
-use crate::tasks::{DomainInfo, Example};
+use bayeslora_data::Progress;
+use bayeslora_data::assets::Assets;
+use bayeslora_data::tasks::{DomainInfo, Example};
+use bayeslora_records::Store;
 
 /// Rows of one pass.
 const ROWS_PER_PASS: usize = 2048;

@@ -8,18 +8,18 @@ use bayeslora_metrics::{Predictive, accuracy, negative_log_likelihood};
 
 use super::workshop::Workshop;
 use super::{Unit, unit_key};
-use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::experiment::{Changes, Plan, PlannedMethod};
 use crate::methods::Reading;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
-use crate::progress::Progress;
 use crate::provenance;
-use crate::record::SCHEMA;
-use crate::store::{Store, write_json};
 use crate::train::Bench;
 use crate::tuning::{self, Trial, TrialOutcome, TrialRecord};
+use bayeslora_data::Progress;
+use bayeslora_data::assets::Assets;
+use bayeslora_records::SCHEMA;
+use bayeslora_records::{Store, write_json};
 
 /// Part of a trial's seed that its predictive samples come from: none of a run's.
 const JUDGED: u64 = u64::MAX - 3;
@@ -35,7 +35,7 @@ pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec
     let workshop = Workshop::open(plan, store, assets, progress)?;
     let tokenizer = workshop.tokenizer()?;
     progress.stage("frozen prefix of every sentence");
-    let compute = |examples: &[crate::tasks::Example], split| {
+    let compute = |examples: &[bayeslora_data::tasks::Example], split| {
         Sentences::compute(&workshop.bert, &tokenizer, examples, split, workshop.lowest(), progress)
     };
     let splits =

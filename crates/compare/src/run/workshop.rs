@@ -13,22 +13,22 @@ use ndarray::Array3;
 
 use super::paired::validation_name;
 use super::{Unit, unit_key};
-use crate::assets::{AssetDir, Assets};
 use crate::distances::{Distances, distances};
 use crate::error::{Error, Result};
 use crate::experiment::{AdapterSettings, Plan, PlannedMethod};
 use crate::member::Member;
-use crate::memory;
 use crate::methods::Reading;
 use crate::predict::Predictor;
 use crate::prefix::Sentences;
-use crate::progress::Progress;
 use crate::provenance;
-use crate::record::{DISTANCES, DomainRecord, Outcome, Provenance, RowRecord, SCHEMA, TEMPERED, UnitRecord};
 use crate::score::Scored;
-use crate::store::Store;
-use crate::tasks::TaskData;
 use crate::train::{Bench, Fitted};
+use bayeslora_data::Progress;
+use bayeslora_data::assets::{AssetDir, Assets};
+use bayeslora_data::tasks::TaskData;
+use bayeslora_host::memory;
+use bayeslora_records::Store;
+use bayeslora_records::{DISTANCES, DomainRecord, Outcome, Provenance, RowRecord, SCHEMA, TEMPERED, UnitRecord};
 
 /// Everything units share.
 pub(super) struct Workshop<'a> {
@@ -53,7 +53,7 @@ pub(super) struct Splits {
 
 impl<'a> Workshop<'a> {
     pub(super) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
-        let mut tell = |event: crate::assets::Event| event.tell(progress);
+        let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
         let data = plan.task.load(assets, &mut tell)?;
         let model = plan.model.open(assets, &mut tell)?;
         let bert = Bert::load(model.path(), &Device::Cpu)?;
@@ -121,7 +121,7 @@ impl<'a> Workshop<'a> {
     /// Tells how much work lies ahead, before any of it.
     pub(super) fn announce(&self, missing: &[&Unit<'_>]) -> Result<()> {
         let tokenizer = self.tokenizer()?;
-        let count = |examples: &[crate::tasks::Example]| -> Result<u64> {
+        let count = |examples: &[bayeslora_data::tasks::Example]| -> Result<u64> {
             examples.iter().try_fold(0, |total, example| Ok(total + tokenizer.encode(&example.text)?.len() as u64))
         };
         let (train, validation) = (count(&self.data.train)?, count(&self.data.validation)?);
@@ -153,7 +153,7 @@ impl<'a> Workshop<'a> {
     pub(super) fn splits(&self, from: usize) -> Result<Splits> {
         self.progress.stage("frozen prefix of every sentence");
         let tokenizer = self.tokenizer()?;
-        let compute = |examples: &[crate::tasks::Example], split| {
+        let compute = |examples: &[bayeslora_data::tasks::Example], split| {
             Sentences::compute(&self.bert, &tokenizer, examples, split, from, self.progress)
         };
         let train = compute(&self.data.train, 0)?;

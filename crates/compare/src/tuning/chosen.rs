@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bayeslora_adapters::files::read;
+use bayeslora_host::read;
 use serde::{Deserialize, Serialize};
 
 use super::{FOLDER, Searched};

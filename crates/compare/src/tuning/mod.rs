@@ -16,9 +16,9 @@ pub(crate) use trial::{Searched, Trial, TrialOutcome, TrialRecord, search, trial
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated::{self, Files};
-use crate::record::one_model;
 use crate::run::unit_key;
-use crate::store::{Store, check_schema, read_all, read_json};
+use bayeslora_records::one_model;
+use bayeslora_records::{Store, check_schema, read_all, read_json};
 
 /// Folder of the tuning of a plan.
 pub(crate) fn folder(plan: &Plan) -> PathBuf {

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::trial::trials;
 use super::*;
 use crate::experiment::{Changes, Experiment};
-use crate::record::SCHEMA;
+use bayeslora_records::SCHEMA;
 
 const EXPERIMENT: &str = r#"
 name = "toy"

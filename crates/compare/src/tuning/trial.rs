@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::experiment::{Changes, MethodEntry, Plan, PlannedMethod, Space};
-use crate::record::Provenance;
-use crate::store::key_of;
+use bayeslora_records::Provenance;
+use bayeslora_records::key_of;
 
 /// Points of a grid at most.
 const LARGEST_GRID: usize = 10_000;
@@ -26,7 +26,7 @@ pub(crate) struct Trial {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TrialRecord {
-    /// [`SCHEMA`](crate::record::SCHEMA) of the writer.
+    /// [`SCHEMA`](bayeslora_records::SCHEMA) of the writer.
     pub(crate) schema: u32,
     /// SHA-256 of everything that determines the fit, in hex, as of a unit.
     pub(crate) key: String,

@@ -4,16 +4,14 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::files::{read, write_atomically};
+use bayeslora_host::{check_writable, read, sha256_hex, write_atomically};
 use ndarray::Array3;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
-use sha2::{Digest, Sha256};
 
-use crate::assets::hex;
 use crate::error::{Error, Result};
 use crate::record::{ComparisonRecord, SCHEMA, UnitRecord};
 
@@ -24,9 +22,9 @@ pub struct Store {
 }
 
 /// SHA-256 of a value's JSON text, in hex.
-pub(crate) fn key_of(value: &impl Serialize) -> String {
+pub fn key_of(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value).unwrap_or_default();
-    hex(&Sha256::digest(text.as_bytes()))
+    sha256_hex(text.as_bytes())
 }
 
 impl Store {
@@ -38,23 +36,9 @@ impl Store {
     /// Refuses a folder that cannot be written before hours are spent on what would go there.
     ///
     /// # Errors
-    /// [`Error::Store`] naming the folder.
+    /// [`bayeslora_host::Error::Folder`] naming the folder.
     pub fn check_writable(&self) -> Result<()> {
-        let probe = self.folder.join(".writable");
-        write_atomically(&probe, b"")
-            .and_then(|()| {
-                std::fs::remove_file(&probe)
-                    .map_err(|source| bayeslora_adapters::Error::Io { path: probe.clone(), source })
-            })
-            .map_err(|error| {
-                use bayeslora_adapters::Error::{Io, Write};
-                let cause = match error {
-                    Io { source, .. } | Write { source, .. } => source.to_string(),
-                    other => other.to_string(),
-                };
-                let problem = format!("cannot be written ({cause}); choose a folder you may write to");
-                Error::Store { path: self.folder.clone(), problem }
-            })
+        Ok(check_writable(&self.folder)?)
     }
 
     /// Where reports go.
@@ -181,7 +165,11 @@ impl Store {
     }
 }
 
-pub(crate) fn check_schema(path: &Path, got: u32) -> Result<()> {
+/// Refuses a record of another layout than [`SCHEMA`].
+///
+/// # Errors
+/// [`Error::Store`] naming the file and both layouts.
+pub fn check_schema(path: &Path, got: u32) -> Result<()> {
     if got == SCHEMA {
         return Ok(());
     }
@@ -189,7 +177,11 @@ pub(crate) fn check_schema(path: &Path, got: u32) -> Result<()> {
     Err(Error::Store { path: path.to_owned(), problem })
 }
 
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+/// The record in a file; none where there is no file.
+///
+/// # Errors
+/// [`Error::Store`] for a file that is no record.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.is_file() {
         return Ok(None);
     }
@@ -200,7 +192,11 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     Ok(Some(record))
 }
 
-pub(crate) fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -> u32) -> Result<Vec<T>> {
+/// Every record of a folder, in the order of the file names, each of the layout [`SCHEMA`].
+///
+/// # Errors
+/// As [`read_json`] and [`check_schema`].
+pub fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -> u32) -> Result<Vec<T>> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
@@ -214,8 +210,11 @@ pub(crate) fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -
     Ok(records)
 }
 
-/// On one line.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+/// Writes a value on one line, with every digit.
+///
+/// # Errors
+/// When it cannot be encoded or written.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write_formatted(path, value, CompactFormatter)
 }
 
@@ -235,7 +234,7 @@ fn write_formatted(path: &Path, value: &impl Serialize, formatter: impl Formatte
 }
 
 /// The nearest number of seven significant digits: those beyond are noise over seeds, and differ between mathematical libraries.
-pub(crate) fn seven_digits(value: f64) -> f64 {
+pub fn seven_digits(value: f64) -> f64 {
     // What is printed is read again.
     format!("{value:.6e}").parse().unwrap_or(value)
 }

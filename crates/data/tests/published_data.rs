@@ -1,14 +1,14 @@
 //! The published data sets that are not downloaded: counts, splits, digests.
 //!
 //! Ignored without them, because nothing fetches them; `bayeslora fetch sst2` says from where to get them. Run with
-//! `BAYESLORA_DATA=DIR cargo test -p bayeslora-compare --test published_data -- --ignored`.
+//! `BAYESLORA_DATA=DIR cargo test -p bayeslora-data --test published_data -- --ignored`.
 
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bayeslora_compare::assets::{AssetOptions, Assets};
-use bayeslora_compare::tasks::{Domain, PlannedTask, TaskData};
+use bayeslora_data::assets::{AssetOptions, Assets};
+use bayeslora_data::tasks::{Domain, PlannedTask, TaskData};
 
 fn published(task: &str, settings: &str) -> TaskData {
     let assets = Assets::new(&AssetOptions::from_env()).unwrap_or_else(|error| panic!("{error}"));
@@ -20,7 +20,7 @@ fn sizes(data: &TaskData) -> Vec<(&str, usize)> {
     data.domains.iter().map(|domain| (domain.info.id.as_str(), domain.examples.len())).collect()
 }
 
-fn counts(examples: &[bayeslora_compare::tasks::Example]) -> BTreeMap<Option<u32>, usize> {
+fn counts(examples: &[bayeslora_data::tasks::Example]) -> BTreeMap<Option<u32>, usize> {
     let mut counts = BTreeMap::new();
     for example in examples {
         *counts.entry(example.label).or_default() += 1;

@@ -18,9 +18,9 @@ use hf_hub::api::Progress;
 use hf_hub::api::sync::ApiBuilder;
 
 use super::catalogue::Asset;
-use super::checksum::sha256_of;
 use super::event::{Event, Notify};
 use super::source::{Failure, Fetched, Request, Source};
+use bayeslora_host::sha256_of;
 
 /// Files that another program has already downloaded from the hub. Copied, never changed.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::checksum::{digest_of, sha256_while};
 use super::event::{Event, Notify};
 use super::{AssetDir, MODEL_FILES};
 use crate::error::{Error, Result};
+use bayeslora_host::{digest_of, sha256_while};
 
 /// How often reading tells how far it is; what takes less tells nothing.
 const TOLD_EVERY: Duration = Duration::from_secs(2);
@@ -53,8 +53,8 @@ mod tests {
 
     use sha2::{Digest, Sha256};
 
-    use super::super::checksum::hex;
     use super::*;
+    use bayeslora_host::hex;
 
     fn model() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

@@ -12,10 +12,11 @@ use tempfile::TempDir;
 
 use super::archive::extract;
 use super::catalogue::Asset;
-use super::checksum::{FileState, examine, is_whole, sha256_of};
 use super::event::{Event, Notify};
 use super::source::{Failure, Fetched, Request, Source};
+use super::state::{FileState, examine, is_whole};
 use crate::error::Error;
+use bayeslora_host::sha256_of;
 
 /// Attempts at a download whose checksum is wrong.
 const ATTEMPTS: u32 = 2;

@@ -16,21 +16,23 @@ mod settings;
 mod split;
 mod sst2;
 mod sst2_phrases;
+mod task;
 #[cfg(test)]
 mod tests;
 mod vader;
 
-use std::path::PathBuf;
-
 pub use corruption::Corruption;
 pub use example::{Example, Ratings};
 pub use settings::DataSettings;
+pub use task::Open;
+use task::{Splits, Task};
 
 use sha2::{Digest, Sha256};
 
-use crate::assets::{AssetId, Assets, Event, hex};
+use crate::assets::{Assets, Event};
 use crate::error::{Error, Result};
-use crate::experiment::unknown;
+use crate::suggest::unknown;
+use bayeslora_host::hex;
 
 /// A task, ready to be tokenised.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,28 +83,6 @@ pub struct Domain {
     pub info: DomainInfo,
     /// Examples to score, in the seeded order.
     pub examples: Vec<Example>,
-}
-
-/// Opens the folder of an asset.
-pub type Open<'a> = dyn FnMut(AssetId) -> Result<PathBuf> + 'a;
-
-/// A task with checked settings of its own.
-trait Task: std::fmt::Debug + Send + Sync {
-    /// Its test sets, that of the training domain first.
-    fn domains(&self) -> Vec<DomainInfo>;
-
-    /// Reads, cleans and splits: every split in the order of `seed`, not capped, test sets in the order of [`Self::domains`].
-    fn splits(&self, seed: u64, open: &mut Open<'_>) -> Result<Splits>;
-}
-
-/// The published examples of a task.
-#[derive(Debug)]
-struct Splits {
-    classes: Vec<String>,
-    train: Vec<Example>,
-    validation: Vec<Example>,
-    tests: Vec<Vec<Example>>,
-    notes: Vec<String>,
 }
 
 type Constructor = fn(toml::Table) -> Result<(DataSettings, Box<dyn Task>), String>;

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bayeslora_compare::assets::{AssetOptions, Assets};
-use bayeslora_compare::tasks::{Example, PlannedTask, TaskData};
+use bayeslora_data::assets::{AssetOptions, Assets};
+use bayeslora_data::tasks::{Example, PlannedTask, TaskData};
 
 fn published(settings: &str) -> TaskData {
     let assets = Assets::new(&AssetOptions::from_env()).unwrap_or_else(|error| panic!("{error}"));

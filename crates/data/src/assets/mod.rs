@@ -18,13 +18,13 @@
 mod archive;
 mod cache;
 mod catalogue;
-mod checksum;
 mod event;
 mod folder;
 mod hub;
 mod options;
 mod pip;
 mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 mod unavailable;
@@ -39,10 +39,10 @@ pub use options::{AssetOptions, GivenBy};
 pub use unavailable::{Attempts, Missing};
 
 use cache::Cache;
-pub(crate) use checksum::hex;
-use checksum::{FileState, examine, is_whole};
+
 use event::Notify;
 use source::Source;
+use state::{FileState, examine, is_whole};
 use unavailable::Places;
 
 use crate::error::{Error, Result};

@@ -38,7 +38,7 @@ impl Ratings {
     ///
     /// # Examples
     /// ```
-    /// # use bayeslora_compare::tasks::Ratings;
+    /// # use bayeslora_data::tasks::Ratings;
     /// let ratings = Ratings { each: vec![2, 1, 0, -1], mean: 0.5 };
     /// assert_eq!(ratings.soft_label(), [0.375, 0.625]);
     /// ```

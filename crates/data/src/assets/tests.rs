@@ -16,11 +16,11 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::catalogue::{Asset, AssetFile, Layout, Origin, Package, Repository};
-use super::checksum::hex;
 use super::event::{Event, Notify};
 use super::source::{Failure, Fetched, LocalArchive, Request, Source};
 use super::{AssetDir, AssetOptions, Assets};
 use crate::error::Error;
+use bayeslora_host::hex;
 
 const FILES: [(&str, &[u8]); 2] = [("a.txt", b"alpha"), ("b.txt", b"bravo, longer")];
 

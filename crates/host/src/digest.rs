@@ -1,4 +1,4 @@
-//! SHA-256 of files, and what a folder has of an asset.
+//! SHA-256 of bytes and files, in hex.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -7,11 +7,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::catalogue::{Asset, AssetFile};
-use crate::error::Error;
-
 /// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
         // Writing to a String cannot fail.
         let _ = write!(digits, "{byte:02x}");
@@ -20,7 +17,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// SHA-256 over the lines `<sha256>  <name>` of files, in hex.
-pub(crate) fn digest_of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub fn digest_of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut hasher = Sha256::new();
     for (sha256, name) in files {
         hasher.update(format!("{sha256}  {name}\n"));
@@ -29,12 +26,18 @@ pub(crate) fn digest_of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>)
 }
 
 /// SHA-256 of a file in hex.
-pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn sha256_of(path: &Path) -> io::Result<String> {
     sha256_while(path, &mut |_| {})
 }
 
 /// SHA-256 of a file in hex; `read` hears of the bytes read so far.
-pub(crate) fn sha256_while(path: &Path, read: &mut dyn FnMut(u64)) -> io::Result<String> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn sha256_while(path: &Path, read: &mut dyn FnMut(u64)) -> io::Result<String> {
     let mut done = 0;
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
@@ -53,40 +56,9 @@ pub(crate) fn sha256_while(path: &Path, read: &mut dyn FnMut(u64)) -> io::Result
     }
 }
 
-/// What a folder has under the name of one declared file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum FileState {
-    /// The declared bytes.
-    Good,
-    /// Nothing.
-    Missing,
-    /// Other bytes.
-    Broken {
-        /// Their SHA-256.
-        got: String,
-    },
-}
-
-/// Looks at each declared file in a folder, reading and hashing those that exist.
-pub(crate) fn examine<'a>(folder: &Path, asset: &'a Asset) -> Result<Vec<(&'a AssetFile, FileState)>, Error> {
-    let state = |file: &AssetFile| {
-        let path = folder.join(file.name);
-        match sha256_of(&path) {
-            Ok(got) if got == file.sha256 => Ok(FileState::Good),
-            Ok(got) => Ok(FileState::Broken { got }),
-            // NotADirectory: the folder's own name is taken by a file, so nothing is in it.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Ok(FileState::Missing)
-            }
-            Err(source) => Err(Error::AssetRead { path, source }),
-        }
-    };
-    asset.files.iter().map(|file| Ok((file, state(file)?))).collect()
-}
-
-/// Whether nothing is missing or broken.
-pub(crate) fn is_whole(states: &[(&AssetFile, FileState)]) -> bool {
-    states.iter().all(|(_, state)| *state == FileState::Good)
+/// SHA-256 of bytes in hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

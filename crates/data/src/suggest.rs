@@ -1,7 +1,7 @@
 //! The nearest known word to an unknown one.
 
 /// `unknown KIND "got"; did you mean "nearest"? The KINDs are ...`.
-pub(crate) fn unknown<'a>(kind: &str, got: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn unknown<'a>(kind: &str, got: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let suggestion = nearest(got, &known).map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
     format!("unknown {kind} \"{got}\"{suggestion} (known: {})", known.join(", "))
@@ -14,7 +14,7 @@ fn nearest<'a>(got: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// Appends the nearest known word to serde's "unknown field `x`, expected one of `y`, `z`" and its like.
-pub(super) fn with_suggestion(message: &str) -> String {
+pub fn with_suggestion(message: &str) -> String {
     let mut quoted =
         message.lines().filter(|line| line.contains("unknown ")).flat_map(|line| line.split('`').skip(1).step_by(2));
     let Some(got) = quoted.next() else { return message.trim_end().to_owned() };

@@ -326,7 +326,7 @@ pub struct Provenance {
 ///
 /// # Errors
 /// One line with the digests.
-pub(crate) fn one_model<'a>(records: impl IntoIterator<Item = &'a Provenance>) -> Result<(), String> {
+pub fn one_model<'a>(records: impl IntoIterator<Item = &'a Provenance>) -> Result<(), String> {
     let digests: BTreeSet<&str> = records.into_iter().map(|record| record.model_digest.as_str()).collect();
     if digests.len() < 2 {
         return Ok(());

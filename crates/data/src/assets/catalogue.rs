@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::MODEL_FILES;
-use super::checksum::digest_of;
 use crate::error::Error;
+use bayeslora_host::digest_of;
 
 /// Something a benchmark needs that is too large, or not ours, to commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

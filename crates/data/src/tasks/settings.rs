@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::corruption::{Corruption, STRENGTHS};
 use crate::error::{Error, Result};
-use crate::experiment::unknown;
+use crate::suggest::unknown;
 
 /// Order, sizes, label noise and corruptions.
 ///

@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::catalogue::Asset;
-use super::checksum::sha256_of;
 use super::event::Notify;
 use super::options::GivenBy;
 use crate::error::Error;
+use bayeslora_host::sha256_of;
 
 /// Somewhere an asset may come from.
 pub(crate) trait Source: fmt::Debug + Send + Sync {

@@ -1,0 +1,9 @@
+//! Unit records and comparisons: everything a report needs, and the folders they are stored in.
+
+mod error;
+mod record;
+mod store;
+
+pub use error::{Error, Result};
+pub use record::*;
+pub use store::{Store, check_schema, key_of, read_all, read_json, seven_digits, write_json};
