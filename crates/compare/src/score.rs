@@ -224,12 +224,12 @@ impl<'a> Scored<'a> {
         let soft_nll = metrics::soft_negative_log_likelihood(p.log_probabilities(), soft.view())?;
         scores.insert("soft_nll".to_owned(), Some(soft_nll));
         let predictive = correlation(&p.predictive_entropy().to_vec(), &raters);
-        scores.insert("raters_predictive_entropy".to_owned(), predictive);
-        scores.insert("raters_expected_entropy".to_owned(), correlation(&expected, &raters));
-        scores.insert("raters_sd_expected_entropy".to_owned(), correlation(&expected, &spread));
+        scores.insert("rater_spearman_predictive_entropy".to_owned(), predictive);
+        scores.insert("rater_spearman_expected_entropy".to_owned(), correlation(&expected, &raters));
+        scores.insert("rater_sd_spearman_expected_entropy".to_owned(), correlation(&expected, &spread));
         if p.samples() > 1 {
             let information = correlation(&p.mutual_information().to_vec(), &raters);
-            scores.insert("raters_mutual_information".to_owned(), information);
+            scores.insert("rater_spearman_mutual_information".to_owned(), information);
         }
         Ok(())
     }

@@ -54,6 +54,9 @@ impl MetricInfo {
 use Better::{Higher, Lower, Neither};
 
 /// Every metric, in the order tables show them.
+///
+/// A key keeps its meaning for good. Records may hold keys that are not declared here, and tables leave them out: `raters_…`
+/// correlated with entropies in which rounding broke ties.
 pub const METRICS: &[MetricInfo] = &[
     info("accuracy", "Accuracy", 4, "[0, 1]", Higher).needs(Needs::Labels),
     info("nll", "NLL", 4, "nats", Lower).needs(Needs::Labels),
@@ -74,12 +77,14 @@ pub const METRICS: &[MetricInfo] = &[
     info("variance_error_spearman", "Variance–error ρ", 3, "[-1, 1]", Higher).needs(Needs::Labels),
     info("variance_error_p", "Variance–error p", 4, "[0, 1]", Neither).needs(Needs::Labels),
     info("soft_nll", "NLL against raters", 4, "nats", Lower).needs(Needs::Ratings),
-    info("raters_predictive_entropy", "ρ(predictive entropy, rater entropy)", 3, "[-1, 1]", Higher)
+    info("rater_spearman_predictive_entropy", "ρ(predictive entropy, rater entropy)", 3, "[-1, 1]", Higher)
         .needs(Needs::Ratings),
-    info("raters_expected_entropy", "ρ(expected entropy, rater entropy)", 3, "[-1, 1]", Higher).needs(Needs::Ratings),
-    info("raters_mutual_information", "ρ(mutual information, rater entropy)", 3, "[-1, 1]", Neither)
+    info("rater_spearman_expected_entropy", "ρ(expected entropy, rater entropy)", 3, "[-1, 1]", Higher)
         .needs(Needs::Ratings),
-    info("raters_sd_expected_entropy", "ρ(expected entropy, rating SD)", 3, "[-1, 1]", Neither).needs(Needs::Ratings),
+    info("rater_spearman_mutual_information", "ρ(mutual information, rater entropy)", 3, "[-1, 1]", Neither)
+        .needs(Needs::Ratings),
+    info("rater_sd_spearman_expected_entropy", "ρ(expected entropy, rating SD)", 3, "[-1, 1]", Neither)
+        .needs(Needs::Ratings),
     info("auroc_max_probability", "AUROC, 1 − max p", 3, "[0, 1]", Higher),
     info("auroc_predictive_entropy", "AUROC, predictive entropy", 3, "[0, 1]", Higher),
     info("auroc_expected_entropy", "AUROC, expected entropy", 3, "[0, 1]", Higher),

@@ -28,7 +28,7 @@ const MEANINGS: [(&[&str], &str); 12] = [
         "**NLL against raters**: mean cross entropy from the raters' shares of the classes to the probabilities, nats.",
     ),
     (
-        &["raters_"],
+        &["rater_spearman_", "rater_sd_"],
         "**ρ(…, rater entropy)**: Spearman's correlation with the entropy of a text's ratings, or with their SD.",
     ),
     (

@@ -26,12 +26,11 @@ const SELECTIVE: [&str; 5] = ["aurc", "e_aurc", "selective_accuracy_80", "varian
 /// Further calibration errors.
 const CALIBRATION: [&str; 3] = ["ece", "adaptive_ece", "classwise_ece"];
 /// Agreement with the raters.
-const RATERS: [&str; 5] = [
-    "soft_nll",
-    "raters_predictive_entropy",
-    "raters_expected_entropy",
-    "raters_mutual_information",
-    "raters_sd_expected_entropy",
+const RATERS: [&str; 4] = [
+    "rater_spearman_predictive_entropy",
+    "rater_spearman_expected_entropy",
+    "rater_spearman_mutual_information",
+    "rater_sd_spearman_expected_entropy",
 ];
 /// Detection of shift.
 const DETECTION: [&str; 11] = [
@@ -235,9 +234,9 @@ fn sizes(definition: &Definition, units: &[&UnitRecord]) -> String {
 fn body(definition: &Definition, sections: &Sections<'_>) -> Result<String> {
     let &Sections { aggregate, units, comparisons, ranked, power } = sections;
     let mut text = String::new();
-    // Records of before these scores were kept have none of them.
+    // Some records hold none of these scores.
     let recorded = |keys: &[&str]| aggregate.cells.iter().any(|cell| keys.contains(&cell.metric.as_str()));
-    let (others, distances) = (recorded(&OTHER_SELECTIVE), recorded(&DISTANCES));
+    let (others, distances, raters) = (recorded(&OTHER_SELECTIVE), recorded(&DISTANCES), recorded(&RATERS));
     let mut section = |domain: &DomainInfo, title: &str, keys: &[&str]| {
         let table = table(definition, aggregate, domain, keys);
         if !table.is_empty() {
@@ -251,7 +250,9 @@ fn body(definition: &Definition, sections: &Sections<'_>) -> Result<String> {
         if others {
             section(domain, "selective prediction by other scores", &OTHER_SELECTIVE);
         }
-        section(domain, "agreement with the raters", &RATERS);
+        if raters {
+            section(domain, "agreement with the raters", &RATERS);
+        }
     }
     for domain in shifted(definition) {
         section(domain, "under shift", &SHIFT);
@@ -259,7 +260,9 @@ fn body(definition: &Definition, sections: &Sections<'_>) -> Result<String> {
         if distances {
             section(domain, "detected by the distance of the adapters' input, without any posterior", &DISTANCES);
         }
-        section(domain, "agreement with the raters", &RATERS);
+        if raters {
+            section(domain, "agreement with the raters", &RATERS);
+        }
     }
     text.push_str(&corrupted(definition, aggregate, units));
     text.push_str(&temperature::section(definition, aggregate));

@@ -34,7 +34,8 @@ impl Example {
 impl Ratings {
     /// Share of raters for each class, `[negative, positive]`; a neutral rating counts half for each.
     ///
-    /// `p(positive) = (#{r > 0} + #{r = 0} / 2) / #r`. Both shares are NaN when nobody rated.
+    /// `p(positive) = (#{r > 0} + #{r = 0} / 2) / #r`. Both shares are NaN when nobody rated. Turning every rating round swaps the
+    /// two shares exactly.
     ///
     /// # Examples
     /// ```
@@ -44,24 +45,29 @@ impl Ratings {
     /// ```
     pub fn soft_label(&self) -> [f64; 2] {
         let count = |keep: fn(&i8) -> bool| self.each.iter().filter(|rating| keep(rating)).count() as f64;
-        let (positive, neutral) = (count(|rating| *rating > 0), count(|rating| *rating == 0));
-        let raters = self.each.len() as f64;
-        let positive = (positive + neutral / 2.0) / raters;
-        [1.0 - positive, positive]
+        let (negative, neutral, positive) = (count(|r| *r < 0), count(|r| *r == 0), count(|r| *r > 0));
+        // Both from counts: rounding 1 - p would tell a share from its mirror image.
+        [negative, positive].map(|of_sign| (of_sign + neutral / 2.0) / self.each.len() as f64)
     }
 
     /// Entropy of [`Self::soft_label`] in nats: 0 when the raters agree on the sign, `ln 2` when they are split evenly.
+    ///
+    /// Texts whose shares are each other's mirror image have the same bits: ranks of entropies know nothing of the label.
     pub fn entropy(&self) -> f64 {
+        let mut shares = self.soft_label();
+        shares.sort_by(f64::total_cmp);
         // -p ln p tends to 0 with p, where the product itself is NaN.
-        self.soft_label().into_iter().map(|share| if share == 0.0 { 0.0 } else { -share * share.ln() }).sum()
+        shares.into_iter().map(|share| if share == 0.0 { 0.0 } else { -share * share.ln() }).sum()
     }
 
     /// Standard deviation of the ratings (divided by their number, as in the published column).
+    ///
+    /// `sqrt(n sum r^2 - (sum r)^2) / n` is of whole numbers up to the root: spreads that are equal have the same bits, whatever
+    /// the order and the sign of the ratings.
     pub fn sd(&self) -> f64 {
         let raters = self.each.len() as f64;
-        let ratings = || self.each.iter().copied().map(f64::from);
-        let mean = ratings().sum::<f64>() / raters;
-        (ratings().map(|rating| (rating - mean).powi(2)).sum::<f64>() / raters).sqrt()
+        let sum = |of: fn(f64) -> f64| self.each.iter().map(|rating| of(f64::from(*rating))).sum::<f64>();
+        (raters * sum(|r| r * r) - sum(|r| r).powi(2)).sqrt() / raters
     }
 }
 
@@ -81,6 +87,50 @@ mod tests {
         assert!(rated(&[1, 4, 2]).entropy().abs() < f64::EPSILON);
         assert!((rated(&[-1, 4, 0]).entropy() - LN_2).abs() < f64::EPSILON);
         assert!((rated(&[0, 0]).entropy() - LN_2).abs() < f64::EPSILON);
+    }
+
+    /// `positive`, `neutral` and `negative` ratings of 1, 0 and -1.
+    fn votes(positive: usize, neutral: usize, negative: usize) -> Ratings {
+        rated(&[vec![1; positive], vec![0; neutral], vec![-1; negative]].concat())
+    }
+
+    #[test]
+    fn a_text_and_its_mirror_image_tie_exactly() {
+        let mut distinct = Vec::new();
+        for raters in 1..=20 {
+            for positive in 0..=raters {
+                for neutral in 0..=raters - positive {
+                    let negative = raters - positive - neutral;
+                    let (own, mirrored) = (votes(positive, neutral, negative), votes(negative, neutral, positive));
+                    let [minus, plus] = own.soft_label();
+                    assert_eq!(mirrored.soft_label().map(f64::to_bits), [plus, minus].map(f64::to_bits));
+                    assert_eq!(
+                        own.entropy().to_bits(),
+                        mirrored.entropy().to_bits(),
+                        "{positive} {neutral} {negative}"
+                    );
+                    assert_eq!(own.sd().to_bits(), mirrored.sd().to_bits(), "{positive} {neutral} {negative}");
+                    if raters == 20 {
+                        distinct.push(own.entropy().to_bits());
+                    }
+                }
+            }
+        }
+        // The lesser share of twenty raters is one of 0, 1/40 .. 20/40.
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), 21);
+    }
+
+    #[test]
+    fn spreads_do_not_depend_on_the_order_or_the_place_of_ratings() {
+        let bits = |ratings: &[i8]| rated(ratings).sd().to_bits();
+        let one = [3, 2, 2, 2, 0, 4, 3, 1, 2, 2, 4, 3, 3, 1, 2];
+        let mut sorted = one;
+        sorted.sort_unstable();
+        assert_eq!(bits(&one), bits(&sorted));
+        assert_eq!(bits(&one), bits(&one.map(|rating| rating - 3)));
+        assert_eq!(bits(&one), bits(&one.map(|rating| -rating)));
     }
 
     #[test]
