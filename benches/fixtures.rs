@@ -7,8 +7,8 @@ use bayeslora_adapters::{
     Address, Contextual, ContextualSettings, DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LoraShape,
     LowRank, MaskScope, Noise, Slot, Stream, TargetMap,
 };
-use bayeslora_compare::Sentences;
 use bayeslora_data::Silent;
+use bayeslora_inference::Sentences;
 use bayeslora_models::Bert;
 use candle_core::{Device, Tensor};
 use serde_json::json;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bayeslora_adapters::{LoraShape, Slot, TargetMap};
 use bayeslora_benches::{encoder, sentences};
-use bayeslora_compare::methods::{self, Method, Reading};
-use bayeslora_compare::{Bench, Fitted, Predictor, Sentences, TrainingSettings};
 use bayeslora_data::Silent;
+use bayeslora_inference::methods::Method;
+use bayeslora_inference::{FitContext, Fitted, Predictor, Sentences, TrainingSettings};
+use bayeslora_inference::{Reading, methods};
 use bayeslora_models::{Bert, target_slots};
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 
@@ -56,7 +57,7 @@ impl Fixture {
     }
 
     fn fit(&self, method: &dyn Method, folder: &std::path::Path) -> Fitted {
-        let bench = Bench {
+        let bench = FitContext {
             bert: &self.bert,
             from: FROM,
             slots: &self.slots,

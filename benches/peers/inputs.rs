@@ -8,10 +8,11 @@ use bayeslora_adapters::files::write_tensors;
 use bayeslora_adapters::{
     Address, DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Slot, Stream, TargetMap, derive_seed,
 };
-use bayeslora_compare::{Experiment, Plan, Sentences};
+use bayeslora_compare::{Experiment, Plan};
 use bayeslora_data::assets::{AssetOptions, Assets};
 use bayeslora_data::{Progress, Silent};
 use bayeslora_host::write_atomically;
+use bayeslora_inference::Sentences;
 use bayeslora_models::{Bert, Head, Tokenizer, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};

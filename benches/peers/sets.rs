@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use bayeslora_compare::linear_schedule;
+use bayeslora_inference::linear_schedule;
 
 use crate::contestants::{
     Contestant, EXACT, FORWARDS, LAYERS, LIMITS, SAMPLERS, SORTED_CHEAP, SWEEPERS, Side, TRAINERS, V1,

@@ -8,7 +8,7 @@ use bayeslora_adapters::{
     Draw, DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LoraShape, LowRank, MaskScope, Noise, Rows,
     Sampling, Slot, StochasticAdapter as _, Stream, TargetMap,
 };
-use bayeslora_compare::Fitted;
+use bayeslora_inference::Fitted;
 use bayeslora_models::{Bert, Packing, Pass};
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use bayeslora_compare::methods::Reading;
-use bayeslora_compare::{Fitted, Member, Predictor, Sentences};
 use bayeslora_data::Silent;
+use bayeslora_inference::Reading;
+use bayeslora_inference::{Fitted, Member, Predictor, Sentences};
 use bayeslora_models::{Bert, SavedAdapter};
 use bayeslora_records::FitRecord;
 use candle_core::Device;

@@ -3,9 +3,9 @@
 
 use anyhow::{Result, bail};
 use bayeslora_adapters::{DropoutSite, LoraShape, MaskScope, PosteriorSettings};
-use bayeslora_compare::methods::Reading;
-use bayeslora_compare::{Bench, Predictor, Recipe, Sentences, TrainingSettings, train};
 use bayeslora_data::Silent;
+use bayeslora_inference::Reading;
+use bayeslora_inference::{FitContext, Predictor, Recipe, Sentences, TrainingSettings, train};
 use bayeslora_models::{Bert, target_slots};
 use candle_core::Device;
 
@@ -49,7 +49,7 @@ impl Sweep {
         let adapted: Vec<usize> = (all - self.blocks..all).collect();
         let slots = target_slots(&self.bert, &adapted, &six_maps())?;
         let training = TrainingSettings { epochs: 1, batch_size: BATCH, ..TrainingSettings::default() };
-        let bench = Bench {
+        let bench = FitContext {
             bert: &self.bert,
             from,
             slots: &slots,

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use bayeslora_adapters::{DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
-use bayeslora_compare::methods::Reading;
-use bayeslora_compare::{Bench, Fitted, Predictor, Recipe, Sentences, TrainingSettings, train as train_loop};
 use bayeslora_data::{Progress, Silent};
+use bayeslora_inference::Reading;
+use bayeslora_inference::train as train_loop;
+use bayeslora_inference::{FitContext, Fitted, Predictor, Recipe, Sentences, TrainingSettings};
 use bayeslora_models::Bert;
 use candle_core::Device;
 
@@ -72,7 +73,7 @@ impl Training {
     fn train(&self, sentences: &Sentences, progress: &dyn Progress) -> Result<Fitted> {
         let folder = tempfile::tempdir()?;
         let validation = self.texts.first(1).sentences(&self.bert, 0)?;
-        let bench = Bench {
+        let bench = FitContext {
             bert: &self.bert,
             from: 0,
             slots: &every_slot(&self.bert)?,

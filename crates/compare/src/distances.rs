@@ -8,7 +8,7 @@ use bayeslora_metrics::{Mahalanobis, NearestNeighbours};
 use ndarray::Array3;
 
 use crate::error::Result;
-use crate::prefix::Sentences;
+use bayeslora_inference::Sentences;
 
 /// Which neighbour counts, or the farthest when there are fewer training texts.
 const NEIGHBOUR: usize = 10;

@@ -55,6 +55,9 @@ pub enum Error {
     /// A report cannot be made.
     #[error("{0}")]
     Report(String),
+    /// A fit or a prediction.
+    #[error(transparent)]
+    Inference(#[from] bayeslora_inference::Error),
     /// An asset or a task's file.
     #[error(transparent)]
     Data(#[from] bayeslora_data::Error),
@@ -88,16 +91,24 @@ impl Error {
     /// Whether a fit ended in numbers that nothing can be made of: its loss or what it predicts is not finite. Such a fit is a failed row of a
     /// table, not the end of a run.
     pub(crate) fn is_of_the_fit(&self) -> bool {
-        matches!(self, Self::Diverged { .. } | Self::Metric(bayeslora_metrics::Error::NotFinite { .. }))
+        match self {
+            Self::Inference(error) => error.is_of_the_fit(),
+            Self::Metric(error) => matches!(error, bayeslora_metrics::Error::NotFinite { .. }),
+            _ => false,
+        }
     }
 
     /// Says which unit it was where nothing else does.
     pub(crate) fn in_unit(self, unit: String) -> Self {
-        match self {
-            Self::Parameter { .. } | Self::Metric(_) | Self::Tensor(_) | Self::Decomposition(_) => {
-                Self::Unit { unit, source: Box::new(self) }
-            }
-            other => other,
-        }
+        use bayeslora_inference::Error as Fit;
+        let is_named = match &self {
+            Self::Metric(_) | Self::Tensor(_) | Self::Decomposition(_) => false,
+            Self::Inference(error) => !matches!(
+                error,
+                Fit::Parameter { .. } | Fit::Shape { .. } | Fit::Metric(_) | Fit::Tensor(_) | Fit::Decomposition(_)
+            ),
+            _ => true,
+        };
+        if is_named { self } else { Self::Unit { unit, source: Box::new(self) } }
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope};
-use bayeslora_compare::{Classifier, InferenceOptions, SAMPLES};
+use bayeslora_inference::{Classifier, InferenceOptions, SAMPLES};
 
 /// Texts predicted at a time: enough to fill the matrix products, few enough to answer soon.
 const TEXTS_PER_PASS: usize = 16;

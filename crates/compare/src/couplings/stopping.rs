@@ -5,8 +5,8 @@ use bayeslora_metrics::Decider;
 use ndarray::{Array3, Axis};
 
 use super::Pool;
-use crate::adaptive::{Decision, softmax};
 use crate::error::Result;
+use bayeslora_inference::{Decision, softmax};
 
 /// Error level at which the reference may stop before its cap.
 pub(crate) const REFERENCE_ALPHA: f64 = 1e-6;

@@ -73,7 +73,7 @@ pub(super) fn changed<T: Serialize + DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::TrainingSettings;
+    use bayeslora_inference::TrainingSettings;
 
     #[test]
     fn paths_reach_parameters_of_any_depth_and_the_training_loop() {

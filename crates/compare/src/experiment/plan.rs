@@ -6,14 +6,14 @@ use bayeslora_adapters::LoraShape;
 use bayeslora_metrics::Bootstrap;
 
 use super::changes::changed;
-use super::{
-    AdapterSettings, Changes, Experiment, MethodEntry, Model, PredictionSettings, TrainingSettings, TuningSettings,
-};
+use super::{Changes, Experiment, MethodEntry, Model, TuningSettings};
 use crate::error::{Error, Result};
-use crate::methods::{self, Method, Reading};
 use crate::tuning::Chosen;
 use bayeslora_data::tasks::PlannedTask;
 use bayeslora_data::{unknown, with_suggestion};
+use bayeslora_inference::methods::Method;
+use bayeslora_inference::{AdapterSettings, PredictionSettings, TrainingSettings};
+use bayeslora_inference::{Reading, methods};
 
 /// A checked experiment in one of its profiles.
 #[derive(Debug)]
@@ -196,7 +196,7 @@ impl PlannedMethod {
 impl PlannedMethod {
     /// Whether its adapters are those that claims on dropout are about.
     pub(crate) fn trains_with_dropout(&self) -> bool {
-        self.method.settings()["kind"] == "mc-dropout"
+        self.method.dropout().is_some()
     }
 }
 

@@ -8,16 +8,16 @@ use ndarray::Axis;
 
 use super::geometry::dropout_adapters;
 use super::workshop::Workshop;
-use crate::adaptive::softmax;
 use crate::couplings::{self, Finding, Pool, SAMPLES, Stopped};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated;
-use crate::member::Member;
-use crate::predict::Predictor;
-use crate::prefix::Sentences;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
+use bayeslora_inference::Member;
+use bayeslora_inference::Predictor;
+use bayeslora_inference::Sentences;
+use bayeslora_inference::softmax;
 use bayeslora_records::Store;
 
 /// Error levels of adaptive sampling, the smallest first.

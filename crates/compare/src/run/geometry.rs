@@ -23,11 +23,11 @@ use crate::experiment::Plan;
 use crate::generated;
 use crate::geometry::predictions::{self, Reached, Scores, Sides, VARIANCE};
 use crate::geometry::{self, Finding, Map, Text};
-use crate::methods::Reading;
-use crate::prefix::Sentences;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
 use bayeslora_data::tasks::DomainInfo;
+use bayeslora_inference::Reading;
+use bayeslora_inference::Sentences;
 use bayeslora_records::Outcome;
 use bayeslora_records::Store;
 

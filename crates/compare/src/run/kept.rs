@@ -9,7 +9,7 @@ use super::Unit;
 use super::paired::validation_name;
 use super::workshop::Workshop;
 use crate::error::{Error, Result};
-use crate::methods::Reading;
+use bayeslora_inference::Reading;
 
 /// Kept logits of one unit.
 pub(super) struct KeptPredictions<'a> {

@@ -12,8 +12,8 @@ use crate::differences::{Measures, differences, measure};
 use crate::distances::Distances;
 use crate::error::Result;
 use crate::experiment::PlannedMethod;
-use crate::methods::Reading;
 use crate::score::Scored;
+use bayeslora_inference::Reading;
 use bayeslora_records::{Beyond, ComparisonRecord, Covers, DISTANCES, Difference, SCHEMA, TEMPERED};
 
 /// Kept logits of a unit by name.

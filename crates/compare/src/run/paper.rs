@@ -15,14 +15,14 @@ use super::workshop::Workshop;
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::generated;
-use crate::member::Member;
-use crate::methods::Reading;
 use crate::paper::{self, Finding, Kind, Plane, Point, SENTENCE_SAMPLES, SENTENCES, Sentence};
-use crate::predict::Predictor;
-use crate::prefix::Sentences;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
 use bayeslora_data::tasks::{DomainInfo, Example};
+use bayeslora_inference::Member;
+use bayeslora_inference::Predictor;
+use bayeslora_inference::Reading;
+use bayeslora_inference::Sentences;
 use bayeslora_records::Store;
 
 /// Rows of one pass.

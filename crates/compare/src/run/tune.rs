@@ -10,14 +10,14 @@ use super::workshop::Workshop;
 use super::{Unit, unit_key};
 use crate::error::{Error, Result};
 use crate::experiment::{Changes, Plan, PlannedMethod};
-use crate::methods::Reading;
-use crate::predict::Predictor;
-use crate::prefix::Sentences;
 use crate::provenance;
-use crate::train::Bench;
 use crate::tuning::{self, Trial, TrialOutcome, TrialRecord};
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
+use bayeslora_inference::FitContext;
+use bayeslora_inference::Predictor;
+use bayeslora_inference::Reading;
+use bayeslora_inference::Sentences;
 use bayeslora_records::SCHEMA;
 use bayeslora_records::{Store, write_json};
 
@@ -94,9 +94,9 @@ fn judge(workshop: &Workshop<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>
     let started = Instant::now();
     let folder = workshop.store.run_folder(&unit.key);
     // The prefixes are those below the lowest block of any method: a fit starts where they end.
-    let bench = workshop.bench(&unit, (&splits.train, &splits.validation), &folder);
-    let bench = Bench { from: workshop.lowest(), ..bench };
-    let judged = trial.method.method.fit(&bench).and_then(|fitted| {
+    let context = workshop.context(&unit, (&splits.train, &splits.validation), &folder);
+    let context = FitContext { from: workshop.lowest(), ..context };
+    let judged = trial.method.method.fit(&context).and_then(|fitted| {
         let predictor = Predictor {
             bert: &workshop.bert,
             from: workshop.lowest(),
@@ -115,7 +115,7 @@ fn judge(workshop: &Workshop<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>
     });
     let outcome = match judged {
         Err(error) if error.is_of_the_fit() => TrialOutcome::Failed { reason: error.to_string() },
-        other => other.map_err(|error| error.in_unit(unit.name()))?,
+        other => other.map_err(|error| Error::from(error).in_unit(unit.name()))?,
     };
     // Checkpoints of a judged trial serve nothing.
     if folder.is_dir() {

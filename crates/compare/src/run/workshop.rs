@@ -15,18 +15,19 @@ use super::paired::validation_name;
 use super::{Unit, unit_key};
 use crate::distances::{Distances, distances};
 use crate::error::{Error, Result};
-use crate::experiment::{AdapterSettings, Plan, PlannedMethod};
-use crate::member::Member;
-use crate::methods::Reading;
-use crate::predict::Predictor;
-use crate::prefix::Sentences;
+use crate::experiment::{Plan, PlannedMethod};
 use crate::provenance;
 use crate::score::Scored;
-use crate::train::{Bench, Fitted};
 use bayeslora_data::Progress;
 use bayeslora_data::assets::{AssetDir, Assets};
 use bayeslora_data::tasks::TaskData;
 use bayeslora_host::memory;
+use bayeslora_inference::AdapterSettings;
+use bayeslora_inference::Member;
+use bayeslora_inference::Predictor;
+use bayeslora_inference::Reading;
+use bayeslora_inference::Sentences;
+use bayeslora_inference::{FitContext, Fitted};
 use bayeslora_records::Store;
 use bayeslora_records::{DISTANCES, DomainRecord, Outcome, Provenance, RowRecord, SCHEMA, TEMPERED, UnitRecord};
 
@@ -159,20 +160,20 @@ impl<'a> Workshop<'a> {
         let train = compute(&self.data.train, 0)?;
         let validation = compute(&self.data.validation, 1)?;
         let domains = (2..).zip(&self.data.domains).map(|(split, domain)| compute(&domain.examples, split));
-        let domains: Vec<Sentences> = domains.collect::<Result<_>>()?;
+        let domains: Vec<Sentences> = domains.collect::<Result<_, _>>()?;
         self.progress.stage("distances from the training texts");
         let distances = distances(&train, self.data.classes.len(), &domains)?;
         Ok(Splits { train, validation, domains, distances })
     }
 
     /// What the fit of a unit may use.
-    pub(super) fn bench<'b>(
+    pub(super) fn context<'b>(
         &'b self,
         unit: &'b Unit<'_>,
         (train, validation): (&'b Sentences, &'b Sentences),
         folder: &'b Path,
-    ) -> Bench<'b> {
-        Bench {
+    ) -> FitContext<'b> {
+        FitContext {
             bert: &self.bert,
             from: self.first_adapted(unit.method),
             slots: self.slots(unit.method),
@@ -191,10 +192,10 @@ impl<'a> Workshop<'a> {
     /// One unit: fit, predict, score; `jobs` are computed at a time.
     pub(super) fn compute(&self, unit: &Unit<'_>, splits: &Splits, jobs: NonZeroUsize) -> Result<UnitRecord> {
         let folder = self.store.run_folder(&unit.key);
-        let bench = self.bench(unit, (&splits.train, &splits.validation), &folder);
+        let context = self.context(unit, (&splits.train, &splits.validation), &folder);
         // The mark is the process's.
         let is_measured = jobs.get() == 1 && memory::reset_peak();
-        let computed = unit.method.method.fit(&bench).and_then(|mut fitted| {
+        let computed = unit.method.method.fit(&context).map_err(Error::from).and_then(|mut fitted| {
             let rows = self.predict(unit, &fitted, splits)?;
             fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
             self.keep_adapters(unit, &fitted)?;

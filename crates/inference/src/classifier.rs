@@ -1,0 +1,308 @@
+//! Predictions of one adapter for given texts: what `bayeslora predict` serves.
+
+use std::ops::Range;
+use std::path::Path;
+
+use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
+use bayeslora_metrics::{Averaging, GaussianLogits, Predictive};
+use bayeslora_models::{Bert, Hidden, Sampler, Samples, SavedAdapter, Tokenizer};
+use candle_core::Device;
+use ndarray::{Array3, Axis};
+use serde::Serialize;
+
+use crate::adaptive;
+use crate::adaptive::Stopping;
+use crate::error::{Error, Result};
+use crate::laplace::{Laplace, Network};
+use crate::prefix::Sentences;
+use crate::shapes::{gaussian, samples_of};
+use bayeslora_data::Silent;
+
+/// How to predict.
+#[derive(Debug, Clone)]
+pub struct InferenceOptions {
+    /// Monte-Carlo samples; 0 for one deterministic pass at the mean. By default 20; draws of Gaussian logits, which cost next to nothing,
+    /// are 1000, or as many as a Laplace posterior says.
+    pub samples: Option<u32>,
+    /// How the samples are coupled.
+    pub coupling: Coupling,
+    /// Stops sampling a text once its class is known at this error level; `samples` is then the cap.
+    pub adaptive: Option<f64>,
+    /// Takes the samples from the linearised predictive instead of the network.
+    pub linearised: bool,
+    /// Seed of the samples.
+    pub seed: u64,
+    /// Texts are cut to this many tokens; the model's positions by default.
+    pub max_tokens: Option<usize>,
+    /// Replaces the adapter's dropout site.
+    pub site: Option<DropoutSite>,
+    /// Replaces the adapter's mask scope.
+    pub scope: Option<MaskScope>,
+    /// Replaces the adapter's dropout probability.
+    pub dropout: Option<f64>,
+}
+
+/// The prediction for one text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TextPrediction {
+    /// Number of the text's line, from 1.
+    pub line: u64,
+    /// Most probable class.
+    pub label: String,
+    /// Logits, averaged over samples.
+    pub logits: Vec<f64>,
+    /// Probabilities, averaged over samples.
+    pub probabilities: Vec<f64>,
+    /// Entropy of the averaged probabilities, nats: total uncertainty.
+    pub predictive_entropy: f64,
+    /// Average entropy of a sample's probabilities, nats: aleatoric uncertainty.
+    pub expected_entropy: f64,
+    /// Their difference, nats: epistemic uncertainty.
+    pub mutual_information: f64,
+    /// Variance of each class's probability over samples (divisor `samples - 1`; 0 for one).
+    pub variance: Vec<f64>,
+    /// Samples drawn.
+    pub samples: u32,
+    /// Whether the class was decided before the cap; absent unless sampling was adaptive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided: Option<bool>,
+    /// Tokens read, special ones included.
+    pub tokens: usize,
+}
+
+/// Monte-Carlo samples by default.
+pub const SAMPLES: u32 = 20;
+/// Draws of the Gaussian logits of the linearised predictive by default.
+const LINEARISED_DRAWS: u32 = 1000;
+
+/// A backbone with an adapter.
+#[derive(Debug)]
+pub struct Classifier {
+    bert: Bert,
+    tokenizer: Tokenizer,
+    saved: SavedAdapter,
+    /// The posterior, where it is one of Laplace's.
+    laplace: Option<Laplace>,
+    samples: u32,
+    options: InferenceOptions,
+}
+
+impl Classifier {
+    /// Reads model and adapter.
+    ///
+    /// # Errors
+    /// Naming the file, for whatever is missing, damaged or unsupported.
+    pub fn load(model: &Path, adapter: &Path, options: InferenceOptions) -> Result<Self> {
+        if let Some(alpha) = options.adaptive {
+            let most = options.samples.unwrap_or(SAMPLES);
+            Stopping { alpha, most, coupling: options.coupling }.check()?;
+        }
+        if let Some(p) = options.dropout {
+            bayeslora_adapters::KeepProbability::from_dropout(p)?;
+        }
+        let bert = Bert::load(model, &Device::Cpu)?;
+        let positions = bert.config().max_position_embeddings;
+        let max_tokens = options.max_tokens.unwrap_or(positions);
+        if !(2..=positions).contains(&max_tokens) {
+            return Err(bayeslora_models::Error::Slot {
+                what: format!("window of {max_tokens} tokens"),
+                expected: format!("texts are 2 to {positions} tokens long"),
+            }
+            .into());
+        }
+        let tokenizer = Tokenizer::load(model, max_tokens)?;
+        tokenizer.check(bert.config())?;
+        let choose = |found| replaced(found, &options);
+        let saved = SavedAdapter::load(adapter, &bert, model, choose)?;
+        let SavedAdapter { adapters, head, posterior } = &saved;
+        let laplace = match *posterior {
+            PosteriorSettings::Laplace(settings) => Some(Laplace::load(adapter, settings, adapters, head)?),
+            _ => None,
+        };
+        if laplace.is_some() && (options.adaptive.is_some() || options.coupling != Coupling::Independent) {
+            return Err(Error::Parameter {
+                what: "adaptive or coupled sampling of a Laplace posterior".to_owned(),
+                expected: "it is read through the linearised network: leave out --adaptive and --coupling".to_owned(),
+            });
+        }
+        let own = if options.linearised { LINEARISED_DRAWS } else { SAMPLES };
+        let samples = options.samples.unwrap_or_else(|| laplace.as_ref().map_or(own, |l| l.settings().draws));
+        Ok(Self { bert, tokenizer, saved, laplace, samples, options })
+    }
+
+    /// Whether samples will differ from each other.
+    pub fn is_stochastic(&self) -> bool {
+        self.laplace.is_some() || self.saved.posterior.is_stochastic()
+    }
+
+    /// Predicts numbered texts. A text's samples depend on its number and the seed only.
+    ///
+    /// # Errors
+    /// When a text cannot be tokenised.
+    pub fn predict(&self, texts: &[(u64, String)]) -> Result<Vec<TextPrediction>> {
+        let tokens = texts.iter().map(|(_, text)| self.tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
+        let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
+        let numbers: Vec<u32> = texts.iter().map(|(line, _)| u32::try_from(line % (1 << 31)).unwrap_or(0)).collect();
+        if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
+            return self.linearised(texts, &tokens, &numbers);
+        }
+        let Some(stopping) = self.stopping() else {
+            let logits = self.logits(&tokens, &numbers, 0..self.samples)?;
+            // Samples that agree decide at once.
+            let decided = self.options.adaptive.map(|_| true);
+            let predictions = self.describe(texts, &lengths, &logits)?;
+            return Ok(predictions.into_iter().map(|one| TextPrediction { decided, ..one }).collect());
+        };
+        let decisions = adaptive::decide(texts.len(), self.saved.head.classes(), stopping, |places, range| {
+            let tokens: Vec<Vec<u32>> = places.iter().map(|&place| tokens[place].clone()).collect();
+            let numbers: Vec<u32> = places.iter().map(|&place| numbers[place]).collect();
+            self.logits(&tokens, &numbers, range)
+        })?;
+        let mut predictions = Vec::new();
+        for (place, decision) in decisions.into_iter().enumerate() {
+            let own = place..place + 1;
+            let logits = decision.logits.insert_axis(Axis(1));
+            for prediction in self.describe(&texts[own.clone()], &lengths[own], &logits)? {
+                predictions.push(TextPrediction { decided: Some(decision.decided), ..prediction });
+            }
+        }
+        Ok(predictions)
+    }
+
+    /// Predictions from Gaussian logits; a text's draws depend on its number and the seed only.
+    fn linearised(&self, texts: &[(u64, String)], tokens: &[Vec<u32>], numbers: &[u32]) -> Result<Vec<TextPrediction>> {
+        let together = if let Some(laplace) = &self.laplace {
+            let SavedAdapter { adapters, head, .. } = &self.saved;
+            let sentences = Sentences::of_tokens(&self.bert, tokens, Vec::new(), 0, 0, &Silent)?;
+            laplace.gaussian(Network { bert: &self.bert, from: 0, adapters, head }, &sentences, &Silent)?
+        } else {
+            let parts = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
+            gaussian(parts.mean, parts.covariance, texts.len())?
+        };
+        let mut predictions = Vec::new();
+        for place in 0..texts.len() {
+            let own = ndarray::s![place..=place, ..];
+            let covariance = together.covariance().slice(ndarray::s![place..=place, .., ..]).to_owned();
+            let one = GaussianLogits::new(together.mean().slice(own).to_owned(), covariance)?;
+            let seed = derive_seed(self.options.seed, u64::from(numbers[place]));
+            let logits = one.samples(self.samples as usize, seed);
+            predictions.extend(self.describe(&texts[place..=place], &[tokens[place].len()], &logits)?);
+        }
+        Ok(predictions)
+    }
+
+    /// When to stop, where sampling is adaptive and samples differ.
+    fn stopping(&self) -> Option<Stopping> {
+        let InferenceOptions { coupling, adaptive, .. } = self.options;
+        adaptive.filter(|_| self.is_stochastic()).map(|alpha| Stopping { alpha, most: self.samples, coupling })
+    }
+
+    /// Logits of numbered samples; one at the mean where the range is empty or all samples agree.
+    fn logits(&self, tokens: &[Vec<u32>], examples: &[u32], numbers: Range<u32>) -> Result<Array3<f32>> {
+        let samples = if numbers.is_empty() || !self.is_stochastic() {
+            Samples::Mean
+        } else {
+            let noise = Noise::new(self.options.seed, Stream::Predictive).coupled(self.options.coupling);
+            Samples::Drawn { noise, numbers }
+        };
+        let shape = (samples.count(), tokens.len(), self.saved.head.classes());
+        let logits = self.embedded(tokens, examples, |sampler, hidden| sampler.logits(hidden, &samples, &|_| ()))?;
+        samples_of(shape, logits)
+    }
+
+    /// Calls `f` with the network and the texts' activations below its first block.
+    fn embedded<T>(
+        &self,
+        tokens: &[Vec<u32>],
+        examples: &[u32],
+        f: impl FnOnce(Sampler<'_>, Hidden<'_>) -> bayeslora_models::Result<T>,
+    ) -> Result<T> {
+        let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
+        let sentences: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
+        let x = self.bert.embed(&sentences)?;
+        let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
+        let SavedAdapter { adapters, head, .. } = &self.saved;
+        let sampler = Sampler { bert: &self.bert, head, adapters, from: 0 };
+        Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
+    }
+
+    fn describe(
+        &self,
+        texts: &[(u64, String)],
+        lengths: &[usize],
+        logits: &Array3<f32>,
+    ) -> Result<Vec<TextPrediction>> {
+        let predictive = Predictive::from_logits(logits.view(), Averaging::Probabilities)?;
+        let drawn = logits.dim().0;
+        let predicted = predictive.predicted();
+        let mut predictions = Vec::new();
+        for (place, (&(line, _), &tokens)) in texts.iter().zip(lengths).enumerate() {
+            let own = logits.index_axis(Axis(1), place).mapv(f64::from);
+            let probabilities = own.map_axis(Axis(1), |row| softmax(row.to_vec().as_slice()));
+            let variance = (0..own.ncols())
+                .map(|class| {
+                    let mean = probabilities.iter().map(|p| p[class]).sum::<f64>() / drawn as f64;
+                    let squares = probabilities.iter().map(|p| (p[class] - mean).powi(2)).sum::<f64>();
+                    if drawn > 1 { squares / (drawn - 1) as f64 } else { 0.0 }
+                })
+                .collect();
+            predictions.push(TextPrediction {
+                line,
+                label: self.label(predicted[place]),
+                logits: own.columns().into_iter().map(|logits| logits.sum() / drawn as f64).collect(),
+                probabilities: predictive.probabilities().row(place).to_vec(),
+                predictive_entropy: predictive.predictive_entropy()[place],
+                expected_entropy: predictive.expected_entropy()[place],
+                mutual_information: predictive.mutual_information()[place],
+                variance,
+                samples: u32::try_from(drawn).unwrap_or(u32::MAX),
+                decided: None,
+                tokens,
+            });
+        }
+        Ok(predictions)
+    }
+
+    /// The checkpoint's name of a class, or its number.
+    fn label(&self, class: usize) -> String {
+        let number = class.to_string();
+        self.bert.config().id2label.get(&number).cloned().unwrap_or(number)
+    }
+}
+
+fn softmax(logits: &[f64]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+    let total: f64 = exponentials.iter().sum();
+    exponentials.into_iter().map(|value| value / total).collect()
+}
+
+/// The posterior found with an adapter, with the options' dropout settings put in.
+fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> Result<PosteriorSettings, String> {
+    if options.site.is_none() && options.scope.is_none() && options.dropout.is_none() {
+        return Ok(found);
+    }
+    let (site, scope, dropout, blocks) = match found {
+        PosteriorSettings::Dropout { site, scope, dropout } => (site, scope, dropout, None),
+        PosteriorSettings::DropoutInBlocks { blocks, site, scope, dropout } => (site, scope, dropout, Some(blocks)),
+        PosteriorSettings::Deterministic => (DropoutSite::Input, MaskScope::Token, 0.0, None),
+        PosteriorSettings::Contextual(_)
+        | PosteriorSettings::Gaussian(_)
+        | PosteriorSettings::RankGaussian(_)
+        | PosteriorSettings::Lrvd(_)
+        | PosteriorSettings::Laplace(_) => {
+            return Err(
+                "the adapter has Gaussian noise (C-LoRA, BLoB, TFB, ScalaBL, LRVD, Laplace), without dropout to change; leave out \
+                 --site, --scope and --dropout"
+                    .to_owned(),
+            );
+        }
+    };
+    let site = options.site.unwrap_or(site);
+    let scope = options.scope.unwrap_or(scope);
+    let dropout = options.dropout.unwrap_or(dropout);
+    Ok(match blocks {
+        Some(blocks) => PosteriorSettings::DropoutInBlocks { blocks, site, scope, dropout },
+        None => PosteriorSettings::Dropout { site, scope, dropout },
+    })
+}

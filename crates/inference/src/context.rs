@@ -1,0 +1,50 @@
+//! What a fit may use: backbone, data, settings, seed and folder.
+
+use std::path::Path;
+
+use bayeslora_adapters::{LoraShape, Slot};
+use bayeslora_data::Progress;
+use bayeslora_models::Bert;
+
+use crate::prefix::Sentences;
+use crate::settings::TrainingSettings;
+
+/// Everything a fit may use.
+pub struct FitContext<'a> {
+    /// The frozen backbone.
+    pub bert: &'a Bert,
+    /// First adapted block.
+    pub from: usize,
+    /// Adapted slots.
+    pub slots: &'a [Slot],
+    /// Rank and scale.
+    pub lora: LoraShape,
+    /// Whether the head is trained, or stays what it is at first.
+    pub train_head: bool,
+    /// The loop's settings.
+    pub training: &'a TrainingSettings,
+    /// Training sentences.
+    pub train: &'a Sentences,
+    /// Validation sentences.
+    pub validation: &'a Sentences,
+    /// Number of classes.
+    pub classes: usize,
+    /// Seed of the unit.
+    pub seed: u64,
+    /// Folder for checkpoints, the unit's own.
+    pub folder: &'a Path,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+impl FitContext<'_> {
+    /// Steps of an epoch.
+    pub fn steps_per_epoch(&self) -> u32 {
+        u32::try_from(self.train.len().div_ceil(self.training.batch_size)).unwrap_or(u32::MAX)
+    }
+
+    /// Steps of a training that is not stopped early.
+    pub fn steps(&self) -> u32 {
+        self.steps_per_epoch().saturating_mul(self.training.epochs)
+    }
+}

@@ -1,0 +1,39 @@
+//! Methods, the training loop they share, Laplace posteriors, predictors, and the classifier of single texts.
+//!
+//! [`methods`] fits adapters on a frozen backbone ([`FitContext`] to [`Fitted`]); [`Predictor`] turns a fit into predictive samples
+//! `[samples, examples, classes]`; [`Classifier`] does so for the texts of `bayeslora predict`.
+
+mod adaptive;
+mod checkpoint;
+mod classifier;
+mod context;
+mod error;
+mod fitted;
+mod laplace;
+mod member;
+mod optimise;
+mod predictor;
+mod prefix;
+mod reading;
+mod recipe;
+mod settings;
+mod shapes;
+mod train;
+mod validation;
+
+pub mod methods;
+
+pub use adaptive::{Decision, softmax};
+pub use classifier::{Classifier, InferenceOptions, SAMPLES, TextPrediction};
+pub use context::FitContext;
+pub use error::{Error, Result};
+pub use fitted::Fitted;
+pub use laplace::Laplace;
+pub use member::Member;
+pub use optimise::{Optimiser, Rule, linear_schedule};
+pub use predictor::Predictor;
+pub use prefix::{Batch, Sentences};
+pub use reading::Reading;
+pub use recipe::{DivergenceUpdate, Objective, Position, Recipe, TrainingSet};
+pub use settings::{AdapterSettings, PredictionSettings, Schedule, Selection, TrainingSettings};
+pub use train::train;

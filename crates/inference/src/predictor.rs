@@ -1,0 +1,114 @@
+//! Predictive samples of a fit: logits `[samples, examples, classes]` for every example of a split.
+
+use bayeslora_adapters::{Noise, Stream};
+use bayeslora_metrics::GaussianLogits;
+use bayeslora_models::{Bert, Linearised, Sampler, Samples};
+use ndarray::{Array3, Axis};
+
+use crate::error::{Error, Result};
+use crate::fitted::Fitted;
+use crate::laplace::Network;
+use crate::member::Member;
+use crate::prefix::Sentences;
+use crate::reading::Reading;
+use crate::shapes::{gaussian, samples_of};
+use bayeslora_data::Progress;
+
+/// Draws of Gaussian logits: next to free beside the passes that gave the Gaussians.
+const GAUSSIAN_DRAWS: u32 = 100;
+
+/// What a prediction needs beside the fit.
+pub struct Predictor<'a> {
+    /// The frozen backbone.
+    pub bert: &'a Bert,
+    /// First adapted block.
+    pub from: usize,
+    /// Monte-Carlo samples per example.
+    pub samples: u32,
+    /// Seed of the samples.
+    pub seed: u64,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+impl Predictor<'_> {
+    /// Logits of `sentences` in their order.
+    ///
+    /// # Shapes
+    /// `[samples, examples, classes]`: one sample for a mean reading, one per member for an ensemble, as many draws as a Laplace
+    /// posterior says.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn logits(&self, fitted: &Fitted, reading: Reading, sentences: &Sentences) -> Result<Array3<f32>> {
+        match reading {
+            Reading::Mean => self.member_logits(&fitted.members[0], 0, sentences),
+            Reading::Sampled => self.member_logits(&fitted.members[0], self.samples, sentences),
+            Reading::Linearised => {
+                let gaussian = match &fitted.laplace {
+                    None => self.linearised(fitted, sentences)?,
+                    Some(laplace) => {
+                        let Member { adapters, head, .. } = &fitted.members[0];
+                        let network = Network { bert: self.bert, from: self.from, adapters, head };
+                        laplace.gaussian(network, sentences, self.progress)?
+                    }
+                };
+                Ok(gaussian.samples(self.samples_of(fitted, reading) as usize, self.seed))
+            }
+            Reading::Members => {
+                let members = fitted
+                    .members
+                    .iter()
+                    .map(|member| self.member_logits(member, 0, sentences))
+                    .collect::<Result<Vec<_>>>()?;
+                let views: Vec<_> = members.iter().map(|logits| logits.view()).collect();
+                ndarray::concatenate(Axis(0), &views).map_err(|error| Error::Parameter {
+                    what: format!("members of one ensemble predict logits of different shapes ({error})"),
+                    expected: "give every member the same classes".to_owned(),
+                })
+            }
+        }
+    }
+
+    /// Samples per example of a reading.
+    pub fn samples_of(&self, fitted: &Fitted, reading: Reading) -> u32 {
+        match reading {
+            Reading::Mean => 1,
+            Reading::Sampled => self.samples,
+            Reading::Linearised => fitted.laplace.as_ref().map_or(GAUSSIAN_DRAWS, |laplace| laplace.settings().draws),
+            Reading::Members => u32::try_from(fitted.members.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Logits of one member, `[samples, examples, classes]`: its mean when `samples` is 0.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn member_logits(&self, member: &Member, samples: u32, sentences: &Sentences) -> Result<Array3<f32>> {
+        let sampler = self.sampler(member);
+        let draw = match samples {
+            0 => Samples::Mean,
+            _ => Samples::Drawn { noise: Noise::new(self.seed, Stream::Predictive), numbers: 0..samples },
+        };
+        let shape = (draw.count(), sentences.len(), member.head.classes());
+        let examples = sentences.addresses();
+        let logits = sampler.logits(sentences.hidden(&examples), &draw, &|rows| self.progress.advance(rows))?;
+        samples_of(shape, logits)
+    }
+
+    /// The linearised predictive of the first member: Gaussians over the logits of `sentences`, without sampling.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn linearised(&self, fitted: &Fitted, sentences: &Sentences) -> Result<GaussianLogits> {
+        let examples = sentences.addresses();
+        let hidden = sentences.hidden(&examples);
+        let advance = |rows| self.progress.advance(rows);
+        let Linearised { mean, covariance } = self.sampler(&fitted.members[0]).linearised(hidden, &advance)?;
+        gaussian(mean, covariance, sentences.len())
+    }
+
+    pub(crate) fn sampler<'a>(&'a self, member: &'a Member) -> Sampler<'a> {
+        Sampler { bert: self.bert, head: &member.head, adapters: &member.adapters, from: self.from }
+    }
+}

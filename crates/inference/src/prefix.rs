@@ -1,0 +1,207 @@
+//! The frozen prefix: activations below the first adapted block, computed once per sentence.
+//!
+//! Nothing below the first adapter depends on method, seed, epoch or sample, so these activations are shared by all of
+//! them.
+
+use bayeslora_adapters::{AdapterSet, Draw};
+use bayeslora_models::{Bert, Hidden, Packing, Pass, Tokenizer};
+use candle_core::{Device, Tensor};
+use ndarray::Array2;
+
+use crate::error::Result;
+use bayeslora_data::Progress;
+use bayeslora_data::tasks::Example;
+
+/// Sentences of one split, tokenised, labelled where their task says so, with their prefix activations.
+#[derive(Debug)]
+pub struct Sentences {
+    /// Number of the split; with an example's place in it, it addresses the example's noise.
+    split: u8,
+    labels: Vec<u32>,
+    packing: Packing,
+    lengths: Vec<usize>,
+    width: usize,
+    /// `[rows, width]`, packed.
+    hidden: Vec<f32>,
+}
+
+/// Some sentences gathered into one batch.
+#[derive(Debug)]
+pub struct Batch {
+    /// Noise addresses of the examples.
+    pub examples: Vec<u32>,
+    /// Lengths in tokens.
+    pub lengths: Vec<usize>,
+    /// Activations `[1, rows, width]` below the first adapted block.
+    pub hidden: Tensor,
+    /// Labels; none when the split is not labelled.
+    pub labels: Vec<u32>,
+    /// Where each sentence's rows are.
+    pub packing: Packing,
+}
+
+/// Rows of one forward pass through the prefix.
+const ROWS_PER_PASS: usize = 2048;
+
+impl Sentences {
+    /// Tokenises `examples` and computes the activations below block `from`.
+    ///
+    /// # Errors
+    /// When a text cannot be tokenised or does not fit the backbone.
+    pub fn compute(
+        bert: &Bert,
+        tokenizer: &Tokenizer,
+        examples: &[Example],
+        split: u8,
+        from: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let tokens = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<Vec<_>, _>>()?;
+        let labels = examples.iter().map(|example| example.label).collect::<Option<_>>().unwrap_or_default();
+        Self::of_tokens(bert, &tokens, labels, split, from, progress)
+    }
+
+    /// Computes the activations below block `from` of tokenised sentences; `labels` are one each, or none at all.
+    ///
+    /// # Errors
+    /// When a sentence does not fit the backbone.
+    pub fn of_tokens(
+        bert: &Bert,
+        tokens: &[Vec<u32>],
+        labels: Vec<u32>,
+        split: u8,
+        from: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
+        let packing = Packing::from_lengths(&lengths);
+        let width = bert.config().hidden_size;
+        let mut hidden = Vec::with_capacity(packing.rows() * width);
+        let none = AdapterSet::new();
+        for chunk in chunks_of_rows(&lengths, ROWS_PER_PASS) {
+            let sentences: Vec<&[u32]> = tokens[chunk.clone()].iter().map(Vec::as_slice).collect();
+            let chunk_packing = Packing::from_lengths(&lengths[chunk]);
+            let x = bert.embed(&sentences)?;
+            let x = bert.run_blocks(0..from, &x, &chunk_packing, &mut Pass::new(&none, Draw::Mean))?;
+            hidden.extend(x.flatten_all()?.to_vec1::<f32>()?);
+            progress.advance(chunk_packing.rows() as u64);
+        }
+        Ok(Self { split, labels, packing, lengths, width, hidden })
+    }
+
+    /// Number of sentences.
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Whether there is no sentence.
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// Tokens of all sentences together.
+    pub fn tokens(&self) -> usize {
+        self.packing.rows()
+    }
+
+    /// Labels in order; none when the split is not labelled.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Numbers of the sentences in noise addresses.
+    pub(crate) fn addresses(&self) -> Vec<u32> {
+        (0..self.len()).map(|place| self.address(place)).collect()
+    }
+
+    /// The sentences as a sampler reads them, with their `addresses`.
+    pub(crate) fn hidden<'a>(&'a self, addresses: &'a [u32]) -> Hidden<'a> {
+        Hidden { values: &self.hidden, lengths: &self.lengths, examples: addresses }
+    }
+
+    /// Mean over each sentence's tokens of the activations below the first adapted block, `[sentences, width]`.
+    pub fn mean_hidden(&self) -> Array2<f64> {
+        let mut means = Array2::zeros((self.len(), self.width));
+        for (mut mean, rows) in means.outer_iter_mut().zip(self.packing.sentences()) {
+            let tokens = rows.len().max(1) as f64;
+            for row in self.hidden[rows.start * self.width..rows.end * self.width].chunks(self.width) {
+                for (sum, &value) in mean.iter_mut().zip(row) {
+                    *sum += f64::from(value) / tokens;
+                }
+            }
+        }
+        means
+    }
+
+    /// Activations `[rows, width]`, lengths and noise addresses of the sentences at `places`.
+    pub fn gather(&self, places: &[usize]) -> (Vec<f32>, Vec<usize>, Vec<u32>) {
+        let starts: Vec<usize> = self.packing.sentences().map(|rows| rows.start).collect();
+        let lengths: Vec<usize> = places.iter().map(|&place| self.lengths[place]).collect();
+        let mut hidden = Vec::with_capacity(lengths.iter().sum::<usize>() * self.width);
+        for &place in places {
+            let rows = starts[place]..starts[place] + self.lengths[place];
+            hidden.extend_from_slice(&self.hidden[rows.start * self.width..rows.end * self.width]);
+        }
+        (hidden, lengths, places.iter().map(|&place| self.address(place)).collect())
+    }
+
+    /// Gathers sentences by their places.
+    ///
+    /// # Errors
+    /// When the tensor cannot be made on `device`.
+    pub fn batch(&self, places: &[usize], device: &Device) -> Result<Batch> {
+        let (hidden, lengths, examples) = self.gather(places);
+        let packing = Packing::from_lengths(&lengths);
+        let hidden = Tensor::from_vec(hidden, (1, packing.rows(), self.width), device)?;
+        Ok(Batch {
+            examples,
+            labels: places.iter().filter_map(|&place| self.labels.get(place).copied()).collect(),
+            lengths,
+            hidden,
+            packing,
+        })
+    }
+
+    /// Splits all sentences into batches of at most `rows` tokens (or one sentence), similar lengths together.
+    pub fn batches_of_rows(&self, rows: usize) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(|&place| self.lengths[place]);
+        let lengths: Vec<usize> = order.iter().map(|&place| self.lengths[place]).collect();
+        chunks_of_rows(&lengths, rows).into_iter().map(|chunk| order[chunk].to_vec()).collect()
+    }
+
+    fn address(&self, place: usize) -> u32 {
+        u32::from(self.split) << 24 | u32::try_from(place).unwrap_or(u32::MAX) & 0x00FF_FFFF
+    }
+}
+
+/// Consecutive ranges of sentences of at most `rows` tokens together, each at least one sentence.
+fn chunks_of_rows(lengths: &[usize], rows: usize) -> Vec<std::ops::Range<usize>> {
+    let mut chunks = Vec::new();
+    let mut start = 0;
+    let mut total = 0;
+    for (place, &length) in lengths.iter().enumerate() {
+        if total + length > rows && place > start {
+            chunks.push(start..place);
+            (start, total) = (place, 0);
+        }
+        total += length;
+    }
+    if start < lengths.len() {
+        chunks.push(start..lengths.len());
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_everything_once() {
+        let lengths = [5, 7, 30, 1, 1, 1, 9];
+        let chunks = chunks_of_rows(&lengths, 12);
+        assert_eq!(chunks, [0..2, 2..3, 3..7]);
+        assert!(chunks_of_rows(&[], 12).is_empty());
+    }
+}
