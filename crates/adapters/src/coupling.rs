@@ -15,10 +15,10 @@
 //!   neighbours of those that drop another or far from them, and products of two multipliers keep a variance that does not
 //!   fall with `G` at all.
 
-use crate::vectorised::vectorised;
 use std::fmt;
 use std::str::FromStr;
 
+use bayeslora_kernels::Turn;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -143,37 +143,6 @@ impl TryFrom<String> for Coupling {
 impl From<Coupling> for String {
     fn from(coupling: Coupling) -> Self {
         coupling.to_string()
-    }
-}
-
-/// A bijection `w -> factor w + shift` of the 32-bit words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Turn {
-    pub(crate) factor: u32,
-    pub(crate) shift: u32,
-}
-
-impl Turn {
-    /// The words as they are.
-    pub(crate) const NONE: Self = Self { factor: 1, shift: 0 };
-
-    #[inline(always)]
-    pub(crate) fn of(self, word: u32) -> u32 {
-        word.wrapping_mul(self.factor).wrapping_add(self.shift)
-    }
-
-    /// Turns all of `words`.
-    pub(crate) fn apply(self, words: &mut [u32]) {
-        if self != Self::NONE {
-            vectorised(
-                #[inline(always)]
-                || {
-                    for word in words.iter_mut() {
-                        *word = self.of(*word);
-                    }
-                },
-            );
-        }
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
+use bayeslora_kernels::Draws;
 use rayon::prelude::*;
 
+use crate::error::Result;
 use crate::noise::{Address, Noise};
-use crate::site::{KeepProbability, MaskScope, Slot};
+use crate::site::MaskScope;
+use crate::slot::Slot;
 
 /// Which example and which position each packed row of activations belongs to.
 ///
@@ -122,23 +125,24 @@ impl Sampling<'_> {
         ranges
     }
 
-    /// Dropout multipliers `[samples, rows, width]`.
-    pub(crate) fn multipliers(&self, slot: Slot, scope: MaskScope, width: usize, keep: KeepProbability) -> Vec<f32> {
-        self.fill(slot, scope, width, |noise, at, scratch, out| noise.fill_multipliers(at, keep, scratch, out))
+    /// Where every row of every sample draws its words.
+    pub(crate) fn draws(&self, slot: Slot, scope: MaskScope) -> Result<Draws> {
+        let coupling = self.noise.coupling();
+        let mut draws = Draws::of_rows(self.rows.len());
+        let mut start = self.samples.start;
+        while start < self.samples.end {
+            let lead = coupling.first(start);
+            let end = lead.saturating_add(coupling.group()).min(self.samples.end);
+            let counter = |row| self.noise.counter(self.rows.address(slot, scope, lead, row));
+            let turns = (start..end).map(|sample| coupling.turn(sample));
+            draws.push_group((0..self.rows.len()).map(counter), turns)?;
+            start = end;
+        }
+        Ok(draws)
     }
 
     /// Standard normal numbers `[samples, rows, width]`.
     pub(crate) fn normals(&self, slot: Slot, scope: MaskScope, width: usize) -> Vec<f32> {
-        self.fill(slot, scope, width, Noise::fill_normal)
-    }
-
-    fn fill(
-        &self,
-        slot: Slot,
-        scope: MaskScope,
-        width: usize,
-        draw: impl Fn(&Noise, Address, &mut Vec<u32>, &mut [f32]) + Sync,
-    ) -> Vec<f32> {
         let mut values = vec![0.0; self.count() * self.rows.len() * width];
         values.par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, chunk)| {
             let mut scratch = Vec::new();
@@ -151,7 +155,7 @@ impl Sampling<'_> {
                 if previous == Some(at) {
                     out.copy_from_slice(&before[(row - 1) * width..]);
                 } else {
-                    draw(&self.noise, at, &mut scratch, out);
+                    self.noise.fill_normal(at, &mut scratch, out);
                     previous = Some(at);
                 }
             }
@@ -164,7 +168,7 @@ impl Sampling<'_> {
 mod tests {
     use super::*;
     use crate::noise::Stream;
-    use crate::site::TargetMap;
+    use crate::slot::TargetMap;
 
     #[test]
     fn scopes_share_what_they_say() {

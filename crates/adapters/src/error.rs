@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::site::Slot;
+use crate::slot::Slot;
 
 /// `Result` of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -25,39 +25,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod coupling;
 mod draw;
 mod error;
 pub mod files;
-mod kernels;
 mod linear;
 mod lora;
 mod noise;
-mod packed;
 pub mod peft;
 mod posterior;
-mod product;
 mod set;
 mod site;
+mod slot;
 mod svd;
-mod vectorised;
-#[cfg(target_arch = "x86_64")]
-mod wide;
 
 pub use coupling::{Coupling, GroupSize};
 pub use draw::{Draw, Rows, Sampling};
 pub use error::{Error, Result};
 pub use linear::Dependence;
 pub use lora::{LoraShape, LowRank};
-pub use noise::{Address, Noise, Stream, derive_seed, philox};
-pub use packed::{Packed, affine};
+pub use noise::{Address, Noise, Stream, derive_seed};
 pub use posterior::{
     Activations, Blocks, Contextual, ContextualSettings, CoreSource, DropoutLora, DropoutSettings, Gaussian,
     GaussianSettings, Increment, KlDirection, LaplaceSettings, Lrvd, LrvdSampling, LrvdSettings, LrvdVariant, Moments,
     Parameter, PosteriorSettings, RankGaussian, RankGaussianSettings, Reach, ScaleActivation, Scratch,
     StochasticAdapter,
 };
-pub use product::{Onto, Threads, product};
 pub use set::AdapterSet;
-pub use site::{DropoutSite, KeepProbability, MaskScope, Slot, TargetMap};
-pub use vectorised::vectorised;
+pub use site::{DropoutSite, KeepProbability, MaskScope};
+pub use slot::{Slot, TargetMap};

@@ -6,12 +6,11 @@
 
 use std::ops::Range;
 
+use bayeslora_kernels::{borrow, vectorised};
 use candle_core::{DType, Tensor};
 
 use crate::error::Result;
-use crate::kernels::borrowed;
 use crate::site::MaskScope;
-use crate::vectorised::vectorised;
 
 /// What depends on the core of one map: outputs of some sentences, each with the rows it has at that map.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +36,7 @@ impl Dependence<'_> {
     ) -> Result<Vec<f64>> {
         let (outputs, rows, rank) = self.gradients.dims3()?;
         let guard = self.gradients.storage_and_layout();
-        let gradients = borrowed(&guard, "gradients by a core")?;
+        let gradients = borrow(&guard)?;
         let mut covariance = Vec::with_capacity(self.sentences.len() * outputs * outputs);
         let mut own: Vec<Vec<f32>> = vec![Vec::new(); outputs];
         for sentence in self.sentences {

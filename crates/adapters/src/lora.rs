@@ -1,11 +1,11 @@
 //! The low-rank pair of a LoRA adapter: `dW = s B A`.
 
+use bayeslora_kernels::borrow;
 use candle_core::{Device, Tensor, Var};
 
 use crate::error::{Error, Result};
-use crate::kernels::borrowed;
 use crate::noise::{Address, Noise};
-use crate::site::Slot;
+use crate::slot::Slot;
 
 /// Rank and scale of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -104,7 +104,7 @@ impl LowRank {
     /// When they are elsewhere or not f32.
     pub fn with_values<T>(&self, f: impl FnOnce(&[f32], &[f32]) -> T) -> Result<T> {
         let (a, b) = (self.a.storage_and_layout(), self.b.storage_and_layout());
-        Ok(f(borrowed(&a, "lora_A")?, borrowed(&b, "lora_B")?))
+        Ok(f(borrow(&a)?, borrow(&b)?))
     }
 
     /// `A x`.
@@ -174,7 +174,7 @@ fn centred(
 mod tests {
     use super::*;
     use crate::noise::Stream;
-    use crate::site::TargetMap;
+    use crate::slot::TargetMap;
 
     const SLOT: Slot = Slot::new(1, TargetMap::Query);
 

@@ -4,98 +4,19 @@
 //! 64-bit key to 128 random bits. The key is the seed; the counter spells (stream, sample, example, position, slot,
 //! element). So a draw does not depend on batch size, order of examples, number of threads, or on what was drawn before.
 
-use crate::coupling::{Coupling, Turn};
-use crate::site::{KeepProbability, Slot};
-use crate::vectorised::vectorised;
+use bayeslora_kernels::{Counter, Turn, philox};
 
-pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-pub(crate) const ROUNDS: usize = 10;
+use crate::coupling::Coupling;
+use crate::site::KeepProbability;
+use crate::slot::Slot;
 
-/// Counters processed side by side, so that the compiler can use vector registers.
-const LANES: usize = 16;
-
-/// Ten rounds of Philox4x32 on one counter.
-///
-/// # Examples
-/// ```
-/// // Known answer published with the Random123 library.
-/// let block = bayeslora_adapters::philox([0; 4], [0; 2]);
-/// assert_eq!(block, [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-/// ```
-pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let [mut c0, mut c1, mut c2, mut c3] = counter;
-    let [mut k0, mut k1] = key;
-    for _ in 0..ROUNDS {
-        let product0 = u64::from(MULTIPLIERS[0]) * u64::from(c0);
-        let product1 = u64::from(MULTIPLIERS[1]) * u64::from(c2);
-        (c0, c1, c2, c3) = (high(product1) ^ c1 ^ k0, low(product1), high(product0) ^ c3 ^ k1, low(product0));
-        k0 = k0.wrapping_add(WEYL[0]);
-        k1 = k1.wrapping_add(WEYL[1]);
-    }
-    [c0, c1, c2, c3]
+fn high(word: u64) -> u32 {
+    (word >> 32) as u32
 }
 
-#[inline(always)]
-fn high(product: u64) -> u32 {
-    (product >> 32) as u32
-}
-
-#[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
-fn low(product: u64) -> u32 {
-    product as u32
-}
-
-/// [`philox`] on `LANES` counters that differ in their first word only; the words are the lower halves of the results.
-///
-/// In 64-bit lanes the compiler sees widening products and does not pack between them; what they leave in the upper halves is
-/// never read.
-#[inline(always)]
-fn philox_lanes(first: u32, counter: [u32; 4], key: [u32; 2]) -> [[u64; LANES]; 4] {
-    let mut c0 = [0; LANES];
-    for (lane, c) in (0u32..).zip(c0.iter_mut()) {
-        *c = u64::from(first.wrapping_add(lane));
-    }
-    let [mut c1, mut c2, mut c3] = [1, 2, 3].map(|word: usize| [u64::from(counter[word]); LANES]);
-    let [mut k0, mut k1] = key;
-    for _ in 0..ROUNDS {
-        for lane in 0..LANES {
-            let product0 = u64::from(MULTIPLIERS[0]) * u64::from(low(c0[lane]));
-            let product1 = u64::from(MULTIPLIERS[1]) * u64::from(low(c2[lane]));
-            c0[lane] = (product1 >> 32) ^ c1[lane] ^ u64::from(k0);
-            c1[lane] = product1;
-            c2[lane] = (product0 >> 32) ^ c3[lane] ^ u64::from(k1);
-            c3[lane] = product0;
-        }
-        k0 = k0.wrapping_add(WEYL[0]);
-        k1 = k1.wrapping_add(WEYL[1]);
-    }
-    [c0, c1, c2, c3]
-}
-
-/// The words of Philox at `counter`, whose first word counts blocks of four.
-pub(crate) fn fill_plain(counter: [u32; 4], key: [u32; 2], words: &mut [u32]) {
-    vectorised(
-        #[inline(always)]
-        || {
-            for (first, chunk) in (0u32..).step_by(LANES).zip(words.chunks_mut(4 * LANES)) {
-                let block = philox_lanes(first, counter, key);
-                // Element 4 i + j of a row is word j of counter i.
-                if let Ok(chunk) = <&mut [u32; 4 * LANES]>::try_from(&mut *chunk) {
-                    for lane in 0..LANES {
-                        for word in 0..4 {
-                            chunk[4 * lane + word] = low(block[word][lane]);
-                        }
-                    }
-                } else {
-                    for (index, out) in chunk.iter_mut().enumerate() {
-                        *out = low(block[index % 4][index / 4]);
-                    }
-                }
-            }
-        },
-    );
+fn low(word: u64) -> u32 {
+    word as u32
 }
 
 /// What a stream of noise is for; streams never share a number.
@@ -162,45 +83,28 @@ impl Noise {
         (Address { sample: self.coupling.first(at.sample), ..at }, self.coupling.turn(at.sample))
     }
 
-    fn counter(&self, at: Address) -> [u32; 4] {
-        [
-            0,
+    /// Where the words of the row at `at` are drawn, not coupled.
+    pub(crate) fn counter(&self, at: Address) -> Counter {
+        let upper = [
             u32::from(at.position) << 16 | u32::from(at.slot.code()),
             at.example,
             (at.sample & 0x00FF_FFFF) | (self.stream as u32) << 24,
-        ]
+        ];
+        Counter { key: self.key, upper }
     }
 
     /// Random words of the row at `at`: `words[i]` depends on `at` and `i` only.
     pub fn fill_words(&self, at: Address, words: &mut [u32]) {
         let (lead, turn) = self.lead(at);
-        self.fill_lead_words(lead, words);
+        self.counter(lead).fill(words);
         turn.apply(words);
-    }
-
-    /// Random words of the row at `at`, not coupled.
-    pub(crate) fn fill_lead_words(&self, at: Address, words: &mut [u32]) {
-        let counter = self.counter(at);
-        #[cfg(target_arch = "x86_64")]
-        if let Some(wide) = crate::wide::Wide::detect() {
-            return wide.fill_words(counter, self.key, words);
-        }
-        fill_plain(counter, self.key, words);
     }
 
     /// Inverted-dropout multipliers `z = Bernoulli(q) / q` of the row at `at`; `scratch` is reused between calls.
     pub fn fill_multipliers(&self, at: Address, keep: KeepProbability, scratch: &mut Vec<u32>, out: &mut [f32]) {
         scratch.resize(out.len(), 0);
         self.fill_words(at, scratch);
-        let (threshold, value) = (keep.threshold(), keep.multiplier());
-        vectorised(
-            #[inline(always)]
-            || {
-                for (z, &word) in out.iter_mut().zip(scratch.iter()) {
-                    *z = if u64::from(word) < threshold { value } else { 0.0 };
-                }
-            },
-        );
+        keep.keep().fill(scratch, out);
     }
 
     /// Standard normal numbers of the row at `at`, by Box and Muller's transform of pairs of 32-bit uniforms.
@@ -211,7 +115,7 @@ impl Noise {
         scratch.resize(out.len().next_multiple_of(2), 0);
         let (lead, turn) = self.lead(at);
         if self.coupling == Coupling::Antithetic {
-            self.fill_lead_words(lead, scratch);
+            self.counter(lead).fill(scratch);
         } else {
             self.fill_words(at, scratch);
         }
@@ -282,35 +186,9 @@ pub fn derive_seed(seed: u64, part: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::TargetMap;
+    use crate::slot::TargetMap;
 
     const AT: Address = Address { slot: Slot::new(2, TargetMap::Value), sample: 3, example: 5, position: 7 };
-
-    #[test]
-    fn published_vectors() {
-        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
-        assert_eq!(
-            philox([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
-            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
-        );
-    }
-
-    #[test]
-    fn rows_are_philox_blocks_at_every_length() {
-        let noise = Noise::new(0x0123_4567_89ab_cdef, Stream::Predictive);
-        let counter = noise.counter(AT);
-        for length in [1, 3, 4, 63, 64, 65, 200] {
-            let mut words = vec![0; length];
-            noise.fill_words(AT, &mut words);
-            for (index, &word) in words.iter().enumerate() {
-                let block = philox([u32::try_from(index / 4).unwrap(), counter[1], counter[2], counter[3]], noise.key);
-                assert_eq!(word, block[index % 4], "element {index} of {length}");
-            }
-            let mut plain = vec![0; length];
-            fill_plain(counter, noise.key, &mut plain);
-            assert_eq!(words, plain);
-        }
-    }
 
     #[test]
     fn every_part_of_the_address_matters() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::posterior::{Parameter, StochasticAdapter};
-use crate::site::Slot;
+use crate::slot::Slot;
 
 /// Adapters by slot. An empty set is the frozen model.
 #[derive(Debug, Default)]

@@ -1,89 +1,12 @@
-//! Where an adapter sits, where its dropout acts, and how far one draw reaches.
+//! Where dropout acts, how far one draw reaches, and how much it keeps.
 
-use crate::vectorised::vectorised;
 use std::fmt;
 use std::str::FromStr;
 
+use bayeslora_kernels::Keep;
 use serde::{Deserialize, Serialize};
 
-use crate::coupling::Turn;
 use crate::error::{Error, Result};
-
-/// A linear map of a transformer block that an adapter may be added to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[repr(u8)]
-pub enum TargetMap {
-    /// Query projection.
-    Query = 0,
-    /// Key projection.
-    Key = 1,
-    /// Value projection.
-    Value = 2,
-    /// Output projection of the attention.
-    AttentionOutput = 3,
-    /// First map of the feed-forward network.
-    Intermediate = 4,
-    /// Second map of the feed-forward network.
-    Output = 5,
-    /// The pooler's map (above the last block).
-    Pooler = 6,
-}
-
-impl TargetMap {
-    /// Every map, in the order of computation.
-    pub const ALL: [Self; 7] =
-        [Self::Query, Self::Key, Self::Value, Self::AttentionOutput, Self::Intermediate, Self::Output, Self::Pooler];
-
-    /// The word used in experiment files and on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Query => "query",
-            Self::Key => "key",
-            Self::Value => "value",
-            Self::AttentionOutput => "attention-output",
-            Self::Intermediate => "intermediate",
-            Self::Output => "output",
-            Self::Pooler => "pooler",
-        }
-    }
-}
-
-impl fmt::Display for TargetMap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-/// An adapter slot: one map of one block (the pooler counts as a map of the block after the last).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot {
-    /// Block, from 0 at the bottom.
-    pub block: u8,
-    /// Map within the block.
-    pub map: TargetMap,
-}
-
-impl Slot {
-    /// Stands where noise belongs to no slot.
-    pub const NONE: Self = Self { block: u8::MAX, map: TargetMap::Pooler };
-
-    /// The slot of `map` in `block`.
-    pub const fn new(block: u8, map: TargetMap) -> Self {
-        Self { block, map }
-    }
-
-    /// A number unique to the slot, used in noise addresses.
-    pub fn code(self) -> u16 {
-        u16::from(self.block) << 8 | self.map as u16
-    }
-}
-
-impl fmt::Display for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "block {} {}", self.block, self.map)
-    }
-}
 
 /// Where the multipliers `z` act (theory.md, section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,35 +145,10 @@ impl KeepProbability {
         (1.0 / self.0) as f32
     }
 
-    /// A 32-bit word keeps its component when it is below this.
+    /// The rule by which 32-bit words decide the multipliers.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "q is in (0, 1]")]
-    pub(crate) fn threshold(self) -> u64 {
-        (self.0 * 4_294_967_296.0).round() as u64
-    }
-
-    /// `out = x * z`, component by component, with the multipliers that `words` decide after their turn.
-    pub(crate) fn multiply(self, words: &[u32], turn: Turn, x: &[f32], out: &mut [f32]) {
-        let value = self.multiplier();
-        // The largest word that keeps: a comparison of 32-bit numbers fills vector registers, one with the threshold does not.
-        let Some(largest) = self.threshold().checked_sub(1).and_then(|largest| u32::try_from(largest).ok()) else {
-            return out.fill(0.0);
-        };
-        #[cfg(target_arch = "x86_64")]
-        let done = match crate::wide::Wide::detect() {
-            Some(wide) if out.len() >= 16 => wide.multiply(words, turn, (largest, value), x, out),
-            _ => 0,
-        };
-        #[cfg(not(target_arch = "x86_64"))]
-        let done = 0;
-        let (words, x, out) = (&words[done..], &x[done..], &mut out[done..]);
-        vectorised(
-            #[inline(always)]
-            || {
-                for ((out, &word), &x) in out.iter_mut().zip(words).zip(x) {
-                    *out = if turn.of(word) <= largest { value * x } else { 0.0 };
-                }
-            },
-        );
+    pub(crate) fn keep(self) -> Keep {
+        Keep { threshold: (self.0 * 4_294_967_296.0).round() as u64, value: self.multiplier() }
     }
 }
 
@@ -278,17 +176,7 @@ mod tests {
             let message = KeepProbability::from_dropout(p).unwrap_err().to_string();
             assert_eq!(message, format!("dropout probability is {p}; expected 0 <= p < 1"));
         }
-        assert_eq!(KeepProbability::from_dropout(0.0).unwrap().threshold(), 1 << 32);
-        assert_eq!(KeepProbability::from_dropout(0.5).unwrap().threshold(), 1 << 31);
-    }
-
-    #[test]
-    fn slot_codes_are_unique() {
-        let mut codes: Vec<u16> =
-            (0..40).flat_map(|block| TargetMap::ALL.map(|map| Slot::new(block, map).code())).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), 40 * TargetMap::ALL.len());
-        assert!(!codes.contains(&Slot::NONE.code()));
+        assert_eq!(KeepProbability::from_dropout(0.0).unwrap().keep().threshold, 1 << 32);
+        assert_eq!(KeepProbability::from_dropout(0.5).unwrap().keep().threshold, 1 << 31);
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn orthogonalise(vectors: &mut [Vec<f64>]) -> Vec<Vec<f64>> {
 mod tests {
     use super::*;
     use crate::noise::{Address, Noise, Stream};
-    use crate::site::Slot;
+    use crate::slot::Slot;
 
     fn dot(x: &[f64], y: &[f64]) -> f64 {
         x.iter().zip(y).map(|(x, y)| x * y).sum()

@@ -4,12 +4,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use bayeslora_adapters::{AdapterSet, Draw, Increment, Slot, TargetMap};
+use bayeslora_kernels::{FrozenLinear, Packing, add_layer_norm, attention, gelu};
 use candle_core::{DType, Device, Tensor};
 
 use crate::config::BertConfig;
 use crate::error::{Error, Result};
-use crate::kernels::{FrozenLinear, add_layer_norm, attention, gelu};
-use crate::packing::Packing;
 use crate::slots::{Family, pooler_slot};
 use crate::weights::Weights;
 
@@ -90,7 +89,7 @@ impl<'a> Pass<'a> {
 
     fn linear(&mut self, slot: Slot, frozen: &FrozenLinear, x: &Tensor, draw: &Draw<'_>) -> Result<Tensor> {
         let increment = self.increment(slot, x, draw)?;
-        Ok(frozen.forward(x, increment.as_ref())?)
+        Ok(frozen.forward(x, increment.as_ref().map(Increment::term))?)
     }
 }
 

@@ -6,11 +6,11 @@ use std::path::Path;
 use bayeslora_adapters::files::read_tensors;
 use bayeslora_adapters::peft::{HEAD_FILE, PeftAdapter};
 use bayeslora_adapters::{AdapterSet, Address, Draw, Noise, Slot, TargetMap};
+use bayeslora_kernels::Packing;
 use candle_core::{DType, Tensor, Var};
 
 use crate::bert::{Bert, Pass};
 use crate::error::{Error, Result};
-use crate::packing::Packing;
 use crate::weights::Weights;
 
 /// The map from the pooled representation to the logits: `W x + b`, in DistilBERT `W relu(D x + c) + b`.

@@ -1,13 +1,11 @@
 //! Samples of one adapted map on its own.
 
-use bayeslora_adapters::{
-    Activations, Draw, Onto, Packed, Rows, Sampling, Scratch, Slot, StochasticAdapter, Threads, affine, product,
-};
+use bayeslora_adapters::{Activations, Draw, Rows, Sampling, Scratch, Slot, StochasticAdapter};
+use bayeslora_kernels::{Onto, Packed, Threads, affine, borrow, product};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::kernels::borrow;
 
 /// `W0 x + bias + s B e + o` for every sample of a draw, on a processor, all threads, written over `out`: memory that was there
 /// already takes no time to be handed out by the system.
@@ -96,11 +94,26 @@ pub fn rows_alone(count: usize) -> Rows {
 #[cfg(test)]
 mod tests {
     use bayeslora_adapters::{
-        DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LowRank, MaskScope, Noise, Stream, TargetMap,
+        Address, DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LowRank, MaskScope, Noise, Stream,
+        TargetMap,
     };
+    use candle_core::{Device, Shape};
 
     use super::*;
-    use crate::kernels::testing::{normal, relative_difference};
+
+    fn normal(seed: u64, shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        let mut values = vec![0.0; shape.elem_count()];
+        let at = Address { slot: Slot::new(0, TargetMap::Query), sample: 0, example: 0, position: 0 };
+        Noise::new(seed, Stream::Initial).fill_normal(at, &mut Vec::new(), &mut values);
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    /// Largest difference relative to the largest value.
+    fn relative_difference(left: &Tensor, right: &Tensor) -> f32 {
+        let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        largest(&(left - right).unwrap()) / largest(right)
+    }
 
     #[test]
     fn agrees_with_increments_of_tensors() {

@@ -10,10 +10,8 @@ mod bert;
 mod classifier;
 mod config;
 mod error;
-mod kernels;
 mod layer;
 mod linearised;
-mod packing;
 mod sampler;
 mod slots;
 mod tokenize;
@@ -22,13 +20,13 @@ mod weights;
 pub use adapters::{
     POSTERIOR_FILE, POSTERIOR_TENSORS_FILE, SavedAdapter, initial_adapters, save_adapter, target_slots,
 };
+pub use bayeslora_kernels::Packing;
 pub use bert::{Bert, Pass};
 pub use classifier::{Head, Output, classify};
 pub use config::BertConfig;
 pub use error::{Error, Result};
 pub use layer::{rows_alone, sample_layer};
 pub use linearised::Linearised;
-pub use packing::Packing;
 pub use sampler::{Hidden, Sampler, Samples};
 pub use slots::pooler_slot;
 pub use tokenize::Tokenizer;

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bayeslora_adapters::{
     AdapterSet, Dependence, Draw, Increment, LowRank, Moments, Parameter, Slot, StochasticAdapter,
 };
+use bayeslora_kernels::Packing;
 use candle_core::{DType, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::classifier::classify;
 use crate::error::Result;
-use crate::packing::Packing;
 use crate::sampler::{Hidden, Sampler};
 
 /// Gaussians over the logits of some sentences.

@@ -9,8 +9,9 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use bayeslora_adapters::{
-    Activations, AdapterSet, Draw, Noise, Onto, Rows, Sampling, Scratch, Slot, TargetMap, Threads, product,
+use bayeslora_adapters::{Activations, AdapterSet, Draw, Noise, Rows, Sampling, Scratch, Slot, TargetMap};
+use bayeslora_kernels::{
+    AttentionScratch, FrozenLinear, Onto, Packing, Threads, add_and_normalise, attend, borrow, gelu_in_place, product,
 };
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -18,8 +19,6 @@ use rayon::prelude::*;
 use crate::bert::{Bert, Norm};
 use crate::classifier::Head;
 use crate::error::{Error, Result};
-use crate::kernels::{AttentionScratch, FrozenLinear, add_and_normalise, attend, borrow, gelu_in_place};
-use crate::packing::Packing;
 use crate::slots::pooler_slot;
 
 /// Rows (tokens times samples) of one pass: enough to fill the matrix products, few enough for a core's cache.

@@ -7,17 +7,18 @@
 //! `r` normals per row have the law of the reference code's `r^2` (its random signs change nothing either). Rows that share
 //! `N` are correlated through their `u`, so the wider scopes draw all of `N`.
 
+use bayeslora_kernels::multiply;
 use candle_core::{D, DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::{Increment, Moments, Parameter, StochasticAdapter, double_precision};
 use crate::draw::Draw;
 use crate::error::{Error, Result};
-use crate::kernels::multiply;
 use crate::linear::Dependence;
 use crate::lora::{LowRank, uniform};
 use crate::noise::Noise;
-use crate::site::{MaskScope, Slot};
+use crate::site::MaskScope;
+use crate::slot::Slot;
 
 /// How the network's output becomes a standard deviation (the reference code's switch `eps`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,18 +1,17 @@
 //! MC-dropout LoRA: Bernoulli multipliers inside the low-rank path stay on at prediction (BayesLoRA v1; theory.md,
 //! section 2; methods.md, section 4).
 
+use bayeslora_kernels::{Onto, Threads, affine, borrow, dropout, product, weight_dropout};
 use candle_core::Tensor;
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
 use crate::draw::{Draw, Sampling};
 use crate::error::Result;
-use crate::kernels::{borrowed, dropout, weight_dropout};
 use crate::linear::{Dependence, multiply};
 use crate::lora::LowRank;
 use crate::noise::Address;
-use crate::packed::affine;
-use crate::product::{Onto, Threads, product};
-use crate::site::{DropoutSite, KeepProbability, MaskScope, Slot};
+use crate::site::{DropoutSite, KeepProbability, MaskScope};
+use crate::slot::Slot;
 
 /// Where dropout acts, how often, and how far one draw reaches.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,10 +44,11 @@ impl DropoutLora {
 
     fn sampled_core(&self, slot: Slot, x: &Tensor, sampling: &Sampling<'_>) -> Result<Tensor> {
         let DropoutSettings { site, scope, keep } = self.settings;
+        let (draws, keep) = (sampling.draws(slot, scope)?, keep.keep());
         match site {
-            DropoutSite::Input => self.lora.down(&dropout(x, slot, scope, keep, sampling)?),
-            DropoutSite::Rank => dropout(&self.lora.down(x)?, slot, scope, keep, sampling),
-            DropoutSite::Weight => weight_dropout(x, self.lora.a(), slot, scope, keep, sampling),
+            DropoutSite::Input => self.lora.down(&dropout(x, draws, keep)?),
+            DropoutSite::Rank => Ok(dropout(&self.lora.down(x)?, draws, keep)?),
+            DropoutSite::Weight => Ok(weight_dropout(x, self.lora.a(), draws, keep)?),
         }
     }
 }
@@ -79,10 +79,10 @@ fn drop_rows(
         let place = index % rows % kept;
         let words = &mut scratch.words[place * width..][..width];
         if scratch.leads[place] != Some(lead) {
-            sampling.noise.fill_lead_words(lead, words);
+            sampling.noise.counter(lead).fill(words);
             scratch.leads[place] = Some(lead);
         }
-        keep.multiply(words, turn, &x[index % shared * width..][..width], out);
+        keep.keep().multiply(words, turn, &x[index % shared * width..][..width], out);
     }
 }
 
@@ -141,7 +141,7 @@ impl StochasticAdapter for DropoutLora {
                 let tensor = |t: &candle_core::Var| t.as_detached_tensor();
                 let width = self.lora.a().dims()[1];
                 let x = Tensor::from_slice(x.values, (x.samples, x.rows, width), &candle_core::Device::Cpu)?;
-                let drawn = weight_dropout(&x, &tensor(self.lora.a()), slot, scope, keep, sampling)?;
+                let drawn = weight_dropout(&x, &tensor(self.lora.a()), sampling.draws(slot, scope)?, keep.keep())?;
                 *core = drawn.flatten_all()?.to_vec1()?;
             }
         }
@@ -172,9 +172,9 @@ impl StochasticAdapter for DropoutLora {
         let (rank, width) = self.lora.a().dims2()?;
         let rows = dependence.x.dim(0)?;
         let guard = dependence.x.storage_and_layout();
-        let x = borrowed(&guard, "input of a map")?;
+        let x = borrow(&guard)?;
         let guard = self.lora.a().storage_and_layout();
-        let a = borrowed(&guard, "lora_A")?;
+        let a = borrow(&guard)?;
         let mut covariance = match (site, scope) {
             (DropoutSite::Input, _) => {
                 let transposed: Vec<f32> = (0..width).flat_map(|j| (0..rank).map(move |i| a[i * width + j])).collect();

@@ -6,18 +6,18 @@
 //! `r d_in`. The reference code's flipout draws one `N` per pass and random signs per token: the same law at each token, and
 //! tokens that are uncorrelated but not independent. Rows that share `N` here are one weight sample read at several inputs.
 
+use bayeslora_kernels::{Onto, Threads, borrow, multiply, product};
 use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, components, double_precision};
 use crate::draw::{Draw, Sampling};
 use crate::error::{Error, Result};
-use crate::kernels::{borrowed, multiply};
 use crate::linear::Dependence;
 use crate::lora::{LowRank, uniform_between};
 use crate::noise::Noise;
-use crate::product::{Onto, Threads, product};
-use crate::site::{MaskScope, Slot};
+use crate::site::MaskScope;
+use crate::slot::Slot;
 use crate::svd::orthogonalise;
 
 /// Settings of the Gaussian entries.
@@ -186,7 +186,7 @@ impl StochasticAdapter for Gaussian {
     ) -> Result<usize> {
         let (rank, scope) = (self.lora.rank(), self.settings.scope);
         let guard = self.rho.storage_and_layout();
-        let rho = borrowed(&guard, RHO)?;
+        let rho = borrow(&guard)?;
         let down = |a: &[f32], x: &[f32], out: &mut [f32]| {
             let rows = out.len() / rank;
             product(out, Onto::Nothing, 1.0, x, a, (rows, a.len() / rank, rank), Threads::One);
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
     use crate::draw::Rows;
     use crate::noise::{Address, Stream};
-    use crate::site::TargetMap;
+    use crate::slot::TargetMap;
 
     const SLOT: Slot = Slot::new(0, TargetMap::Value);
 

@@ -10,6 +10,7 @@ mod lrvd;
 mod rank_gaussian;
 mod settings;
 
+use bayeslora_kernels::{LowRankTerm, Packed};
 use candle_core::{DType, Device, Tensor, Var};
 
 pub use contextual::{Contextual, ContextualSettings, CoreSource, ScaleActivation};
@@ -24,8 +25,8 @@ use crate::error::{Error, Result};
 use crate::linear::Dependence;
 use crate::lora::LowRank;
 use crate::noise::Address;
-use crate::packed::Packed;
-use crate::site::{MaskScope, Slot};
+use crate::site::MaskScope;
+use crate::slot::Slot;
 
 /// What an adapter adds to its map: `s B e + o`.
 #[derive(Debug, Clone)]
@@ -47,6 +48,11 @@ impl Increment {
     /// `s B e` with the pair's own `B` and `s`.
     pub fn of_core(core: Tensor, lora: &LowRank) -> Self {
         Self { core, up: lora.b().as_tensor().clone(), scale: lora.scale(), offset: None, divergence: None }
+    }
+
+    /// What is added to the map's output, for the frozen map to add.
+    pub fn term(&self) -> LowRankTerm<'_> {
+        LowRankTerm { core: &self.core, up: &self.up, scale: self.scale, offset: self.offset.as_ref() }
     }
 }
 

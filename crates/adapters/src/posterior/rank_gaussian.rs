@@ -5,18 +5,18 @@
 //! mean. At the start rows of `V` are orthonormal and `m` holds singular values: those of the usual initial `A`, whose left
 //! vectors are dropped.
 
+use bayeslora_kernels::{Onto, Threads, borrow, product};
 use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, components, double_precision};
 use crate::draw::Draw;
 use crate::error::{Error, Result};
-use crate::kernels::borrowed;
 use crate::linear::{Dependence, multiply};
 use crate::lora::{LowRank, uniform_between};
 use crate::noise::Noise;
-use crate::product::{Onto, Threads, product};
-use crate::site::{MaskScope, Slot};
+use crate::site::MaskScope;
+use crate::slot::Slot;
 use crate::svd::orthogonalise;
 
 /// Which divergence between the posterior `q` and the prior `p` is descended.
@@ -150,7 +150,7 @@ impl StochasticAdapter for RankGaussian {
     ) -> Result<usize> {
         let rank = self.lora.rank();
         let guards = (self.log_mean.storage_and_layout(), self.log_sd.storage_and_layout());
-        let (log_mean, log_sd) = (borrowed(&guards.0, MULTIPLIERS[0])?, borrowed(&guards.1, MULTIPLIERS[1])?);
+        let (log_mean, log_sd) = (borrow(&guards.0)?, borrow(&guards.1)?);
         let mut u = vec![0.0; x.samples * x.rows * rank];
         self.lora.with_values(|a, _| {
             let shape = (x.samples * x.rows, a.len() / rank, rank);
@@ -217,7 +217,7 @@ mod tests {
     use crate::LoraShape;
     use crate::draw::{Rows, Sampling};
     use crate::noise::Stream;
-    use crate::site::TargetMap;
+    use crate::slot::TargetMap;
 
     const SLOT: Slot = Slot::new(0, TargetMap::Value);
 

@@ -12,7 +12,8 @@ use super::{
 use crate::error::{Error, Result};
 use crate::lora::LowRank;
 use crate::noise::Noise;
-use crate::site::{DropoutSite, KeepProbability, MaskScope, Slot};
+use crate::site::{DropoutSite, KeepProbability, MaskScope};
+use crate::slot::Slot;
 
 /// A posterior and its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 //! `s B_mu u` and covariance `s^2 [ B_mu diag(v) B_mu' + diag(sigma_B^2 (u^2 + v)) ]`: the noise of `B` reaches every output by itself.
 //! Of the two ways to sample only `weights` has that covariance; `local-reparametrisation` has its diagonal.
 
+use bayeslora_kernels::{Onto, Threads, product};
 use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +16,8 @@ use crate::error::{Error, Result};
 use crate::linear::Dependence;
 use crate::lora::{LowRank, uniform_between};
 use crate::noise::{Address, Noise};
-use crate::product::{Onto, Threads, product};
-use crate::site::{MaskScope, Slot};
+use crate::site::MaskScope;
+use crate::slot::Slot;
 
 /// Which matrices of the pair are random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@ use super::*;
 use crate::LoraShape;
 use crate::draw::Rows;
 use crate::noise::Stream;
-use crate::site::TargetMap;
+use crate::slot::TargetMap;
 
 const SLOT: Slot = Slot::new(0, TargetMap::Value);
 

@@ -1,15 +1,27 @@
 //! A frozen linear map with a low-rank increment, in one operation.
 
-use bayeslora_adapters::Increment;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::{borrow, is_fast, values};
+use crate::storage::{borrow, is_fast, values};
+
+/// What an adapter adds to a map's output: `s B e + o`.
+#[derive(Debug, Clone, Copy)]
+pub struct LowRankTerm<'a> {
+    /// The core `e [samples or 1, rows, r]`.
+    pub core: &'a Tensor,
+    /// The up-projection `B [d_out, r]`.
+    pub up: &'a Tensor,
+    /// The scale `s`.
+    pub scale: f64,
+    /// The offset `o [samples or 1, rows, d_out]`, where there is one.
+    pub offset: Option<&'a Tensor>,
+}
 
 /// `W0 x + bias`, never trained: its gradient is passed on but none is formed for `W0`.
 #[derive(Debug, Clone)]
-pub(crate) struct FrozenLinear {
+pub struct FrozenLinear {
     /// `[d_out, d_in]`.
     weight: Tensor,
     /// `[d_out]`.
@@ -17,17 +29,21 @@ pub(crate) struct FrozenLinear {
 }
 
 impl FrozenLinear {
-    pub(crate) fn new(weight: Tensor, bias: Tensor) -> Self {
+    /// The map of `weight [d_out, d_in]` and `bias [d_out]`.
+    pub fn new(weight: Tensor, bias: Tensor) -> Self {
         Self { weight, bias }
     }
 
     /// `(d_out, d_in)`.
-    pub(crate) fn shape(&self) -> (usize, usize) {
+    pub fn shape(&self) -> (usize, usize) {
         (self.weight.dims()[0], self.weight.dims()[1])
     }
 
     /// Calls `f` with the values of `W0 [d_out, d_in]` and of the bias, on a processor.
-    pub(crate) fn with_values<T>(&self, f: impl FnOnce(&[f32], &[f32]) -> T) -> candle_core::Result<T> {
+    ///
+    /// # Errors
+    /// When they are elsewhere.
+    pub fn with_values<T>(&self, f: impl FnOnce(&[f32], &[f32]) -> T) -> candle_core::Result<T> {
         let (weight, bias) = (self.weight.storage_and_layout(), self.bias.storage_and_layout());
         Ok(f(borrow(&weight)?, borrow(&bias)?))
     }
@@ -37,32 +53,35 @@ impl FrozenLinear {
     /// # Shapes
     /// `x: [samples or 1, rows, d_in]`, core `[samples or 1, rows, r]` to `[samples, rows, d_out]`; the frozen product
     /// is computed once where `x` is shared.
-    pub(crate) fn forward(&self, x: &Tensor, increment: Option<&Increment>) -> candle_core::Result<Tensor> {
+    ///
+    /// # Errors
+    /// When shapes do not go together.
+    pub fn forward(&self, x: &Tensor, increment: Option<LowRankTerm<'_>>) -> candle_core::Result<Tensor> {
         let out = if is_fast(x) { self.fast(&x.contiguous()?, increment)? } else { self.plain(x, increment)? };
-        match increment.and_then(|increment| increment.offset.as_ref()) {
+        match increment.and_then(|increment| increment.offset) {
             None => Ok(out),
             Some(offset) => out.broadcast_add(offset),
         }
     }
 
     /// The same without the offset, `x` contiguous on the processor.
-    fn fast(&self, x: &Tensor, increment: Option<&Increment>) -> candle_core::Result<Tensor> {
+    fn fast(&self, x: &Tensor, increment: Option<LowRankTerm<'_>>) -> candle_core::Result<Tensor> {
         match increment {
             None => x.apply_op1(self.clone()),
-            Some(Increment { core, up, scale, .. }) => {
-                x.apply_op3(&core.contiguous()?, &up.contiguous()?, Adapted { frozen: self.clone(), scale: *scale })
+            Some(LowRankTerm { core, up, scale, .. }) => {
+                x.apply_op3(&core.contiguous()?, &up.contiguous()?, Adapted { frozen: self.clone(), scale })
             }
         }
     }
 
     /// The same without the offset, composed of tensor operations.
-    fn plain(&self, x: &Tensor, increment: Option<&Increment>) -> candle_core::Result<Tensor> {
+    fn plain(&self, x: &Tensor, increment: Option<LowRankTerm<'_>>) -> candle_core::Result<Tensor> {
         let cast = |t: &Tensor| t.to_dtype(x.dtype());
         let frozen = x.broadcast_matmul(&cast(&self.weight)?.t()?)?.broadcast_add(&cast(&self.bias)?)?;
         match increment {
             None => Ok(frozen),
-            Some(Increment { core, up, scale, .. }) => {
-                frozen.broadcast_add(&(core.broadcast_matmul(&cast(up)?.t()?)? * *scale)?)
+            Some(LowRankTerm { core, up, scale, .. }) => {
+                frozen.broadcast_add(&(core.broadcast_matmul(&cast(up)?.t()?)? * scale)?)
             }
         }
     }
@@ -227,8 +246,8 @@ impl CustomOp3 for Adapted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_gradient, assert_twins, normal};
     use super::*;
+    use crate::testing::{assert_gradient, assert_twins, normal};
 
     #[test]
     fn agrees_with_its_plain_twin_and_finite_differences() {
@@ -239,15 +258,9 @@ mod tests {
             let x = normal(3, (x_samples, rows, d_in));
             let core = normal(4, (core_samples, rows, rank));
             let up = normal(5, (d_out, rank));
-            let increment = || Increment {
-                core: core.as_tensor().clone(),
-                up: up.as_tensor().clone(),
-                scale: 1.7,
-                offset: None,
-                divergence: None,
-            };
-            let fast = || frozen.forward(&x, Some(&increment())).unwrap();
-            let plain = frozen.plain(&x, Some(&increment())).unwrap();
+            let increment = || LowRankTerm { core: core.as_tensor(), up: up.as_tensor(), scale: 1.7, offset: None };
+            let fast = || frozen.forward(&x, Some(increment())).unwrap();
+            let plain = frozen.plain(&x, Some(increment())).unwrap();
             assert_twins(&[x.clone(), core.clone(), up.clone()], &fast(), &plain, 1e-5);
             for var in [&x, &core, &up] {
                 assert_gradient(var, fast, 2e-3);

@@ -6,7 +6,7 @@ use std::ops::Range;
 ///
 /// # Examples
 /// ```
-/// let packing = bayeslora_models::Packing::from_lengths(&[3, 2]);
+/// let packing = bayeslora_kernels::Packing::from_lengths(&[3, 2]);
 /// assert_eq!(packing.rows(), 5);
 /// assert_eq!(packing.sentences().collect::<Vec<_>>(), [0..3, 3..5]);
 /// assert_eq!(packing.first_rows(), [0, 3]);

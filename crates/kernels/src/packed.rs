@@ -106,7 +106,7 @@ fn panels<S: Simd>(n: usize) -> impl Iterator<Item = Range<usize>> {
 ///
 /// # Examples
 /// ```
-/// use bayeslora_adapters::{Packed, affine};
+/// use bayeslora_kernels::{Packed, affine};
 /// let right = Packed::new(&[1.0, 0.0, 0.0, 1.0], 2.0, (2, 2));
 /// let mut out = [0.0; 4];
 /// affine(&mut out, &[100.0, 200.0], &[1.0, 2.0, 3.0, 4.0], &right);

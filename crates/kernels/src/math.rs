@@ -5,7 +5,7 @@
 /// Range reduction by `n = round(x / ln 2)` with `ln 2` in two parts (Cody and Waite), then the Taylor polynomial of
 /// degree 7 on `|r| <= ln 2 / 2`, whose remainder is below `5.2e-9` of the value.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
@@ -27,7 +27,7 @@ pub(super) fn exp(x: f32) -> f32 {
 /// `erf(x)` to 5e-7, eight units in the last place at 1: the rational minimax approximation `x P(x^2) / Q(x^2)` on `[-4, 4]`, beyond which `erf` is 1 in
 /// f32.
 #[inline(always)]
-pub(super) fn erf(x: f32) -> f32 {
+pub(crate) fn erf(x: f32) -> f32 {
     const P: [f32; 7] =
         [-2.726_142_3e-10, 2.770_681_4e-8, -2.101_024e-6, -5.692_506_4e-5, -7.349_906e-4, -2.954_6e-3, -1.609_603_3e-2];
     const Q: [f32; 5] = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2];
@@ -46,7 +46,7 @@ pub(super) fn erf(x: f32) -> f32 {
 
 /// Inner product over sixteen running sums, so that it vectorises in one fixed order.
 #[inline(always)]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     const LANES: usize = 16;
     let mut sums = [0.0_f32; LANES];
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
@@ -61,7 +61,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// `sum f(x_i)` over sixteen running sums.
 #[inline(always)]
-pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     const LANES: usize = 16;
     let mut sums = [0.0_f32; LANES];
     let chunks = x.chunks_exact(LANES);
@@ -76,7 +76,7 @@ pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 
 /// Largest value; negative infinity of none. Over sixteen running maxima.
 #[inline(always)]
-pub(super) fn largest(x: &[f32]) -> f32 {
+pub(crate) fn largest(x: &[f32]) -> f32 {
     const LANES: usize = 16;
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = x.chunks_exact(LANES);
@@ -102,7 +102,7 @@ fn fold(sums: [f32; 16]) -> f32 {
 
 /// `y += a x`.
 #[inline(always)]
-pub(super) fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
+pub(crate) fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y += a * x;
     }

@@ -33,7 +33,7 @@ pub enum Onto {
 ///
 /// # Examples
 /// ```
-/// use bayeslora_adapters::{Onto, Threads, product};
+/// use bayeslora_kernels::{Onto, Threads, product};
 /// let mut out = [1.0, 1.0];
 /// product(&mut out, Onto::Values, 2.0, &[3.0, 4.0], &[1.0, 0.0, 0.0, 1.0], (1, 2, 2), Threads::One);
 /// assert_eq!(out, [7.0, 9.0]);

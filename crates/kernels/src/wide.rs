@@ -1,5 +1,5 @@
-//! Noise in 512-bit registers, where the processor has them: the values of [`fill_plain`](crate::noise::fill_plain) and
-//! [`KeepProbability::multiply`](crate::site::KeepProbability), three times as fast as the compiler's own vectors.
+//! Noise in 512-bit registers, where the processor has them: the values of [`fill_plain`](crate::words::fill_plain) and
+//! [`Keep::multiply`](crate::keep::Keep::multiply), three times as fast as the compiler's own vectors.
 //!
 //! A 32-bit word of the counter lives in the lower half of a 64-bit lane, where the widening product wants it; what a product leaves
 //! in the upper half is never read.
@@ -8,8 +8,8 @@ use std::arch::x86_64::__m512i;
 
 use pulp::x86::V4;
 
-use crate::coupling::Turn;
-use crate::noise::{MULTIPLIERS, ROUNDS, WEYL};
+use crate::turn::Turn;
+use crate::words::{MULTIPLIERS, ROUNDS, WEYL};
 
 /// Registers of eight counters each: products of one fill the wait for those of the other.
 const REGISTERS: usize = 2;
@@ -124,7 +124,7 @@ impl Wide {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::noise::fill_plain;
+    use crate::words::fill_plain;
 
     #[test]
     fn words_are_those_of_the_plain_twin() {

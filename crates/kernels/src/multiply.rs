@@ -3,17 +3,19 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::values;
-use crate::error::Result;
+use crate::storage::{is_fast, values};
 
 /// `x * z` for constant `z`: `x [samples or 1, rows, width]`, `z [samples, rows, width]` to the shape of `z`.
 ///
 /// The gradient of `z` is never formed; that of `x` is `sum over samples of g * z` where `x` is shared.
-pub(crate) fn multiply(x: &Tensor, z: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() && x.dtype() == candle_core::DType::F32 {
-        Ok(x.contiguous()?.apply_op1(Multiply { z: z.clone() })?)
+///
+/// # Errors
+/// When shapes do not go together.
+pub fn multiply(x: &Tensor, z: &Tensor) -> candle_core::Result<Tensor> {
+    if is_fast(x) {
+        x.contiguous()?.apply_op1(Multiply { z: z.clone() })
     } else {
-        Ok(x.broadcast_mul(&z.to_dtype(x.dtype())?)?)
+        x.broadcast_mul(&z.to_dtype(x.dtype())?)
     }
 }
 
@@ -30,12 +32,12 @@ impl CustomOp1 for Multiply {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let x = values(storage, layout, self.name())?;
+        let x = values(storage, layout)?;
         let (z_storage, z_layout) = self.z.storage_and_layout();
         let candle_core::Storage::Cpu(z_storage) = &*z_storage else {
             candle_core::bail!("multiply: multipliers must be on the processor");
         };
-        let z = values(z_storage, z_layout, self.name())?;
+        let z = values(z_storage, z_layout)?;
         if x.is_empty() || z.len() % x.len() != 0 {
             candle_core::bail!("multiply: {:?} does not broadcast to {:?}", layout.dims(), self.z.dims());
         }

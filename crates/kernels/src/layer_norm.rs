@@ -1,17 +1,20 @@
 //! Residual sum and layer normalisation in one pass.
 
-use bayeslora_adapters::vectorised;
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::math::{dot, sum};
-use super::{borrow, is_fast, values};
+use crate::math::{dot, sum};
+use crate::storage::{borrow, is_fast, values};
+use crate::vectorised::vectorised;
 
 /// `LN(a + b) * weight + bias` over the last axis, with constant `weight` and `bias`.
 ///
 /// # Shapes
 /// `a, b: [samples or 1, rows, width]` to `[samples, rows, width]`.
-pub(crate) fn add_layer_norm(
+///
+/// # Errors
+/// When shapes do not go together.
+pub fn add_layer_norm(
     a: &Tensor,
     b: &Tensor,
     weight: &Tensor,
@@ -46,7 +49,7 @@ const ROWS_PER_TASK: usize = 16;
 
 /// `LN(row + other)` in place of each of `rows`, forward only, on the caller's thread: row `i` is added row `first + i` of
 /// `other`, cyclically.
-pub(crate) fn add_and_normalise(
+pub fn add_and_normalise(
     rows: &mut [f32],
     other: &[f32],
     first: usize,
@@ -152,8 +155,8 @@ impl CustomOp2 for AddLayerNorm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_gradient, assert_twins, normal};
     use super::*;
+    use crate::testing::{assert_gradient, assert_twins, normal};
 
     #[test]
     fn agrees_with_its_plain_twin_and_finite_differences() {

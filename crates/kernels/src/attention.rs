@@ -2,22 +2,25 @@
 //!
 //! `O_i = sum_j softmax_j(q_i k_j / sqrt(d_head)) v_j` (Vaswani et al., arXiv 1706.03762), `j` over the sentence of `i`.
 
-use bayeslora_adapters::vectorised;
 use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::math::{axpy, dot, exp, largest, sum};
-use super::{borrow, is_fast, values};
+use crate::math::{axpy, dot, exp, largest, sum};
 use crate::packing::Packing;
+use crate::storage::{borrow, is_fast, values};
+use crate::vectorised::vectorised;
 
 /// Attention of the queries of each sentence over its own keys.
 ///
 /// # Shapes
 /// `q: [samples or 1, query rows, width]`, `k, v: [samples or 1, key rows, width]` to `[samples, query rows, width]`;
 /// `queries` and `keys` say which rows belong to which sentence.
-pub(crate) fn attention(
+///
+/// # Errors
+/// When shapes do not go together.
+pub fn attention(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
@@ -65,7 +68,7 @@ const QUERIES: usize = 4;
 
 /// Buffers that calls of [`attend`] reuse.
 #[derive(Debug, Default)]
-pub(crate) struct AttentionScratch {
+pub struct AttentionScratch {
     /// Keys of one head, as [`columns`].
     keys: Vec<[f32; LANES]>,
     /// Values of one head, as [`columns`].
@@ -90,7 +93,7 @@ impl AttentionScratch {
 ///
 /// # Shapes
 /// `q, out: [queries, width]`, `k, v: [keys, width]`.
-pub(crate) fn attend(
+pub fn attend(
     q: &[f32],
     k: &[f32],
     v: &[f32],
@@ -388,8 +391,8 @@ impl CustomOp3 for Attention {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_gradient, assert_twins, normal};
     use super::*;
+    use crate::testing::{assert_gradient, assert_twins, normal};
 
     #[test]
     fn agrees_with_its_plain_twin_and_finite_differences() {

@@ -1,19 +1,22 @@
 //! The exact Gaussian error linear unit, `x Phi(x)` (Hendrycks and Gimpel, arXiv 1606.08415).
 
-use bayeslora_adapters::vectorised;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::math::{erf, exp};
-use super::{borrow, is_fast, values};
+use crate::math::{erf, exp};
+use crate::storage::{borrow, is_fast, values};
+use crate::vectorised::vectorised;
 
 /// `x Phi(x)`, any shape.
-pub(crate) fn gelu(x: &Tensor) -> candle_core::Result<Tensor> {
+///
+/// # Errors
+/// When a tensor operation fails.
+pub fn gelu(x: &Tensor) -> candle_core::Result<Tensor> {
     if is_fast(x) { x.contiguous()?.apply_op1(Gelu) } else { x.gelu_erf() }
 }
 
 /// `x Phi(x)` in place, forward only, on the caller's thread.
-pub(crate) fn gelu_in_place(x: &mut [f32]) {
+pub fn gelu_in_place(x: &mut [f32]) {
     vectorised(
         #[inline(always)]
         || {
@@ -69,8 +72,8 @@ impl CustomOp1 for Gelu {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_gradient, assert_twins, normal};
     use super::*;
+    use crate::testing::{assert_gradient, assert_twins, normal};
 
     #[test]
     fn agrees_with_its_plain_twin_and_finite_differences() {

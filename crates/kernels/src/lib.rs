@@ -1,0 +1,49 @@
+//! Operations of adapted networks, one a file: a plain twin and a fast path each.
+//!
+//! Candle's own softmax, layer normalisation and erf either cut gradients or run on one thread without vector registers;
+//! these do neither, and their gradients are written by hand. Each operation picks its path itself: the fast one for f32 on
+//! a processor, else the plain twin composed of candle operations. The tests hold the two against each other, values and
+//! gradients.
+//!
+//! An operation that draws noise is told where ([`Draws`]): words are pure functions of their [`Counter`]. All `unsafe` code
+//! of adapters and networks is here.
+
+mod attention;
+mod draws;
+mod dropout;
+mod frozen_linear;
+mod gelu;
+mod keep;
+mod layer_norm;
+mod math;
+mod multiply;
+mod packed;
+mod packing;
+mod product;
+mod storage;
+mod turn;
+mod vectorised;
+mod weight_dropout;
+#[cfg(target_arch = "x86_64")]
+mod wide;
+mod words;
+
+#[cfg(test)]
+mod testing;
+
+pub use attention::{AttentionScratch, attend, attention};
+pub use draws::Draws;
+pub use dropout::dropout;
+pub use frozen_linear::{FrozenLinear, LowRankTerm};
+pub use gelu::{gelu, gelu_in_place};
+pub use keep::Keep;
+pub use layer_norm::{add_and_normalise, add_layer_norm};
+pub use multiply::multiply;
+pub use packed::{Packed, affine};
+pub use packing::Packing;
+pub use product::{Onto, Threads, product};
+pub use storage::borrow;
+pub use turn::Turn;
+pub use vectorised::vectorised;
+pub use weight_dropout::weight_dropout;
+pub use words::{Counter, philox};
