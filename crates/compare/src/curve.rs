@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::experiment::{CurveSettings, Experiment};
-use crate::generated::{self, Files};
+use crate::publish::generated::{self, Files};
+use crate::publish::report_files::{aggregated, definition};
 use crate::report::{Aggregate, Cell, RowDefinition, cell_text, one_reading_each};
-use crate::report_files::{aggregated, definition};
 use bayeslora_data::unknown;
 
 /// The curves of an experiment.

@@ -10,9 +10,9 @@ use crate::fitted::Fitted;
 use crate::laplace::Network;
 use crate::member::Member;
 use crate::prefix::Sentences;
-use crate::reading::Reading;
 use crate::shapes::{gaussian, samples_of};
 use bayeslora_data::Progress;
+use bayeslora_records::Reading;
 
 /// Draws of Gaussian logits: next to free beside the passes that gave the Gaussians.
 const GAUSSIAN_DRAWS: u32 = 100;

@@ -2,8 +2,10 @@
 
 mod error;
 mod record;
+mod row;
 mod store;
 
 pub use error::{Error, Result};
 pub use record::*;
+pub use row::{Reading, RowId, Texts};
 pub use store::{Store, check_schema, key_of, read_all, read_json, seven_digits, write_json};

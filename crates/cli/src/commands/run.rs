@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bayeslora_compare::{Experiment, run as run_plan};
+use bayeslora_compare::{Experiment, publish, run as run_plan};
 use bayeslora_data::Progress as _;
 use bayeslora_data::assets::Assets;
 
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     for failed in &summary.failed {
         eprintln!("failed: {failed}");
     }
-    for path in &summary.report {
+    for path in publish(&plan, &summary.model_digest)? {
         println!("{}", path.display());
     }
     Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -4,6 +4,7 @@
 //! checked, that can run. Unknown keys are refused with the nearest known one.
 
 mod changes;
+mod chosen;
 mod model;
 mod plan;
 
@@ -15,8 +16,9 @@ use bayeslora_metrics::Bootstrap;
 use serde::{Deserialize, Serialize};
 
 pub use changes::Changes;
+pub(crate) use chosen::{CHOSEN_FILE, Chosen, TUNING_FOLDER};
 pub use model::{Model, ModelEntry, ModelFolder};
-pub use plan::{Plan, PlannedMethod};
+pub use plan::{Plan, PlannedMethod, Row};
 
 use crate::error::{Error, Result};
 

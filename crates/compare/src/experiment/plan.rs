@@ -6,14 +6,14 @@ use bayeslora_adapters::LoraShape;
 use bayeslora_metrics::Bootstrap;
 
 use super::changes::changed;
-use super::{Changes, Experiment, MethodEntry, Model, TuningSettings};
+use super::{Changes, Chosen, Experiment, MethodEntry, Model, TuningSettings};
 use crate::error::{Error, Result};
-use crate::tuning::Chosen;
 use bayeslora_data::tasks::PlannedTask;
 use bayeslora_data::{unknown, with_suggestion};
+use bayeslora_inference::methods;
 use bayeslora_inference::methods::Method;
 use bayeslora_inference::{AdapterSettings, PredictionSettings, TrainingSettings};
-use bayeslora_inference::{Reading, methods};
+use bayeslora_records::{Reading, RowId};
 
 /// A checked experiment in one of its profiles.
 #[derive(Debug)]
@@ -36,6 +36,23 @@ pub struct Plan {
     pub(crate) shared: Shared,
     /// Methods in table order.
     pub methods: Vec<PlannedMethod>,
+    /// Rows of the tables: every reading of every method, in table order.
+    pub rows: Vec<Row>,
+    /// The row that the others are compared with.
+    pub reference: Row,
+}
+
+/// A row of the tables: one reading of one method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its identifier: the method's, with the reading appended where there are several.
+    pub id: RowId,
+    /// Name in tables.
+    pub label: String,
+    /// Place of its method in [`Plan::methods`].
+    pub method: usize,
+    /// How the fit is read.
+    pub reading: Reading,
 }
 
 /// A checked method of a plan.
@@ -143,6 +160,14 @@ impl Experiment {
             methods.retain(|m| wanted.contains(&m.id));
         }
         let folder = results_folder(path, &chosen.folder);
+        if chosen.seeds.is_empty() || methods.is_empty() {
+            return Err(refused(format!("profile \"{profile}\" has no seeds or no methods")));
+        }
+        let rows = rows_of(&methods);
+        let reference = rows.iter().find(|row| row.id.to_string() == self.reference).cloned().ok_or_else(|| {
+            let ids: Vec<String> = rows.iter().map(|row| row.id.to_string()).collect();
+            refused(unknown("reference", &self.reference, ids.iter().map(String::as_str)))
+        })?;
         let plan = Plan {
             profile: profile.to_owned(),
             seeds: chosen.seeds,
@@ -151,12 +176,30 @@ impl Experiment {
             task,
             shared,
             methods,
+            rows,
+            reference,
             path: path.to_owned(),
             experiment: self,
         };
         plan.check().map_err(refused)?;
         Ok(plan)
     }
+}
+
+fn rows_of(methods: &[PlannedMethod]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (method, planned) in methods.iter().enumerate() {
+        let readings = planned.method.readings();
+        for &reading in &readings {
+            let (id, label) = if readings.len() == 1 {
+                (RowId::of(&planned.id, None), planned.label.clone())
+            } else {
+                (RowId::of(&planned.id, Some(reading)), format!("{}, {}", planned.label, reading.word()))
+            };
+            rows.push(Row { id, label, method, reading });
+        }
+    }
+    rows
 }
 
 fn results_folder(path: &Path, folder: &Path) -> PathBuf {
@@ -226,21 +269,9 @@ impl Shared {
 }
 
 impl Plan {
-    /// Rows of the tables: a method's identifier, with the reading appended where it has several.
-    pub fn rows(&self) -> Vec<(String, String, &PlannedMethod, Reading)> {
-        let mut rows = Vec::new();
-        for planned in &self.methods {
-            let readings = planned.method.readings();
-            for &reading in &readings {
-                let (id, label) = if readings.len() == 1 {
-                    (planned.id.clone(), planned.label.clone())
-                } else {
-                    (format!("{}/{}", planned.id, reading.word()), format!("{}, {}", planned.label, reading.word()))
-                };
-                rows.push((id, label, planned, reading));
-            }
-        }
-        rows
+    /// The method of a row of this plan.
+    pub fn method_of(&self, row: &Row) -> &PlannedMethod {
+        &self.methods[row.method]
     }
 
     /// What the methods with dropout have, each value once, in their order.
@@ -260,9 +291,6 @@ impl Plan {
         let TuningSettings { trials, seeds, .. } = &self.experiment.tuning;
         range("tuning.trials", f64::from(*trials), *trials >= 1, "at least 1")?;
         range("the number of tuning.seeds", seeds.len() as f64, !seeds.is_empty(), "at least 1")?;
-        if self.seeds.is_empty() || self.methods.is_empty() {
-            return Err(format!("profile \"{}\" has no seeds or no methods", self.profile));
-        }
         // A seed counted twice would make the spread over seeds smaller than it is.
         for (name, seeds) in [(format!("profile \"{}\"", self.profile), &self.seeds), ("tuning".to_owned(), seeds)] {
             if let Some(twice) = (1..seeds.len()).find(|&place| seeds[..place].contains(&seeds[place])) {
@@ -272,10 +300,6 @@ impl Plan {
         let Bootstrap { resamples, level, .. } = self.experiment.bootstrap;
         range("bootstrap.resamples", resamples.into(), resamples >= 2, "at least 2")?;
         range("bootstrap.level", level, level > 0.0 && level < 1.0, "a number between 0 and 1")?;
-        if !self.rows().iter().any(|(id, ..)| *id == self.experiment.reference) {
-            let rows: Vec<String> = self.rows().into_iter().map(|(id, ..)| id).collect();
-            return Err(unknown("reference", &self.experiment.reference, rows.iter().map(String::as_str)));
-        }
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use bayeslora_host::read;
 
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::generated;
+use crate::publish::generated;
 
 /// A page of results.
 #[derive(Debug, PartialEq)]

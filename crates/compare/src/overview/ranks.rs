@@ -8,9 +8,9 @@ use bayeslora_figures::CriticalDifference;
 use super::folders;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::generated::Files;
+use crate::publish::generated::Files;
+use crate::publish::report_files::definition;
 use crate::report::{RowDefinition, one_reading_each, ranks};
-use crate::report_files::definition;
 
 /// Folder of the page.
 pub(super) const FOLDER: &str = "ranks";

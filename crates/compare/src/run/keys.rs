@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use bayeslora_records::{RowId, key_of};
+
 use crate::experiment::{Plan, PlannedMethod};
-use bayeslora_records::key_of;
 
 /// Version of the computation, part of every unit's key: raised by any change that alters a number.
 const COMPUTATION: u32 = 1;
@@ -28,19 +29,9 @@ pub(crate) fn unit_key(plan: &Plan, method: &PlannedMethod, seed: u64, model: &s
 const COMPARISON: u32 = 2;
 
 /// Key of a comparison of `row` with the plan's reference, given the keys of their units, seed by seed.
-pub(crate) fn comparison_key(plan: &Plan, row: &str, own: &[&str], reference: &[&str]) -> String {
+pub(crate) fn comparison_key(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> String {
     key_of(&json!({
         "comparison": COMPARISON,
-        "units": [own, reference],
-        "row": row,
-        "reference": plan.experiment.reference,
-        "bootstrap": plan.experiment.bootstrap,
-    }))
-}
-
-/// The key that comparisons had before they covered seeds: such a record is shown until the row is compared again.
-pub(crate) fn comparison_over_examples_key(plan: &Plan, row: &str, own: &[&str], reference: &[&str]) -> String {
-    key_of(&json!({
         "units": [own, reference],
         "row": row,
         "reference": plan.experiment.reference,

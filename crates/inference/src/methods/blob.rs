@@ -15,9 +15,9 @@ use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
 use crate::optimise::Rule;
-use crate::reading::Reading;
 use crate::recipe::{DivergenceUpdate, Objective, Recipe};
 use crate::train::train;
+use bayeslora_records::Reading;
 
 /// Who takes the NLL gradient of `rho`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,9 +15,9 @@ use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
 use crate::optimise::Rule;
-use crate::reading::Reading;
 use crate::recipe::{Objective, Recipe};
 use crate::train::train;
+use bayeslora_records::Reading;
 
 /// Parameters: name, default, purpose, range.
 #[derive(Debug, Serialize, Deserialize)]

@@ -12,9 +12,9 @@ use super::parameters::{read, recorded};
 use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
-use crate::reading::Reading;
 use crate::recipe::Recipe;
 use crate::train::train;
+use bayeslora_records::Reading;
 
 /// Parameters: name, default, purpose, range.
 #[derive(Debug, Serialize, Deserialize)]

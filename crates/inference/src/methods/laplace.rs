@@ -17,9 +17,9 @@ use crate::error::Result;
 use crate::fitted::Fitted;
 use crate::laplace::{Laplace, Network};
 use crate::member::Member;
-use crate::reading::Reading;
 use crate::recipe::{Objective, Recipe};
 use crate::train::train;
+use bayeslora_records::Reading;
 
 /// Parameters: name, default, purpose, range.
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use bayeslora_adapters::{DropoutSite, MaskScope};
 use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
-use crate::reading::Reading;
+use bayeslora_records::Reading;
 
 /// The dropout that a method trains its adapters with.
 #[derive(Debug, Clone, Copy, PartialEq)]

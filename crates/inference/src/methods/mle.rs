@@ -8,9 +8,9 @@ use super::parameters::{read, recorded};
 use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
-use crate::reading::Reading;
 use crate::recipe::Recipe;
 use crate::train::train;
+use bayeslora_records::Reading;
 
 /// No parameters of its own.
 #[derive(Debug, Serialize, Deserialize)]

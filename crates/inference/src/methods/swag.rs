@@ -17,10 +17,10 @@ use crate::error::Result;
 use crate::fitted::Fitted;
 use crate::member::Member;
 use crate::optimise::Rule;
-use crate::reading::Reading;
 use crate::recipe::Recipe;
 use crate::settings::{Schedule, TrainingSettings};
 use crate::train::train;
+use bayeslora_records::Reading;
 
 /// Parameters: name, default, purpose, range.
 #[derive(Debug, Serialize, Deserialize)]

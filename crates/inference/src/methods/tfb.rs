@@ -20,9 +20,9 @@ use crate::error::Result;
 use crate::fitted::Fitted;
 use crate::member::Member;
 use crate::predictor::Predictor;
-use crate::reading::Reading;
 use crate::recipe::Recipe;
 use crate::train::train;
+use bayeslora_records::Reading;
 
 /// Examples on which the loss may change only so much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

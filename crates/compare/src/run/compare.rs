@@ -1,0 +1,232 @@
+//! Paired differences between rows, from kept predictions.
+
+use std::collections::HashMap;
+
+use bayeslora_metrics::{Scaled, Temperature};
+use ndarray::Array3;
+
+use super::keys::comparison_key;
+use super::opened::OpenedPlan;
+use super::unit::Unit;
+use crate::error::Result;
+use crate::experiment::Row;
+use crate::scoring::beyond::{Domains, beyond};
+use crate::scoring::differences::{Measures, differences, measure};
+use crate::scoring::distances::Distances;
+use crate::scoring::scored::Scored;
+use bayeslora_data::tasks::Domain;
+use bayeslora_records::{Beyond, ComparisonRecord, Covers, Difference, Reading, RowId, SCHEMA, Texts};
+
+/// Kept logits of a unit by name.
+type Kept = HashMap<String, Array3<f32>>;
+
+/// What a row predicted: for every domain, every seed.
+type Predicted<'a> = Vec<Vec<Scored<'a>>>;
+
+/// The reference row at every seed.
+struct Reference<'a> {
+    keys: Vec<&'a str>,
+    kept: Vec<Kept>,
+    /// As predicted and, where validation logits were kept, tempered: for every domain.
+    measures: Vec<Measures>,
+    tempered: Option<Vec<Measures>>,
+}
+
+impl OpenedPlan<'_> {
+    /// Paired differences of every row from the reference, tempered against tempered too, and what scores know beyond a deterministic
+    /// pass: where both rows finished at every seed and predictions are kept.
+    pub(super) fn compare(&self, units: &[Unit<'_>]) -> Result<()> {
+        let plan = self.plan;
+        let keys_of = |row: &Row| -> Vec<&str> {
+            let method = &plan.method_of(row).id;
+            units.iter().filter(|unit| unit.method.id == *method).map(|unit| unit.key.as_str()).collect()
+        };
+        let reference_keys = keys_of(&plan.reference);
+        let mut missing = Vec::new();
+        for row in plan.rows.iter().filter(|row| **row != plan.reference) {
+            let key = comparison_key(plan, &row.id, &keys_of(row), &reference_keys);
+            if self.store.comparison(&row.id.to_string(), &key)?.is_none() {
+                missing.push((row, key));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let Some(reference) = self.reference(reference_keys)? else {
+            let note = "no paired differences: predictions of some seeds were not kept for";
+            self.progress.note(&format!("{note} {}", plan.reference.label));
+            return Ok(());
+        };
+        self.compare_distances(&reference)?;
+        for (row, key) in missing {
+            self.progress.stage(&format!("comparison of {}", row.label));
+            let own_keys = keys_of(row);
+            let kept = self.kept(&own_keys)?;
+            let predicted = kept.as_ref().map(|kept| self.predicted(kept, row, None)).transpose()?.flatten();
+            let (Some(kept), Some(predicted)) = (kept, predicted) else {
+                let label = &row.label;
+                self.progress
+                    .note(&format!("no paired differences for {label}: predictions of some seeds were not kept"));
+                continue;
+            };
+            // First what is found again by the row's own record.
+            if let (Some(own), Some(other)) = (self.tempered(&kept, row)?, &reference.tempered) {
+                let id = row.id.tempered();
+                let key = comparison_key(plan, &id, &own_keys, &reference.keys);
+                let differences = self.differences(&own, other)?;
+                self.write(key, &id, &plan.reference.id.tempered(), differences, Vec::new())?;
+            }
+            let known = match row.reading {
+                Reading::Mean => Vec::new(),
+                _ => self.beyond(&predicted, &self.pass(row, &kept, &reference)?, |score| {
+                    !Distances::SCORES.contains(&score)
+                })?,
+            };
+            let differences = self.differences(&self.measures(&predicted)?, &reference.measures)?;
+            self.write(key, &row.id, &plan.reference.id, differences, known)?;
+        }
+        Ok(())
+    }
+
+    /// Kept logits of every unit, if all were kept.
+    fn kept(&self, keys: &[&str]) -> Result<Option<Vec<Kept>>> {
+        keys.iter().map(|key| Ok(self.store.predictions(key)?)).collect()
+    }
+
+    fn reference<'a>(&self, keys: Vec<&'a str>) -> Result<Option<Reference<'a>>> {
+        let row = &self.plan.reference;
+        let Some(kept) = self.kept(&keys)? else { return Ok(None) };
+        let Some(predicted) = self.predicted(&kept, row, None)? else { return Ok(None) };
+        let (measures, tempered) = (self.measures(&predicted)?, self.tempered(&kept, row)?);
+        Ok(Some(Reference { keys, kept, measures, tempered }))
+    }
+
+    /// A row's predictions, divided by one temperature a seed where they are given.
+    fn predicted(
+        &self,
+        kept: &[Kept],
+        row: &Row,
+        temperatures: Option<&[Temperature]>,
+    ) -> Result<Option<Predicted<'_>>> {
+        let averaging = self.plan.method_of(row).prediction.averaging;
+        let mut predicted = Vec::new();
+        for domain in &self.data.domains {
+            let mut seeds = Vec::new();
+            for (seed, logits) in kept.iter().enumerate() {
+                let Some(logits) = logits.get(&row.id.kept_name(Texts::Domain(&domain.info.id))) else {
+                    return Ok(None);
+                };
+                seeds.push(match temperatures {
+                    None => Scored::new(domain, logits, averaging)?,
+                    Some(fitted) => Scored::new(domain, &fitted[seed].apply(logits.view(), averaging)?, averaging)?,
+                });
+            }
+            predicted.push(seeds);
+        }
+        Ok(Some(predicted))
+    }
+
+    /// The temperature that minimises the NLL of the validation split, from a row's logits on it.
+    pub(super) fn temperature(&self, row: &Row, logits: &Array3<f32>) -> Result<Temperature> {
+        let labels =
+            self.data.validation.iter().map(|example| example.label.map_or(usize::MAX, |label| label as usize));
+        let labels: Vec<usize> = labels.collect();
+        let averaging = self.plan.method_of(row).prediction.averaging;
+        Ok(Temperature::fit(logits.view(), &labels, averaging, Scaled::Samples)?)
+    }
+
+    /// What a row measures with its own temperature, if its validation logits were kept.
+    fn tempered(&self, kept: &[Kept], row: &Row) -> Result<Option<Vec<Measures>>> {
+        let name = row.id.kept_name(Texts::Validation);
+        let logits: Option<Vec<_>> = kept.iter().map(|kept| kept.get(&name)).collect();
+        let Some(logits) = logits else { return Ok(None) };
+        let fitted = logits.into_iter().map(|logits| self.temperature(row, logits)).collect::<Result<Vec<_>>>()?;
+        self.predicted(kept, row, Some(&fitted))?.map(|predicted| self.measures(&predicted)).transpose()
+    }
+
+    /// Place of the in-distribution test set, for those that are shifted.
+    fn inside(&self, place: usize) -> Option<usize> {
+        let inside = self.data.domains.iter().position(|domain| domain.info.in_distribution);
+        inside.filter(|_| !self.data.domains[place].info.in_distribution)
+    }
+
+    fn measures(&self, predicted: &Predicted<'_>) -> Result<Vec<Measures>> {
+        let inside = |place| self.inside(place).map(|inside| predicted[inside].as_slice());
+        let domains = predicted.iter().enumerate();
+        domains.map(|(place, seeds)| measure(seeds, inside(place), &self.plan.experiment.bootstrap)).collect()
+    }
+
+    fn differences(&self, own: &[Measures], reference: &[Measures]) -> Result<Vec<Difference>> {
+        let mut found = Vec::new();
+        for ((domain, own), reference) in self.data.domains.iter().zip(own).zip(reference) {
+            let examples = (domain.info.id.as_str(), domain.examples.len());
+            found.extend(differences(own, reference, examples, self.plan.experiment.bootstrap.level)?);
+        }
+        Ok(found)
+    }
+
+    /// The deterministic pass that a fit's scores are held against: its own, or that of the reference's fit at the same seed. Without
+    /// either there is nothing, and nothing is held against it.
+    fn pass(&self, row: &Row, kept: &[Kept], reference: &Reference<'_>) -> Result<Predicted<'_>> {
+        let mean_of =
+            |method: usize| self.plan.rows.iter().find(|row| row.method == method && row.reading == Reading::Mean);
+        let own = mean_of(row.method).map(|row| (kept, row));
+        let of_reference = || mean_of(self.plan.reference.method).map(|row| (reference.kept.as_slice(), row));
+        let Some((kept, row)) = own.or_else(of_reference) else { return Ok(Predicted::default()) };
+        Ok(self.predicted(kept, row, None)?.unwrap_or_default())
+    }
+
+    /// What the scores `wanted` know; corrupted copies are left out.
+    fn beyond(&self, own: &Predicted<'_>, pass: &Predicted<'_>, wanted: fn(&str) -> bool) -> Result<Vec<Beyond>> {
+        let mut found = Vec::new();
+        let at = |place: usize| Some(Domains { own: own.get(place)?, pass: pass.get(place)? });
+        for (place, domain) in self.data.domains.iter().enumerate().filter(|(_, d)| d.info.corruption.is_none()) {
+            let level = self.plan.experiment.bootstrap.level;
+            let Some(domains) = at(place).filter(|_| !domain.examples.is_empty()) else { continue };
+            found.extend(beyond(domains, self.inside(place).and_then(at), wanted, level)?);
+        }
+        Ok(found)
+    }
+
+    /// Distances are the same for every fit: once, against the reference row.
+    fn compare_distances(&self, reference: &Reference<'_>) -> Result<()> {
+        let named = |domain: &Domain| RowId::Distances.kept_name(Texts::Domain(&domain.info.id));
+        let Some(kept) = reference.kept.first() else { return Ok(()) };
+        let stored: Option<Vec<_>> =
+            self.data.domains.iter().map(|domain| kept.get(&named(domain)).and_then(Distances::from_kept)).collect();
+        let Some(stored) = stored else { return Ok(()) };
+        let mut predicted = self.pass(&self.plan.reference, &reference.kept, reference)?;
+        for (seeds, distances) in predicted.iter_mut().zip(&stored) {
+            for scored in seeds {
+                scored.distances = Some(distances);
+            }
+        }
+        let known = self.beyond(&predicted, &predicted, |score| Distances::SCORES.contains(&score))?;
+        let key = comparison_key(self.plan, &RowId::Distances, &reference.keys, &reference.keys);
+        self.write(key, &RowId::Distances, &self.plan.reference.id, Vec::new(), known)
+    }
+
+    fn write(
+        &self,
+        key: String,
+        row: &RowId,
+        reference: &RowId,
+        differences: Vec<Difference>,
+        beyond: Vec<Beyond>,
+    ) -> Result<()> {
+        let bootstrap = &self.plan.experiment.bootstrap;
+        let record = ComparisonRecord {
+            schema: SCHEMA,
+            key,
+            row: row.to_string(),
+            reference: reference.to_string(),
+            seeds: self.plan.seeds.clone(),
+            resamples: bootstrap.resamples,
+            level: bootstrap.level,
+            covers: Covers::ExamplesAndSeeds,
+            differences,
+            beyond,
+        };
+        Ok(self.store.write_comparison(&record)?)
+    }
+}

@@ -1,0 +1,322 @@
+//! One unit after another: fit, predict, score, keep.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Instant;
+
+use bayeslora_adapters::{Slot, derive_seed};
+use bayeslora_models::{Bert, Tokenizer, save_adapter, target_slots};
+use candle_core::Device;
+use ndarray::Array3;
+
+use super::keys::unit_key;
+use super::provenance;
+use super::unit::Unit;
+use crate::error::{Error, Result};
+use crate::experiment::{Plan, PlannedMethod, Row};
+use crate::scoring::distances::{Distances, distances};
+use crate::scoring::scored::Scored;
+use bayeslora_data::Progress;
+use bayeslora_data::assets::{AssetDir, Assets};
+use bayeslora_data::tasks::TaskData;
+use bayeslora_host::memory;
+use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Member, Predictor, Sentences};
+use bayeslora_records::{
+    DomainRecord, Outcome, Provenance, Reading, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord,
+};
+
+/// A plan whose data and backbone are read: everything that units share.
+pub(crate) struct OpenedPlan<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) store: Store,
+    pub(crate) model: AssetDir,
+    pub(crate) data: TaskData,
+    pub(crate) bert: Bert,
+    /// Adapted slots, by method.
+    slots: BTreeMap<&'a str, Vec<Slot>>,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// The sentences of every split, with their prefix activations.
+pub(crate) struct Splits {
+    train: Sentences,
+    validation: Sentences,
+    domains: Vec<Sentences>,
+    /// Of every domain's sentences.
+    distances: Vec<Distances>,
+}
+
+impl<'a> OpenedPlan<'a> {
+    pub(crate) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
+        let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
+        let data = plan.task.load(assets, &mut tell)?;
+        let model = plan.model.open(assets, &mut tell)?;
+        let bert = Bert::load(model.path(), &Device::Cpu)?;
+        let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
+        let (longest, positions) = (plan.experiment.max_tokens, bert.config().max_position_embeddings);
+        if longest > positions {
+            let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
+            return Err(refused(problem));
+        }
+        let mut slots = BTreeMap::new();
+        for method in &plan.methods {
+            let unknown = |what: &str, error: bayeslora_models::Error| {
+                refused(format!("adapter.{what} of method \"{}\": {error}", method.id))
+            };
+            let AdapterSettings { rank, target_blocks, target_maps, .. } = &method.adapter;
+            let own =
+                target_slots(&bert, target_blocks, target_maps).map_err(|error| unknown("target-blocks", error))?;
+            for &slot in &own {
+                let (d_out, d_in) = bert.slot_shape(slot).map_err(|error| unknown("target-maps", error))?;
+                if *rank > d_out.min(d_in) {
+                    return Err(bayeslora_adapters::Error::Rank { slot, got: *rank, d_out, d_in }.into());
+                }
+            }
+            slots.insert(method.id.as_str(), own);
+        }
+        let opened = Self { plan, store, model, data, bert, slots, progress };
+        // Refused now, not after the texts that come first.
+        opened.tokenizer()?;
+        Ok(opened)
+    }
+
+    pub(crate) fn units(&self) -> Vec<Unit<'a>> {
+        let mut units = Vec::new();
+        for &seed in &self.plan.seeds {
+            for method in &self.plan.methods {
+                let key = unit_key(self.plan, method, seed, self.model.digest(), &self.data.digest);
+                units.push(Unit { method, seed, key });
+            }
+        }
+        units
+    }
+
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        let tokenizer = Tokenizer::load(self.model.path(), self.plan.experiment.max_tokens)?;
+        tokenizer.check(self.bert.config())?;
+        Ok(tokenizer)
+    }
+
+    fn slots(&self, method: &PlannedMethod) -> &[Slot] {
+        self.slots.get(method.id.as_str()).map_or(&[], Vec::as_slice)
+    }
+
+    /// First adapted block of a method; everything below is frozen. With the pooler alone adapted it is the last block, of which the
+    /// rows of the first tokens are wanted.
+    pub(crate) fn first_adapted(&self, method: &PlannedMethod) -> usize {
+        let first = self.slots(method).first().map_or(0, |slot| usize::from(slot.block));
+        first.min(self.bert.blocks() - 1)
+    }
+
+    /// First block that any method adapts.
+    pub(crate) fn lowest(&self) -> usize {
+        self.plan.methods.iter().map(|method| self.first_adapted(method)).min().unwrap_or(0)
+    }
+
+    /// Tells how much work lies ahead, before any of it.
+    pub(crate) fn announce(&self, missing: &[&Unit<'_>]) -> Result<()> {
+        let tokenizer = self.tokenizer()?;
+        let count = |examples: &[bayeslora_data::tasks::Example]| -> Result<u64> {
+            examples.iter().try_fold(0, |total, example| Ok(total + tokenizer.encode(&example.text)?.len() as u64))
+        };
+        let (train, validation) = (count(&self.data.train)?, count(&self.data.validation)?);
+        let mut tested = 0;
+        for domain in &self.data.domains {
+            tested += count(&domain.examples)?;
+        }
+        let prefixes: BTreeSet<usize> = missing.iter().map(|unit| self.first_adapted(unit.method)).collect();
+        let mut work = (train + validation + tested) * prefixes.len() as u64;
+        for unit in missing {
+            let members = u64::from(unit.method.method.members());
+            let trainings = u64::from(unit.method.method.trainings());
+            work += 3 * trainings * u64::from(unit.method.training.epochs) * train;
+            work += unit.method.method.post_hoc_work(train, validation);
+            for reading in unit.method.method.readings() {
+                work += (tested + validation)
+                    * match reading {
+                        Reading::Mean | Reading::Linearised => 1,
+                        Reading::Sampled => u64::from(unit.method.prediction.samples),
+                        Reading::Members => members,
+                    };
+            }
+        }
+        self.progress.expect(work);
+        Ok(())
+    }
+
+    /// The sentences of every split, with the activations below block `from`.
+    pub(crate) fn splits(&self, from: usize) -> Result<Splits> {
+        self.progress.stage("frozen prefix of every sentence");
+        let tokenizer = self.tokenizer()?;
+        let compute = |examples: &[bayeslora_data::tasks::Example], split| {
+            Sentences::compute(&self.bert, &tokenizer, examples, split, from, self.progress)
+        };
+        let train = compute(&self.data.train, 0)?;
+        let validation = compute(&self.data.validation, 1)?;
+        let domains = (2..).zip(&self.data.domains).map(|(split, domain)| compute(&domain.examples, split));
+        let domains: Vec<Sentences> = domains.collect::<Result<_, _>>()?;
+        self.progress.stage("distances from the training texts");
+        let distances = distances(&train, self.data.classes.len(), &domains)?;
+        Ok(Splits { train, validation, domains, distances })
+    }
+
+    /// What the fit of a unit may use.
+    pub(crate) fn context<'b>(
+        &'b self,
+        unit: &'b Unit<'_>,
+        (train, validation): (&'b Sentences, &'b Sentences),
+        folder: &'b Path,
+    ) -> FitContext<'b> {
+        FitContext {
+            bert: &self.bert,
+            from: self.first_adapted(unit.method),
+            slots: self.slots(unit.method),
+            lora: unit.method.lora,
+            train_head: unit.method.adapter.train_head,
+            training: &unit.method.training,
+            train,
+            validation,
+            classes: self.data.classes.len(),
+            seed: unit.seed,
+            folder,
+            progress: self.progress,
+        }
+    }
+
+    /// One unit: fit, predict, score; `jobs` are computed at a time.
+    pub(crate) fn compute(&self, unit: &Unit<'_>, splits: &Splits, jobs: NonZeroUsize) -> Result<UnitRecord> {
+        let folder = self.store.run_folder(&unit.key);
+        let context = self.context(unit, (&splits.train, &splits.validation), &folder);
+        // The mark is the process's.
+        let is_measured = jobs.get() == 1 && memory::reset_peak();
+        let computed = unit.method.method.fit(&context).map_err(Error::from).and_then(|mut fitted| {
+            let rows = self.predict(unit, &fitted, splits)?;
+            fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
+            self.keep_adapters(unit, &fitted)?;
+            Ok(Outcome::Finished { fit: fitted.record, rows })
+        });
+        let outcome = match computed {
+            Err(error) if error.is_of_the_fit() => Outcome::Failed { reason: error.to_string() },
+            other => other.map_err(|error| error.in_unit(unit.name()))?,
+        };
+        let provenance = provenance::current(self.model.digest(), &self.data.digest);
+        Ok(UnitRecord {
+            schema: SCHEMA,
+            key: unit.key.clone(),
+            experiment: self.plan.experiment.name.clone(),
+            profile: self.plan.profile.clone(),
+            method: unit.method.id.clone(),
+            seed: unit.seed,
+            outcome,
+            provenance: Provenance { jobs: u32::try_from(jobs.get()).unwrap_or(u32::MAX), ..provenance },
+        })
+    }
+
+    fn predict(&self, unit: &Unit<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<RowRecord>> {
+        let predictor = Predictor {
+            bert: &self.bert,
+            from: self.first_adapted(unit.method),
+            samples: unit.method.prediction.samples,
+            seed: derive_seed(unit.seed, u64::MAX),
+            progress: self.progress,
+        };
+        let examples: usize = splits.domains.iter().map(Sentences::len).sum();
+        let mut kept = HashMap::new();
+        let mut rows = Vec::new();
+        for row in self.rows_of(unit) {
+            let reading = row.reading;
+            let started = Instant::now();
+            let mut logits: Vec<Array3<f32>> = Vec::new();
+            for sentences in &splits.domains {
+                logits.push(predictor.logits(fitted, reading, sentences)?);
+            }
+            let seconds = started.elapsed().as_secs_f64();
+            let record = RowRecord {
+                row: row.id.to_string(),
+                temperature: None,
+                samples: predictor.samples_of(fitted, reading),
+                seconds,
+                examples_per_second: examples as f64 / seconds,
+                domains: self.domains(row, &logits, Some(&splits.distances))?,
+            };
+            let validation = predictor.logits(fitted, reading, &splits.validation)?;
+            let tempered = self.temper(row, &record, &validation, &logits)?;
+            rows.extend([record, tempered]);
+            kept.insert(row.id.kept_name(Texts::Validation), validation);
+            for (domain, logits) in self.data.domains.iter().zip(logits) {
+                kept.insert(row.id.kept_name(Texts::Domain(&domain.info.id)), logits);
+            }
+        }
+        for (domain, distances) in self.data.domains.iter().zip(&splits.distances) {
+            kept.insert(RowId::Distances.kept_name(Texts::Domain(&domain.info.id)), distances.to_kept());
+        }
+        self.store.write_predictions(&unit.key, &kept)?;
+        Ok(rows)
+    }
+
+    /// The rows of a unit's method.
+    pub(crate) fn rows_of<'b>(&'b self, unit: &'b Unit<'_>) -> impl Iterator<Item = &'a Row> + 'b {
+        self.plan.rows.iter().filter(|row| self.plan.method_of(row).id == unit.method.id)
+    }
+
+    /// A row's results on every domain.
+    fn domains(&self, row: &Row, logits: &[Array3<f32>], distances: Option<&[Distances]>) -> Result<Vec<DomainRecord>> {
+        let averaging = self.plan.method_of(row).prediction.averaging;
+        let mut scored = Vec::new();
+        for (place, (domain, logits)) in self.data.domains.iter().zip(logits).enumerate() {
+            let distances = distances.and_then(|all| all.get(place));
+            scored.push(Scored { distances, ..Scored::new(domain, logits, averaging)? });
+        }
+        let inside = scored.iter().find(|scored| scored.domain.info.in_distribution);
+        scored.iter().map(|one| one.record(inside.filter(|_| !one.domain.info.in_distribution))).collect()
+    }
+
+    /// The row with every sample divided by the temperature that its `validation` logits ask for: scores only, without what no
+    /// temperature moves (distances) and the curves.
+    fn temper(
+        &self,
+        row: &Row,
+        record: &RowRecord,
+        validation: &Array3<f32>,
+        logits: &[Array3<f32>],
+    ) -> Result<RowRecord> {
+        let fitted = self.temperature(row, validation)?;
+        let averaging = self.plan.method_of(row).prediction.averaging;
+        let scaled = logits.iter().map(|logits| fitted.apply(logits.view(), averaging));
+        let mut domains = self.domains(row, &scaled.collect::<Result<Vec<_>, _>>()?, None)?;
+        for domain in &mut domains {
+            domain.reliability.clear();
+            domain.risk_coverage.clear();
+            domain.deciles.clear();
+            domain.histograms.clear();
+        }
+        let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
+        Ok(RowRecord { row, temperature, domains, ..record.clone() })
+    }
+
+    /// Saves the adapters for `bayeslora predict` and drops the checkpoints they came from.
+    fn keep_adapters(&self, unit: &Unit<'_>, fitted: &Fitted) -> Result<()> {
+        let folder = self.store.run_folder(&unit.key);
+        let adapter = &unit.method.adapter;
+        for (number, member) in fitted.members.iter().enumerate() {
+            let name = if fitted.members.len() == 1 { "adapter".to_owned() } else { format!("adapter-{number}") };
+            let base = self.plan.model.name();
+            let shape = (adapter.rank, adapter.alpha);
+            let folder = folder.join(name);
+            let Member { adapters, head, posterior } = member;
+            save_adapter(&folder, &self.bert, adapters, head, posterior, shape, base)?;
+            if let Some(laplace) = &fitted.laplace {
+                laplace.save(&folder)?;
+            }
+        }
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        for path in
+            entries.map(|entry| entry.path()).filter(|p| p.to_string_lossy().ends_with(".checkpoint.safetensors"))
+        {
+            std::fs::remove_file(&path)
+                .map_err(|error| Error::Store { path: path.clone(), problem: format!("cannot be removed: {error}") })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,408 @@
+//! From predictive samples and labels to a [`DomainRecord`].
+
+use std::collections::BTreeMap;
+
+use bayeslora_metrics as metrics;
+use bayeslora_metrics::{Averaging, Predictive};
+use ndarray::{Array2, Array3};
+
+use crate::error::Result;
+use crate::scoring::distances::Distances;
+use bayeslora_data::tasks::{Domain, Ratings};
+use bayeslora_records::{DecilePoint, DomainRecord, Histogram, ReliabilityPoint, RiskPoint};
+
+/// Equal-width bins of every binned calibration error.
+pub(crate) const BINS: usize = 15;
+/// Points of a stored risk-coverage curve.
+const CURVE_POINTS: usize = 101;
+/// Bins of stored histograms.
+const HISTOGRAM_BINS: usize = 40;
+
+/// A predictive on one domain, beside the labels and the ratings that the domain has.
+pub(crate) struct Scored<'a> {
+    pub(crate) domain: &'a Domain,
+    pub(crate) predictive: Predictive,
+    pub(crate) truth: Option<Truth>,
+    /// Of the texts from the training texts, where they were computed.
+    pub(crate) distances: Option<&'a Distances>,
+}
+
+/// The labels of a domain, and which of them were predicted.
+pub(crate) struct Truth {
+    pub(crate) labels: Vec<usize>,
+    pub(crate) correct: Vec<bool>,
+}
+
+/// A score that may tell foreign examples from those of the training domain, or errors from the rest: larger for more uncertain
+/// ones.
+pub(crate) struct Score {
+    /// Name in metric keys: `auroc_<name>`, `aurc_<name>`.
+    pub(crate) name: &'static str,
+    /// One number per example; `None` where there is nothing of the kind.
+    pub(crate) of: fn(&Scored<'_>) -> Option<Vec<f64>>,
+}
+
+/// Every score, in the order of the tables. Those of disagreement are identically zero for a single pass, which has none; distances need
+/// no predictive at all.
+pub(crate) const SCORES: &[Score] = &[
+    Score { name: "max_probability", of: |s| Some(s.predictive.max_probability().iter().map(|p| 1.0 - p).collect()) },
+    Score { name: "predictive_entropy", of: |s| Some(s.predictive.predictive_entropy().to_vec()) },
+    Score { name: "expected_entropy", of: |s| Some(s.predictive.expected_entropy().to_vec()) },
+    Score { name: "mutual_information", of: |s| s.sampled().map(|p| p.mutual_information().to_vec()) },
+    Score { name: "variance", of: |s| s.sampled().map(|p| p.probability_variance().to_vec()) },
+    Score { name: "input_norm", of: |s| s.distances.map(|d| d.input_norm.clone()) },
+    Score { name: "mahalanobis", of: |s| s.distances.map(|d| d.mahalanobis.clone()) },
+    Score { name: "nearest_neighbours", of: |s| s.distances.map(|d| d.nearest_neighbours.clone()) },
+];
+
+/// Metric keys and values; `None` where a metric is undefined.
+type Scores = BTreeMap<String, Option<f64>>;
+
+/// Scores kept of corrupted copies: there are up to fifteen of a test set, and all of all of them would be most of an experiment's records.
+const OF_COPIES: [&str; 9] = [
+    "accuracy",
+    "nll",
+    "brier",
+    "ece",
+    "aurc",
+    "auroc_predictive_entropy",
+    "auroc_mutual_information",
+    "auroc_mahalanobis",
+    "auroc_nearest_neighbours",
+];
+
+impl<'a> Scored<'a> {
+    pub(crate) fn new(domain: &'a Domain, logits: &Array3<f32>, averaging: Averaging) -> Result<Self> {
+        let predictive = Predictive::from_logits(logits.view(), averaging)?;
+        let labels: Option<Vec<usize>> =
+            domain.examples.iter().map(|example| example.label.map(|label| label as usize)).collect();
+        let truth = labels.map(|labels| {
+            let correct = predictive.predicted().iter().zip(&labels).map(|(p, y)| p == y).collect();
+            Truth { labels, correct }
+        });
+        Ok(Self { domain, predictive, truth, distances: None })
+    }
+
+    /// The predictive, if it has samples that can disagree.
+    fn sampled(&self) -> Option<&Predictive> {
+        (self.predictive.samples() > 1).then_some(&self.predictive)
+    }
+
+    /// What the raters said of every example; `None` when some were not rated.
+    fn ratings(&self) -> Option<Vec<&Ratings>> {
+        self.domain.examples.iter().map(|example| example.ratings.as_ref()).collect()
+    }
+
+    /// Share of raters behind each class, `[examples, classes]`; `None` when some examples were not rated.
+    pub(crate) fn soft_labels(&self) -> Option<Array2<f64>> {
+        let ratings = self.ratings()?;
+        let mut soft = Array2::zeros((ratings.len(), 2));
+        for (mut row, ratings) in soft.outer_iter_mut().zip(ratings) {
+            for (cell, share) in row.iter_mut().zip(ratings.soft_label()) {
+                *cell = share;
+            }
+        }
+        Some(soft)
+    }
+
+    /// The record, with detection against the in-distribution domain for a shifted one. What needs labels or ratings is left
+    /// undefined where there are none.
+    pub(crate) fn record(&self, in_distribution: Option<&Self>) -> Result<DomainRecord> {
+        let p = &self.predictive;
+        let mut scores = Scores::new();
+        let mean = |values: &[f64]| Some(values.iter().sum::<f64>() / values.len() as f64);
+        scores.insert("mean_predictive_entropy".to_owned(), mean(&p.predictive_entropy().to_vec()));
+        scores.insert("mean_expected_entropy".to_owned(), mean(&p.expected_entropy().to_vec()));
+        if p.samples() > 1 {
+            scores.insert("mean_mutual_information".to_owned(), mean(&p.mutual_information().to_vec()));
+            scores.insert("mean_variance".to_owned(), mean(&p.probability_variance().to_vec()));
+        }
+        self.against_raters(&mut scores)?;
+        if let Some(reference) = in_distribution {
+            self.detection(reference, &mut scores)?;
+        }
+        let (mut reliability, mut risk_coverage, mut deciles) = (Vec::new(), Vec::new(), Vec::new());
+        if let Some(truth) = &self.truth {
+            let curves = (
+                self.quality(&truth.labels, &mut scores)?,
+                self.selective(&truth.correct, &mut scores)?,
+                self.variance_against_errors(&truth.correct, &mut scores)?,
+            );
+            // They are most of a record.
+            if self.domain.info.in_distribution {
+                (reliability, risk_coverage, deciles) = curves;
+            }
+        }
+        // Every declared metric has an entry, so that a reader can tell "undefined" from "forgotten".
+        for metric in metrics::METRICS {
+            scores.entry(metric.key.to_owned()).or_insert(None);
+        }
+        if self.domain.info.corruption.is_some() {
+            scores.retain(|key, _| OF_COPIES.contains(&key.as_str()));
+        }
+        Ok(DomainRecord {
+            domain: self.domain.info.id.clone(),
+            in_distribution: self.domain.info.in_distribution,
+            examples: p.examples() as u64,
+            scores,
+            reliability,
+            risk_coverage,
+            deciles,
+            histograms: if self.domain.info.corruption.is_none() { self.histograms() } else { BTreeMap::new() },
+        })
+    }
+
+    /// Proper scores and calibration, with the reliability bins.
+    fn quality(&self, labels: &[usize], scores: &mut Scores) -> Result<Vec<ReliabilityPoint>> {
+        let p = &self.predictive;
+        let (probabilities, log_probabilities) = (p.probabilities(), p.log_probabilities());
+        for (key, value) in [
+            ("accuracy", metrics::accuracy(&p.predicted(), labels)?),
+            ("nll", metrics::negative_log_likelihood(log_probabilities, labels)?),
+            ("brier", metrics::brier(probabilities, labels)?),
+            ("ece", metrics::expected_calibration_error(probabilities, labels, BINS)?),
+            ("adaptive_ece", metrics::adaptive_calibration_error(probabilities, labels, BINS)?),
+            ("classwise_ece", metrics::classwise_calibration_error(probabilities, labels, BINS)?),
+        ] {
+            scores.insert(key.to_owned(), Some(value));
+        }
+        let point = |bin: metrics::ReliabilityBin| ReliabilityPoint {
+            lower: bin.lower,
+            upper: bin.upper,
+            count: bin.count as u64,
+            confidence: bin.confidence,
+            accuracy: bin.accuracy,
+        };
+        Ok(metrics::reliability(probabilities, labels, BINS)?.into_iter().map(point).collect())
+    }
+
+    /// Selective prediction by the top probability, with the risk-coverage curve, and by every other score.
+    fn selective(&self, correct: &[bool], scores: &mut Scores) -> Result<Vec<RiskPoint>> {
+        let curve = metrics::RiskCoverage::from_confidence(&self.predictive.max_probability().to_vec(), correct)?;
+        scores.insert("aurc".to_owned(), Some(curve.aurc()));
+        scores.insert("e_aurc".to_owned(), Some(curve.e_aurc()));
+        scores.insert("selective_accuracy_80".to_owned(), Some(curve.selective_accuracy(0.8)?));
+        // By the top probability it is `aurc` itself.
+        for score in SCORES.iter().filter(|score| score.name != "max_probability") {
+            if let Some(uncertainty) = (score.of)(self) {
+                let confidence: Vec<f64> = uncertainty.iter().map(|value| -value).collect();
+                let own = metrics::RiskCoverage::from_confidence(&confidence, correct)?;
+                scores.insert(format!("aurc_{}", score.name), Some(own.aurc()));
+            }
+        }
+        let points = curve.curve(CURVE_POINTS).into_iter();
+        Ok(points.map(|(coverage, risk)| RiskPoint { coverage, risk }).collect())
+    }
+
+    /// Whether variance points at errors, with the error rate by its deciles.
+    fn variance_against_errors(&self, correct: &[bool], scores: &mut Scores) -> Result<Vec<DecilePoint>> {
+        if self.predictive.samples() == 1 {
+            return Ok(Vec::new());
+        }
+        let variance = self.predictive.probability_variance().to_vec();
+        let errors: Vec<bool> = correct.iter().map(|correct| !correct).collect();
+        let error_values: Vec<f64> = errors.iter().map(|&error| f64::from(u8::from(error))).collect();
+        let relation = metrics::spearman(&variance, &error_values).ok();
+        scores.insert("variance_error_spearman".to_owned(), relation.as_ref().map(|r| r.coefficient));
+        scores.insert("variance_error_p".to_owned(), relation.as_ref().map(|r| r.p_value));
+        let bins = metrics::error_by_quantile(&variance, &errors, 10)?.into_iter();
+        let point = |bin: metrics::QuantileBin| DecilePoint {
+            variance: bin.mean_score,
+            error: bin.error_rate,
+            count: bin.count as u64,
+        };
+        Ok(bins.map(point).collect())
+    }
+
+    /// Agreement with the raters, where there are any.
+    fn against_raters(&self, scores: &mut Scores) -> Result<()> {
+        let (Some(ratings), Some(soft)) = (self.ratings(), self.soft_labels()) else { return Ok(()) };
+        let p = &self.predictive;
+        let raters: Vec<f64> = ratings.iter().map(|ratings| ratings.entropy()).collect();
+        let spread: Vec<f64> = ratings.iter().map(|ratings| ratings.sd()).collect();
+        let expected = p.expected_entropy().to_vec();
+        let soft_nll = metrics::soft_negative_log_likelihood(p.log_probabilities(), soft.view())?;
+        scores.insert("soft_nll".to_owned(), Some(soft_nll));
+        let predictive = correlation(&p.predictive_entropy().to_vec(), &raters);
+        scores.insert("rater_spearman_predictive_entropy".to_owned(), predictive);
+        scores.insert("rater_spearman_expected_entropy".to_owned(), correlation(&expected, &raters));
+        scores.insert("rater_sd_spearman_expected_entropy".to_owned(), correlation(&expected, &spread));
+        if p.samples() > 1 {
+            let information = correlation(&p.mutual_information().to_vec(), &raters);
+            scores.insert("rater_spearman_mutual_information".to_owned(), information);
+        }
+        Ok(())
+    }
+
+    /// Detection by every score that both sides have.
+    fn detection(&self, reference: &Self, scores: &mut Scores) -> Result<()> {
+        for score in SCORES {
+            let (Some(shifted), Some(inside)) = ((score.of)(self), (score.of)(reference)) else { continue };
+            let name = score.name;
+            scores.insert(format!("auroc_{name}"), Some(metrics::auroc(&inside, &shifted)?));
+            scores.insert(format!("aupr_{name}"), Some(metrics::aupr(&inside, &shifted)?));
+            scores.insert(format!("fpr95_{name}"), Some(metrics::fpr_at_tpr(&inside, &shifted, 0.95)?));
+            if matches!(name, "mutual_information" | "variance") {
+                let is_shifted: Vec<f64> = inside.iter().map(|_| 0.0).chain(shifted.iter().map(|_| 1.0)).collect();
+                let all: Vec<f64> = inside.into_iter().chain(shifted).collect();
+                scores.insert(format!("ood_spearman_{name}"), correlation(&all, &is_shifted));
+            }
+        }
+        Ok(())
+    }
+
+    fn histograms(&self) -> BTreeMap<String, Histogram> {
+        let p = &self.predictive;
+        let most = (p.classes() as f64).ln();
+        let mut histograms = BTreeMap::new();
+        let entropy = p.predictive_entropy().to_vec();
+        histograms.insert("predictive_entropy".to_owned(), histogram(&entropy, 0.0, most));
+        if p.samples() > 1 {
+            // Mutual information spans decades: its histogram is over log10.
+            let logs: Vec<f64> = p.mutual_information().iter().map(|mi| mi.max(1e-8).log10()).collect();
+            histograms.insert("log10_mutual_information".to_owned(), histogram(&logs, -6.0, 0.0));
+        }
+        histograms
+    }
+}
+
+/// Spearman's coefficient; undefined where one side is constant.
+fn correlation(x: &[f64], y: &[f64]) -> Option<f64> {
+    metrics::spearman(x, y).ok().map(|relation| relation.coefficient)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bins; scores are finite")]
+fn histogram(values: &[f64], lower: f64, upper: f64) -> Histogram {
+    let mut counts = vec![0; HISTOGRAM_BINS];
+    for value in values {
+        let place = (value - lower) / (upper - lower) * HISTOGRAM_BINS as f64;
+        counts[place.clamp(0.0, HISTOGRAM_BINS as f64 - 1.0) as usize] += 1;
+    }
+    Histogram { lower, upper, counts }
+}
+
+#[cfg(test)]
+mod tests {
+    use bayeslora_metrics::Bootstrap;
+
+    use super::*;
+    use crate::scoring::differences::{Measures, differences, measure};
+    use bayeslora_data::tasks::{Corruption, DomainInfo, Example};
+    use bayeslora_records::Difference;
+
+    fn domain(labelled: bool, rated: bool) -> Domain {
+        let info = DomainInfo {
+            id: "toy".to_owned(),
+            label: "Toy".to_owned(),
+            in_distribution: false,
+            labelled,
+            rated,
+            corruption: None,
+        };
+        let example = |n: u32| Example {
+            id: n.to_string(),
+            text: String::new(),
+            label: labelled.then_some(n % 2),
+            ratings: rated.then(|| Ratings { each: vec![1, -1, i8::from(n.is_multiple_of(3))], mean: 0.5 }),
+        };
+        Domain { info, examples: (0..12).map(example).collect() }
+    }
+
+    fn logits(shift: f32) -> Array3<f32> {
+        Array3::from_shape_fn((3, 12, 2), |(s, n, c)| {
+            let value = u8::try_from((5 * s + 7 * n + 3 * c) % 11).unwrap_or(0);
+            f32::from(value) / 4.0 + shift * f32::from(u8::try_from(n * c).unwrap_or(0))
+        })
+    }
+
+    /// Keys with a value.
+    fn defined(record: &DomainRecord) -> Vec<&str> {
+        record.scores.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.as_str()).collect()
+    }
+
+    #[test]
+    fn what_a_domain_lacks_is_absent_and_the_rest_does_not_change() {
+        fn score<'a>(domain: &'a Domain, shift: f32, distances: &'a Distances) -> Scored<'a> {
+            let scored = Scored::new(domain, &logits(shift), Averaging::Probabilities).unwrap();
+            Scored { distances: Some(distances), ..scored }
+        }
+        let mut inside = domain(true, false);
+        inside.info.in_distribution = true;
+        let numbers = |factor: u32| (0..12).map(|n| f64::from(n * factor % 7)).collect::<Vec<f64>>();
+        let distances = Distances { input_norm: numbers(2), mahalanobis: numbers(3), nearest_neighbours: numbers(5) };
+        let reference = score(&inside, 0.0, &distances);
+        let records = [(true, true), (true, false), (false, false)].map(|(labelled, rated)| {
+            let shifted = domain(labelled, rated);
+            score(&shifted, 0.1, &distances).record(Some(&reference)).unwrap()
+        });
+        let [rated, labelled, bare] = &records;
+        let exists = |needs: metrics::Needs| {
+            let keys = metrics::METRICS.iter().filter(move |metric| metric.needs <= needs).map(|metric| metric.key);
+            let mut keys: Vec<&str> = keys.collect();
+            keys.sort_unstable();
+            keys
+        };
+        // A metric exists exactly where its declaration says that it does.
+        assert_eq!(defined(rated), exists(metrics::Needs::Ratings));
+        assert_eq!(defined(labelled), exists(metrics::Needs::Labels));
+        assert_eq!(defined(bare), exists(metrics::Needs::Nothing));
+        for record in &records {
+            assert_eq!((record.scores.len(), record.examples), (metrics::METRICS.len(), 12));
+            for key in defined(bare) {
+                assert_eq!(record.scores[key], rated.scores[key], "{key}");
+            }
+            assert_eq!(record.histograms, rated.histograms);
+        }
+        // Curves are those of the test set in distribution.
+        let reference = reference.record(None).unwrap();
+        assert!(
+            !reference.reliability.is_empty() && !reference.risk_coverage.is_empty() && !reference.deciles.is_empty()
+        );
+        for record in &records {
+            assert!(record.reliability.is_empty() && record.risk_coverage.is_empty() && record.deciles.is_empty());
+        }
+        let mut copies = domain(true, false);
+        copies.info.corruption = Some((Corruption::Typos, 1));
+        let copies = score(&copies, 0.1, &distances).record(None).unwrap();
+        assert!(copies.histograms.is_empty());
+        assert!(copies.scores.len() == OF_COPIES.len() && OF_COPIES.iter().all(|key| copies.scores.contains_key(*key)));
+        assert_eq!(copies.scores["accuracy"], labelled.scores["accuracy"]);
+        assert!(!labelled.histograms.is_empty());
+    }
+
+    #[test]
+    fn differences_are_those_of_the_metrics_that_exist() {
+        let seeds = |domain: &Domain, shift| -> Measures {
+            let inside =
+                Domain { info: DomainInfo { id: "inside".to_owned(), ..domain.info.clone() }, ..domain.clone() };
+            let scored = |domain| vec![Scored::new(domain, &logits(shift), Averaging::Probabilities).unwrap()];
+            let bootstrap = Bootstrap { resamples: 20, ..Bootstrap::default() };
+            let (own, reference) = (scored(domain), scored(&inside));
+            measure(&own, (!domain.info.in_distribution).then_some(&reference), &bootstrap).unwrap()
+        };
+        let found = |domain: &Domain| -> Vec<Difference> {
+            differences(&seeds(domain, 0.1), &seeds(domain, 0.0), ("toy", 12), 0.95).unwrap()
+        };
+        let keys = |domain: &Domain| -> Vec<String> { found(domain).into_iter().map(|d| d.metric).collect() };
+        let mut own = domain(true, true);
+        own.info.in_distribution = true;
+        assert_eq!(keys(&own), ["accuracy", "nll", "brier", "soft_nll", "ece", "aurc"]);
+        let labelled = ["accuracy", "nll", "brier", "ece", "auroc_predictive_entropy"];
+        assert_eq!(keys(&domain(true, false)), labelled);
+        assert_eq!(keys(&domain(false, false)), ["auroc_predictive_entropy"]);
+        // Copies are tested as pairs with their texts: the same difference, another error.
+        let detection = |domain: &Domain| found(domain).pop().unwrap();
+        let mut copies = domain(false, false);
+        copies.info.corruption = Some((Corruption::Typos, 1));
+        let (pairs, apart) = (detection(&copies), detection(&domain(false, false)));
+        let error = |difference: &Difference| difference.test.unwrap().error_over_examples;
+        assert!((pairs.estimate - apart.estimate).abs() < 1e-15 && (error(&pairs) - error(&apart)).abs() > 1e-6);
+        // They are the differences of what the records hold.
+        let record = |shift| Scored::new(&own, &logits(shift), Averaging::Probabilities).unwrap().record(None).unwrap();
+        let (row, reference) = (record(0.1), record(0.0));
+        for difference in found(&own) {
+            let of = |record: &DomainRecord| record.scores[&difference.metric].unwrap();
+            assert!((difference.estimate - (of(&row) - of(&reference))).abs() < 1e-12, "{difference:?}");
+        }
+    }
+}

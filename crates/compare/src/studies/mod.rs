@@ -1,0 +1,8 @@
+//! What is measured on the fits of a run beyond its tables, and the search of settings before it.
+
+pub(crate) mod couplings;
+pub(crate) mod geometry;
+mod kept;
+pub(crate) mod paper;
+mod saved;
+pub(crate) mod tuning;

@@ -1,0 +1,47 @@
+//! The adapters that the units of a run saved.
+
+use bayeslora_adapters::{DropoutSite, PosteriorSettings};
+use bayeslora_models::SavedAdapter;
+use bayeslora_records::Outcome;
+
+use crate::error::{Error, Result};
+use crate::run::opened::OpenedPlan;
+use crate::run::unit::Unit;
+
+/// The saved adapters of the finished ones of `units` that were trained with dropout, with site and probability; all are there before
+/// anything is computed.
+pub(crate) fn dropout_adapters<'u, 'p>(
+    opened: &OpenedPlan<'p>,
+    units: &'u [Unit<'p>],
+) -> Result<Vec<(&'u Unit<'p>, SavedAdapter, DropoutSite, f64)>> {
+    let mut saved = Vec::new();
+    for unit in units {
+        let folder = opened.store.run_folder(&unit.key).join("adapter");
+        let record = opened.store.unit(&unit.method.id, unit.seed, &unit.key)?;
+        let has_failed = record.is_some_and(|record| matches!(record.outcome, Outcome::Failed { .. }));
+        if !unit.method.trains_with_dropout() || has_failed {
+            continue;
+        }
+        if !folder.is_dir() {
+            let problem = format!(
+                "{} is not there: adapters are not kept with the records; compute them with `bayeslora run` on this experiment, \
+                 profile \"{}\" (a record that is there without its adapter is computed again once its file in units/ is removed)",
+                unit.name(),
+                opened.plan.profile
+            );
+            return Err(Error::Store { path: folder, problem });
+        }
+        let adapter = SavedAdapter::load(&folder, &opened.bert, opened.model.path(), Ok)?;
+        if let PosteriorSettings::Dropout { site, dropout, .. } = adapter.posterior
+            && dropout > 0.0
+        {
+            saved.push((unit, adapter, site, dropout));
+        }
+    }
+    if saved.is_empty() {
+        return Err(Error::Report(
+            "no finished fit of this experiment was trained with dropout: there is nothing to measure".to_owned(),
+        ));
+    }
+    Ok(saved)
+}
