@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
 use bayeslora_metrics::{Averaging, GaussianLogits, Predictive};
-use bayeslora_models::{Bert, Hidden, Sampler, Samples, SavedAdapter, Tokenizer};
+use bayeslora_models::{Bert, Encoded, Hidden, Sampler, Samples, SavedAdapter, TOKENIZER_FILE, Tokenizer};
 use candle_core::Device;
 use ndarray::{Array3, Axis};
 use serde::Serialize;
@@ -42,12 +42,23 @@ pub struct InferenceOptions {
     pub dropout: Option<f64>,
 }
 
+/// A text to be classified, or a pair of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// Number of its line, from 1: with the seed it decides the text's samples.
+    pub line: u64,
+    /// The text.
+    pub text: String,
+    /// The second text of a pair, such as the hypothesis to a premise.
+    pub second: Option<String>,
+}
+
 /// The prediction for one text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TextPrediction {
     /// Number of the text's line, from 1.
     pub line: u64,
-    /// Most probable class.
+    /// Most probable class: its name in the model's `config.json` where that names the classes of this head, else its number from 0.
     pub label: String,
     /// Logits, averaged over samples.
     pub logits: Vec<f64>,
@@ -68,6 +79,9 @@ pub struct TextPrediction {
     pub decided: Option<bool>,
     /// Tokens read, special ones included.
     pub tokens: usize,
+    /// Whether the text was longer than the tokens read; absent where it was read whole.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// Monte-Carlo samples by default.
@@ -81,6 +95,8 @@ pub struct Classifier {
     bert: Bert,
     tokenizer: Tokenizer,
     saved: SavedAdapter,
+    /// Names of the classes, where there are names of these.
+    names: Option<Vec<String>>,
     /// The posterior, where it is one of Laplace's.
     laplace: Option<Laplace>,
     samples: u32,
@@ -102,7 +118,11 @@ impl Classifier {
         }
         let bert = Bert::load(model, &Device::Cpu)?;
         let positions = bert.config().max_position_embeddings;
-        let max_tokens = options.max_tokens.unwrap_or(positions);
+        // A tokenizer saved with the adapter is the one it was trained with.
+        let own = [TOKENIZER_FILE, "vocab.txt"].into_iter().any(|file| adapter.join(file).is_file());
+        let folder = if own { adapter } else { model };
+        let own_length = Tokenizer::own_length(folder)?.map_or(positions, |length| length.min(positions));
+        let max_tokens = options.max_tokens.unwrap_or(own_length);
         if !(2..=positions).contains(&max_tokens) {
             return Err(bayeslora_models::Error::Slot {
                 what: format!("window of {max_tokens} tokens"),
@@ -110,7 +130,7 @@ impl Classifier {
             }
             .into());
         }
-        let tokenizer = Tokenizer::load(model, max_tokens)?;
+        let tokenizer = Tokenizer::load(folder, max_tokens)?;
         tokenizer.check(bert.config())?;
         let choose = |found| replaced(found, &options);
         let saved = SavedAdapter::load(adapter, &bert, model, choose)?;
@@ -127,7 +147,8 @@ impl Classifier {
         }
         let own = if options.linearised { LINEARISED_DRAWS } else { SAMPLES };
         let samples = options.samples.unwrap_or_else(|| laplace.as_ref().map_or(own, |l| l.settings().draws));
-        Ok(Self { bert, tokenizer, saved, laplace, samples, options })
+        let names = bert.config().class_names(saved.head.classes());
+        Ok(Self { bert, tokenizer, saved, names, laplace, samples, options })
     }
 
     /// Whether samples will differ from each other.
@@ -139,10 +160,10 @@ impl Classifier {
     ///
     /// # Errors
     /// When a text cannot be tokenised.
-    pub fn predict(&self, texts: &[(u64, String)]) -> Result<Vec<TextPrediction>> {
-        let tokens = texts.iter().map(|(_, text)| self.tokenizer.encode(text)).collect::<Result<Vec<_>, _>>()?;
-        let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
-        let numbers: Vec<u32> = texts.iter().map(|(line, _)| u32::try_from(line % (1 << 31)).unwrap_or(0)).collect();
+    pub fn predict(&self, texts: &[Text]) -> Result<Vec<TextPrediction>> {
+        let encode = |text: &Text| self.tokenizer.encode_text(&text.text, text.second.as_deref());
+        let tokens = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let numbers: Vec<u32> = texts.iter().map(|text| u32::try_from(text.line % (1 << 31)).unwrap_or(0)).collect();
         if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
             return self.linearised(texts, &tokens, &numbers);
         }
@@ -150,11 +171,11 @@ impl Classifier {
             let logits = self.logits(&tokens, &numbers, 0..self.samples)?;
             // Samples that agree decide at once.
             let decided = self.options.adaptive.map(|_| true);
-            let predictions = self.describe(texts, &lengths, &logits)?;
+            let predictions = self.describe(texts, &tokens, &logits)?;
             return Ok(predictions.into_iter().map(|one| TextPrediction { decided, ..one }).collect());
         };
         let decisions = adaptive::decide(texts.len(), self.saved.head.classes(), stopping, |places, range| {
-            let tokens: Vec<Vec<u32>> = places.iter().map(|&place| tokens[place].clone()).collect();
+            let tokens: Vec<Encoded> = places.iter().map(|&place| tokens[place].clone()).collect();
             let numbers: Vec<u32> = places.iter().map(|&place| numbers[place]).collect();
             self.logits(&tokens, &numbers, range)
         })?;
@@ -162,7 +183,7 @@ impl Classifier {
         for (place, decision) in decisions.into_iter().enumerate() {
             let own = place..place + 1;
             let logits = decision.logits.insert_axis(Axis(1));
-            for prediction in self.describe(&texts[own.clone()], &lengths[own], &logits)? {
+            for prediction in self.describe(&texts[own.clone()], &tokens[own], &logits)? {
                 predictions.push(TextPrediction { decided: Some(decision.decided), ..prediction });
             }
         }
@@ -170,10 +191,10 @@ impl Classifier {
     }
 
     /// Predictions from Gaussian logits; a text's draws depend on its number and the seed only.
-    fn linearised(&self, texts: &[(u64, String)], tokens: &[Vec<u32>], numbers: &[u32]) -> Result<Vec<TextPrediction>> {
+    fn linearised(&self, texts: &[Text], tokens: &[Encoded], numbers: &[u32]) -> Result<Vec<TextPrediction>> {
         let together = if let Some(laplace) = &self.laplace {
             let SavedAdapter { adapters, head, .. } = &self.saved;
-            let sentences = Sentences::of_tokens(&self.bert, tokens, Vec::new(), 0, 0, &Silent)?;
+            let sentences = Sentences::of_encoded(&self.bert, tokens, Vec::new(), 0, 0, &Silent)?;
             laplace.gaussian(Network { bert: &self.bert, from: 0, adapters, head }, &sentences, &Silent)?
         } else {
             let parts = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
@@ -186,7 +207,7 @@ impl Classifier {
             let one = GaussianLogits::new(together.mean().slice(own).to_owned(), covariance)?;
             let seed = derive_seed(self.options.seed, u64::from(numbers[place]));
             let logits = one.samples(self.samples as usize, seed);
-            predictions.extend(self.describe(&texts[place..=place], &[tokens[place].len()], &logits)?);
+            predictions.extend(self.describe(&texts[place..=place], &tokens[place..=place], &logits)?);
         }
         Ok(predictions)
     }
@@ -198,7 +219,7 @@ impl Classifier {
     }
 
     /// Logits of numbered samples; one at the mean where the range is empty or all samples agree.
-    fn logits(&self, tokens: &[Vec<u32>], examples: &[u32], numbers: Range<u32>) -> Result<Array3<f32>> {
+    fn logits(&self, tokens: &[Encoded], examples: &[u32], numbers: Range<u32>) -> Result<Array3<f32>> {
         let samples = if numbers.is_empty() || !self.is_stochastic() {
             Samples::Mean
         } else {
@@ -213,30 +234,24 @@ impl Classifier {
     /// Calls `f` with the network and the texts' activations below its first block.
     fn embedded<T>(
         &self,
-        tokens: &[Vec<u32>],
+        tokens: &[Encoded],
         examples: &[u32],
         f: impl FnOnce(Sampler<'_>, Hidden<'_>) -> bayeslora_models::Result<T>,
     ) -> Result<T> {
-        let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
-        let sentences: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
-        let x = self.bert.embed(&sentences)?;
+        let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
+        let x = self.bert.embed_encoded(tokens)?;
         let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
         let SavedAdapter { adapters, head, .. } = &self.saved;
         let sampler = Sampler { bert: &self.bert, head, adapters, from: 0 };
         Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
     }
 
-    fn describe(
-        &self,
-        texts: &[(u64, String)],
-        lengths: &[usize],
-        logits: &Array3<f32>,
-    ) -> Result<Vec<TextPrediction>> {
+    fn describe(&self, texts: &[Text], tokens: &[Encoded], logits: &Array3<f32>) -> Result<Vec<TextPrediction>> {
         let predictive = Predictive::from_logits(logits.view(), Averaging::Probabilities)?;
         let drawn = logits.dim().0;
         let predicted = predictive.predicted();
         let mut predictions = Vec::new();
-        for (place, (&(line, _), &tokens)) in texts.iter().zip(lengths).enumerate() {
+        for (place, (text, tokens)) in texts.iter().zip(tokens).enumerate() {
             let own = logits.index_axis(Axis(1), place).mapv(f64::from);
             let probabilities = own.map_axis(Axis(1), |row| softmax(row.to_vec().as_slice()));
             let variance = (0..own.ncols())
@@ -247,7 +262,7 @@ impl Classifier {
                 })
                 .collect();
             predictions.push(TextPrediction {
-                line,
+                line: text.line,
                 label: self.label(predicted[place]),
                 logits: own.columns().into_iter().map(|logits| logits.sum() / drawn as f64).collect(),
                 probabilities: predictive.probabilities().row(place).to_vec(),
@@ -257,16 +272,16 @@ impl Classifier {
                 variance,
                 samples: u32::try_from(drawn).unwrap_or(u32::MAX),
                 decided: None,
-                tokens,
+                tokens: tokens.ids.len(),
+                truncated: tokens.truncated,
             });
         }
         Ok(predictions)
     }
 
-    /// The checkpoint's name of a class, or its number.
+    /// The name of a class, or its number.
     fn label(&self, class: usize) -> String {
-        let number = class.to_string();
-        self.bert.config().id2label.get(&number).cloned().unwrap_or(number)
+        self.names.as_ref().and_then(|names| names.get(class)).cloned().unwrap_or_else(|| class.to_string())
     }
 }
 

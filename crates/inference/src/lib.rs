@@ -24,7 +24,7 @@ pub mod methods;
 
 pub use adaptive::{Decision, softmax};
 pub use bayeslora_records::Reading;
-pub use classifier::{Classifier, InferenceOptions, SAMPLES, TextPrediction};
+pub use classifier::{Classifier, InferenceOptions, SAMPLES, Text, TextPrediction};
 pub use context::FitContext;
 pub use error::{Error, Result};
 pub use fitted::Fitted;

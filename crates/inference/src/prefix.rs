@@ -4,7 +4,7 @@
 //! them.
 
 use bayeslora_adapters::{AdapterSet, Draw};
-use bayeslora_models::{Bert, Hidden, Packing, Pass, Tokenizer};
+use bayeslora_models::{Bert, Encoded, Hidden, Packing, Pass, Tokenizer};
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
 
@@ -73,15 +73,32 @@ impl Sentences {
         from: usize,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let lengths: Vec<usize> = tokens.iter().map(Vec::len).collect();
+        let segments = |ids: &Vec<u32>| vec![0; ids.len()];
+        let alone = |ids: &Vec<u32>| Encoded { ids: ids.clone(), segments: segments(ids), truncated: false };
+        let texts: Vec<Encoded> = tokens.iter().map(alone).collect();
+        Self::of_encoded(bert, &texts, labels, split, from, progress)
+    }
+
+    /// The same for texts or pairs of texts, whose tokens belong to segments.
+    ///
+    /// # Errors
+    /// When a text does not fit the backbone.
+    pub fn of_encoded(
+        bert: &Bert,
+        texts: &[Encoded],
+        labels: Vec<u32>,
+        split: u8,
+        from: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         let packing = Packing::from_lengths(&lengths);
         let width = bert.config().hidden_size;
         let mut hidden = Vec::with_capacity(packing.rows() * width);
         let none = AdapterSet::new();
         for chunk in chunks_of_rows(&lengths, ROWS_PER_PASS) {
-            let sentences: Vec<&[u32]> = tokens[chunk.clone()].iter().map(Vec::as_slice).collect();
-            let chunk_packing = Packing::from_lengths(&lengths[chunk]);
-            let x = bert.embed(&sentences)?;
+            let chunk_packing = Packing::from_lengths(&lengths[chunk.clone()]);
+            let x = bert.embed_encoded(&texts[chunk])?;
             let x = bert.run_blocks(0..from, &x, &chunk_packing, &mut Pass::new(&none, Draw::Mean))?;
             hidden.extend(x.flatten_all()?.to_vec1::<f32>()?);
             progress.advance(chunk_packing.rows() as u64);

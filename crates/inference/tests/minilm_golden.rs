@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bayeslora_adapters::Coupling;
 use bayeslora_data::assets::{AssetId, AssetOptions, Assets};
-use bayeslora_inference::{Classifier, InferenceOptions};
+use bayeslora_inference::{Classifier, InferenceOptions, Text};
 
 /// The bar for logits of an unchanged PEFT adapter.
 const TOLERANCE: f64 = 1e-4;
@@ -31,7 +31,9 @@ fn predictions_of_a_peft_adapter_are_those_of_pytorch() {
     };
     let classifier = Classifier::load(model.path(), &golden.join("query-value"), options).unwrap();
     let texts = json("expected.json")["texts"].as_array().unwrap().clone();
-    let texts: Vec<(u64, String)> = (1..).zip(texts.iter().map(|text| text.as_str().unwrap().to_owned())).collect();
+    let text =
+        |(line, text): (u64, &serde_json::Value)| Text { line, text: text.as_str().unwrap().to_owned(), second: None };
+    let texts: Vec<Text> = (1..).zip(&texts).map(text).collect();
     let predictions = classifier.predict(&texts).unwrap();
     let expected = json("query-value/expected.json");
     for (prediction, expected) in predictions.iter().zip(expected.as_array().unwrap()) {

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use bayeslora_adapters::{AdapterSet, Draw, Increment, Slot, TargetMap};
 use bayeslora_kernels::{FrozenLinear, Packing, add_layer_norm, attention, gelu};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use crate::config::BertConfig;
 use crate::error::{Error, Result};
 use crate::slots::{Family, pooler_slot};
-use crate::weights::Weights;
+use crate::tokenize::Encoded;
+use crate::weights::{Replacements, Weights};
 
 /// A frozen encoder. Activations are `[samples or 1, rows, width]`: no sample axis (length 1) until something random has
 /// happened, rows packed without padding.
@@ -28,7 +29,8 @@ pub struct Bert {
 struct Embeddings {
     words: Tensor,
     positions: Tensor,
-    segment: Tensor,
+    /// `[segments, width]`; none in DistilBERT.
+    segments: Option<Tensor>,
     norm: Norm,
 }
 
@@ -132,13 +134,23 @@ fn load_linear(weights: &Weights, path: &str, d_out: usize, d_in: usize) -> Resu
 }
 
 impl Bert {
-    /// Reads `config.json` and `model.safetensors` of a folder.
+    /// Reads `config.json` and the weights of a folder (`model.safetensors`, its shards, or `pytorch_model.bin`).
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] naming the file, for a file that is missing, truncated, of other sizes than the
     /// configuration says, or not finite.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        Self::from_parts(BertConfig::load(folder)?, &Weights::open(folder, device)?, device)
+        Self::load_with(folder, &Replacements::new(), device)
+    }
+
+    /// The same with some tensors of the encoder in place of the checkpoint's, as an adapter brings them that trained biases or saved
+    /// modules whole. Names may have the encoder's prefix (`bert.pooler.dense.weight`) or not.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; a replacement must have the shape of what it replaces.
+    pub fn load_with(folder: &Path, replacements: &Replacements, device: &Device) -> Result<Self> {
+        let weights = Weights::open(folder, device)?.replaced(replacements);
+        Self::from_parts(BertConfig::load(folder)?, &weights, device)
     }
 
     pub(crate) fn from_parts(config: BertConfig, weights: &Weights, device: &Device) -> Result<Self> {
@@ -148,12 +160,7 @@ impl Bert {
         let embeddings = Embeddings {
             words: table("word_embeddings", config.vocab_size)?,
             positions: table("position_embeddings", config.max_position_embeddings)?,
-            // Texts stand alone, so only the first of the two segments occurs.
-            segment: if whole {
-                table("token_type_embeddings", 2)?.narrow(0, 0, 1)?
-            } else {
-                Tensor::zeros((1, width), DType::F32, device)?
-            },
+            segments: whole.then(|| table("token_type_embeddings", config.type_vocab_size)).transpose()?,
             norm: Norm::load(weights, "embeddings.LayerNorm", width, config.layer_norm_eps)?,
         };
         let count = u8::try_from(config.num_hidden_layers).unwrap_or(u8::MAX);
@@ -210,7 +217,7 @@ impl Bert {
         Ok(map.shape())
     }
 
-    /// Activations below the first block.
+    /// Activations below the first block of texts that stand alone: every token belongs to segment 0.
     ///
     /// # Shapes
     /// Sentences of token numbers to `[1, rows, width]`.
@@ -218,6 +225,25 @@ impl Bert {
     /// # Errors
     /// [`Error::Slot`] for a token outside the vocabulary or a sentence longer than the positions.
     pub fn embed(&self, sentences: &[&[u32]]) -> Result<Tensor> {
+        self.embed_rows(sentences, None)
+    }
+
+    /// Activations below the first block of texts or pairs of texts, whose tokens belong to segments. DistilBERT has no segments and leaves
+    /// them out, as transformers does.
+    ///
+    /// # Shapes
+    /// Texts to `[1, rows, width]`.
+    ///
+    /// # Errors
+    /// As [`Self::embed`]; [`Error::Slot`] for a segment that the model does not have.
+    pub fn embed_encoded(&self, texts: &[Encoded]) -> Result<Tensor> {
+        let sentences: Vec<&[u32]> = texts.iter().map(|text| text.ids.as_slice()).collect();
+        let segments: Vec<u32> = texts.iter().flat_map(|text| &text.segments).copied().collect();
+        self.embed_rows(&sentences, Some(segments).filter(|segments| segments.iter().any(|&segment| segment != 0)))
+    }
+
+    /// Activations below the first block; all tokens are of segment 0 unless `segments` says otherwise, row by row.
+    fn embed_rows(&self, sentences: &[&[u32]], segments: Option<Vec<u32>>) -> Result<Tensor> {
         let mut words = Vec::new();
         let mut positions = Vec::new();
         for sentence in sentences {
@@ -237,8 +263,19 @@ impl Bert {
         let words = self.embeddings.words.index_select(&Tensor::from_vec(words, rows, &self.device)?, 0)?;
         let positions = Tensor::from_vec(positions, rows, &self.device)?;
         let positions = self.embeddings.positions.index_select(&positions, 0)?;
-        let words = words.broadcast_add(&self.embeddings.segment)?.unsqueeze(0)?;
-        self.embeddings.norm.of_sum(&words, &positions.unsqueeze(0)?)
+        let words = match (&self.embeddings.segments, segments) {
+            (None, _) => words,
+            (Some(table), None) => words.broadcast_add(&table.narrow(0, 0, 1)?)?,
+            (Some(table), Some(segments)) => {
+                let known = table.dims()[0];
+                if let Some(segment) = segments.iter().find(|&&segment| segment as usize >= known) {
+                    let expected = format!("type_vocab_size in its config.json is {known}: give it texts one by one");
+                    return Err(Error::Slot { what: format!("segment {segment}"), expected });
+                }
+                (words + table.index_select(&Tensor::from_vec(segments, rows, &self.device)?, 0)?)?
+            }
+        };
+        self.embeddings.norm.of_sum(&words.unsqueeze(0)?, &positions.unsqueeze(0)?)
     }
 
     /// Activations above the blocks of `range`, given those below.

@@ -88,10 +88,27 @@ impl Head {
             }
             Ok(Some((Var::from_tensor(w)?, Var::from_tensor(b)?)))
         };
+        let names = head_names(bert);
+        let missing: Vec<_> = names.iter().copied().filter(|&name| !tensors.contains_key(name)).collect();
+        if missing.len() < names.len() && !missing.is_empty() {
+            let problem = format!(
+                "has a part of a classification head and no {}; expected {} together",
+                missing.join(" and no "),
+                names.join(", ")
+            );
+            return Err(Error::File { path: source.to_owned(), problem });
+        }
         let Some((weight, bias)) = map(CLASSIFIER, None)? else { return Ok(None) };
+        let classes = weight.dims()[0];
+        if classes < 2 {
+            let problem = format!(
+                "{} has {classes} output; expected one for each of two classes or more (one output is a regression, which has no classes)",
+                CLASSIFIER[0]
+            );
+            return Err(Error::File { path: source.to_owned(), problem });
+        }
         let dense = if bert.pooler.is_none() { map(DENSE, Some(width))? } else { None };
-        let complete = bert.pooler.is_some() || dense.is_some();
-        Ok(complete.then_some(Self { weight, bias, dense, trained: true }))
+        Ok(Some(Self { weight, bias, dense, trained: true }))
     }
 
     /// The head saved with an adapter: in its file, beside it in `head.safetensors`, or in the checkpoint itself.
@@ -99,6 +116,7 @@ impl Head {
     /// # Errors
     /// [`Error::File`] when none of the three has one, or it does not fit the encoder.
     pub fn find(adapter: &PeftAdapter, model_folder: &Path, bert: &Bert) -> Result<Self> {
+        bert.config().check_problem_type(model_folder)?;
         let names = head_names(bert);
         if let Some(head) = Self::from_tensors(&adapter.extra, bert, &adapter.folder)? {
             return Ok(head);

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use bayeslora_host::read;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::slots::Family;
 
-/// Sizes of a BERT-family encoder, under BERT's names. Keys that do not change the computation are ignored.
+/// Sizes of a BERT-family encoder, under BERT's names. Keys that do not change the computation are ignored; a null counts as absent, as
+/// it does in transformers.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct BertConfig {
     /// `bert` or `distilbert`.
@@ -25,21 +28,37 @@ pub struct BertConfig {
     pub intermediate_size: usize,
     /// Longest text in tokens.
     pub max_position_embeddings: usize,
-    /// Activation of the feed-forward network; only `gelu` is supported.
+    /// Segments that tokens may belong to. Default: 2. DistilBERT has none.
+    #[serde(default = "two")]
+    pub type_vocab_size: usize,
+    /// Activation of the feed-forward network: `gelu`, or `gelu_python`, which is the same function. Default: `gelu`.
     #[serde(default = "gelu")]
     pub hidden_act: String,
-    /// Only `absolute` is supported.
+    /// How positions enter; only `absolute` is supported. Default: `absolute`.
     #[serde(default = "absolute")]
     pub position_embedding_type: String,
-    /// Whether DistilBERT's positions are computed instead of learnt: not supported.
-    #[serde(default)]
-    pub sinusoidal_pos_embds: bool,
-    /// Added to variances in layer normalisation.
+    /// Number added to variances in layer normalisation. Default: 1e-12.
     #[serde(default = "layer_norm_eps")]
     pub layer_norm_eps: f64,
-    /// Names of the classes by number.
+    /// Whether attention is causal; not supported.
     #[serde(default)]
+    pub is_decoder: bool,
+    /// Whether blocks attend to another encoder; not supported.
+    #[serde(default)]
+    pub add_cross_attention: bool,
+    /// Heads that were cut out, by block; not supported.
+    #[serde(default)]
+    pub pruned_heads: Map<String, Value>,
+    /// What the checkpoint's own head was trained for; see [`Self::check_problem_type`].
+    #[serde(default)]
+    pub problem_type: Option<String>,
+    /// Names of the classes of the checkpoint's own head, by number; see [`Self::class_names`].
+    #[serde(default, deserialize_with = "scalars_by_name")]
     pub id2label: BTreeMap<String, String>,
+}
+
+fn two() -> usize {
+    2
 }
 
 fn gelu() -> String {
@@ -54,6 +73,21 @@ fn layer_norm_eps() -> f64 {
     1e-12
 }
 
+/// The scalars of a table as text. What is no scalar has no name, and what is no table has none at all: names of classes never stand in
+/// the way of their logits.
+fn scalars_by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let text = |value: Value| match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Object(names) => names.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect(),
+        _ => BTreeMap::new(),
+    })
+}
+
 /// DistilBERT's names of BERT's keys.
 const DISTILBERT_KEYS: [(&str, &str); 5] = [
     ("dim", "hidden_size"),
@@ -63,25 +97,41 @@ const DISTILBERT_KEYS: [(&str, &str); 5] = [
     ("activation", "hidden_act"),
 ];
 
+/// The file in a model's folder.
+const CONFIG_FILE: &str = "config.json";
+
 impl BertConfig {
     /// Reads `config.json` of a model folder.
     ///
     /// # Errors
-    /// [`Error::File`] for a missing or malformed file, or a model this backbone would compute wrongly.
+    /// [`Error::Host`] or [`Error::File`] for a missing or malformed file, or a model this backbone would compute wrongly.
     pub fn load(folder: &Path) -> Result<Self> {
-        let path = folder.join("config.json");
+        let path = folder.join(CONFIG_FILE);
         let problem = |problem: String| Error::File { path: path.clone(), problem };
-        let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let malformed = |error: serde_json::Error| problem(format!("not a BERT configuration: {error}"));
-        let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes).map_err(malformed)?;
-        // Before anything else is missed in the configuration of another family.
-        let kind = keys.get("model_type").and_then(|kind| kind.as_str()).unwrap_or_default();
-        if !["bert", "distilbert"].contains(&kind) {
-            return Err(problem(format!(
-                "model_type is \"{kind}\"; this backbone supports \"bert\" and \"distilbert\" only"
-            )));
+        if !folder.is_dir() {
+            let problem =
+                "not a folder; expected the folder of a model, with config.json, weights and tokenizer".to_owned();
+            return Err(Error::File { path: folder.to_owned(), problem });
         }
-        let distilled = kind == "distilbert";
+        let malformed = |error: serde_json::Error| problem(format!("not a BERT configuration: {error}"));
+        let mut keys: Map<String, Value> = serde_json::from_slice(&read(&path)?).map_err(malformed)?;
+        keys.retain(|_, value| !value.is_null());
+        // Before anything else is missed in the configuration of another family.
+        let distilled = match keys.get("model_type") {
+            Some(Value::String(kind)) if kind == "bert" => false,
+            Some(Value::String(kind)) if kind == "distilbert" => true,
+            None => {
+                return Err(problem(
+                    "has no model_type; add \"model_type\": \"bert\" to it, or \"distilbert\", if it is one of these"
+                        .to_owned(),
+                ));
+            }
+            Some(other) => {
+                return Err(problem(format!(
+                    "model_type is {other}; this backbone supports \"bert\" and \"distilbert\" only, written so"
+                )));
+            }
+        };
         // A key as this file spells it.
         let spelt = |ours: &'static str| {
             let own = DISTILBERT_KEYS.into_iter().find(|(_, key)| distilled && *key == ours);
@@ -97,33 +147,162 @@ impl BertConfig {
             }
         }
         let config: Self = serde_json::from_value(keys.into()).map_err(malformed)?;
-        let unsupported = [
-            (spelt("hidden_act"), &config.hidden_act, "gelu"),
-            ("position_embedding_type", &config.position_embedding_type, "absolute"),
-        ];
-        for (key, got, expected) in unsupported {
-            if got != expected {
-                return Err(problem(format!("{key} is \"{got}\"; this backbone supports \"{expected}\" only")));
+        config.check(spelt).map_err(problem)?;
+        Ok(config)
+    }
+
+    /// Refuses what this backbone would compute wrongly; `spelt` gives a key as the file has it.
+    fn check(&self, spelt: impl Fn(&'static str) -> &'static str) -> Result<(), String> {
+        if !["gelu", "gelu_python"].contains(&self.hidden_act.as_str()) {
+            let (key, got) = (spelt("hidden_act"), &self.hidden_act);
+            return Err(format!("{key} is \"{got}\"; this backbone supports \"gelu\" only (gelu_python is the same)"));
+        }
+        if self.position_embedding_type != "absolute" {
+            let got = &self.position_embedding_type;
+            return Err(format!("position_embedding_type is \"{got}\"; this backbone supports \"absolute\" only"));
+        }
+        for (key, set) in [("is_decoder", self.is_decoder), ("add_cross_attention", self.add_cross_attention)] {
+            if set {
+                return Err(format!(
+                    "{key} is true; this backbone attends to all tokens of a text in both directions: expected false"
+                ));
             }
         }
-        if config.sinusoidal_pos_embds {
-            return Err(problem(
-                "sinusoidal_pos_embds is true; this backbone supports learnt positions only".to_owned(),
-            ));
+        if !self.pruned_heads.is_empty() {
+            let heads = Value::Object(self.pruned_heads.clone());
+            return Err(format!("pruned_heads is {heads}; this backbone supports whole attention only"));
         }
-        let (width, heads) = (config.hidden_size, config.num_attention_heads);
+        let (width, heads) = (self.hidden_size, self.num_attention_heads);
         if heads == 0 || width == 0 || width % heads != 0 {
             let (width_key, heads_key) = (spelt("hidden_size"), spelt("num_attention_heads"));
-            return Err(problem(format!("{width_key} {width} is not a multiple of {heads_key} {heads}")));
+            return Err(format!("{width_key} {width} is not a multiple of {heads_key} {heads}"));
         }
-        if !(1..u8::MAX as usize).contains(&config.num_hidden_layers) {
+        for (key, size) in [
+            ("vocab_size", self.vocab_size),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ] {
+            if size == 0 {
+                return Err(format!("{} is 0; expected at least 1", spelt(key)));
+            }
+        }
+        if !(1..u8::MAX as usize).contains(&self.num_hidden_layers) {
             let key = spelt("num_hidden_layers");
-            return Err(problem(format!("{key} is {}; expected 1 to 254", config.num_hidden_layers)));
+            return Err(format!("{key} is {}; expected 1 to 254", self.num_hidden_layers));
         }
-        Ok(config)
+        if !self.layer_norm_eps.is_finite() || self.layer_norm_eps < 0.0 {
+            return Err(format!(
+                "layer_norm_eps is {}; expected a number of at least 0, such as 1e-12",
+                self.layer_norm_eps
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses a head that `config.json` of `folder` says is read otherwise than by a softmax over its outputs.
+    ///
+    /// # Errors
+    /// [`Error::File`] for `multi_label_classification` (a sigmoid for each output) and `regression`.
+    pub fn check_problem_type(&self, folder: &Path) -> Result<()> {
+        match self.problem_type.as_deref() {
+            None | Some("single_label_classification") => Ok(()),
+            Some(other) => Err(Error::File {
+                path: folder.join(CONFIG_FILE),
+                problem: format!(
+                    "problem_type is \"{other}\"; probabilities and entropies here are those of a softmax over classes that exclude each \
+                     other: expected \"single_label_classification\" or none"
+                ),
+            }),
+        }
+    }
+
+    /// Names of the `classes` outputs of the head in use, where the configuration names exactly these; those of another head are no
+    /// names of this one.
+    pub fn class_names(&self, classes: usize) -> Option<Vec<String>> {
+        if self.id2label.len() != classes {
+            return None;
+        }
+        (0..classes).map(|class| self.id2label.get(&class.to_string()).cloned()).collect()
     }
 
     pub(crate) fn family(&self) -> Family {
         if self.model_type == "distilbert" { Family::DistilBert } else { Family::Bert }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BERT: &str = r#"{"model_type": "bert", "vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 8, "max_position_embeddings": 16"#;
+
+    fn load(more: &str) -> Result<BertConfig> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(CONFIG_FILE), format!("{BERT}{more}}}")).unwrap();
+        BertConfig::load(folder.path())
+    }
+
+    #[test]
+    fn a_null_is_as_good_as_nothing() {
+        let plain = load("").unwrap();
+        let nulls = r#", "position_embedding_type": null, "id2label": null, "hidden_act": null, "layer_norm_eps": null, "problem_type": null"#;
+        assert_eq!(load(nulls).unwrap(), plain);
+    }
+
+    #[test]
+    fn names_of_classes_are_any_scalars_and_those_of_the_head_in_use_or_none() {
+        let config = load(r#", "id2label": {"0": 7, "1": true}"#).unwrap();
+        assert_eq!(config.class_names(2), Some(vec!["7".to_owned(), "true".to_owned()]));
+        assert_eq!(config.class_names(3), None, "the names of two classes are not those of three");
+        assert_eq!(load(r#", "id2label": {"0": "a", "5": "b"}"#).unwrap().class_names(2), None);
+        for malformed in [r#", "id2label": ["a", "b"]"#, r#", "id2label": {"0": null, "1": {}}"#, r#", "id2label": 3"#]
+        {
+            assert_eq!(load(malformed).unwrap().class_names(2), None, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_no_softmax_is_refused_by_name() {
+        for kind in ["multi_label_classification", "regression"] {
+            let config = load(&format!(r#", "problem_type": "{kind}""#)).unwrap();
+            let message = config.check_problem_type(Path::new("model")).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("model/config.json: problem_type is \"{kind}\"; ")), "{message}");
+        }
+        let single = load(r#", "problem_type": "single_label_classification""#).unwrap();
+        single.check_problem_type(Path::new("model")).unwrap();
+    }
+
+    #[test]
+    fn what_would_be_computed_wrongly_is_refused_with_its_key_and_value() {
+        for (more, expected) in [
+            (r#", "is_decoder": true"#, "is_decoder is true"),
+            (r#", "add_cross_attention": true"#, "add_cross_attention is true"),
+            (r#", "hidden_act": "relu""#, "hidden_act is \"relu\""),
+            (r#", "position_embedding_type": "relative_key""#, "position_embedding_type is \"relative_key\""),
+            (r#", "layer_norm_eps": -1.0"#, "layer_norm_eps is -1"),
+            (r#", "type_vocab_size": 0"#, "type_vocab_size is 0"),
+            (r#", "pruned_heads": {"0": [1]}"#, "pruned_heads is {\"0\":[1]}"),
+        ] {
+            let message = load(more).unwrap_err().to_string();
+            assert!(message.contains(&format!("config.json: {expected}; ")), "{message}");
+        }
+        assert_eq!(load(r#", "hidden_act": "gelu_python", "pruned_heads": {}"#).unwrap().hidden_act, "gelu_python");
+    }
+
+    #[test]
+    fn a_type_that_is_missing_or_misspelt_is_told_how_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = |text: &str| {
+            std::fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
+            BertConfig::load(folder.path()).unwrap_err().to_string()
+        };
+        let message = load("{}");
+        assert!(message.contains("has no model_type; add \"model_type\": \"bert\" to it"), "{message}");
+        let message = load(r#"{"model_type": "BERT"}"#);
+        assert!(message.contains("model_type is \"BERT\"; this backbone supports \"bert\""), "{message}");
+        let message = BertConfig::load(Path::new("all-minilm-l6-v2")).unwrap_err().to_string();
+        assert!(message.starts_with("all-minilm-l6-v2: not a folder; expected the folder of a model"), "{message}");
     }
 }

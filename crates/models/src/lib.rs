@@ -29,4 +29,5 @@ pub use layer::{rows_alone, sample_layer};
 pub use linearised::Linearised;
 pub use sampler::{Hidden, Sampler, Samples};
 pub use slots::pooler_slot;
-pub use tokenize::Tokenizer;
+pub use tokenize::{Encoded, TOKENIZER_FILE, Tokenizer};
+pub use weights::Replacements;

@@ -1,13 +1,32 @@
-//! Text to token numbers.
+//! Text to token numbers, as transformers' `AutoTokenizer` reads a folder: `tokenizer.json` or `vocab.txt`, with the settings of
+//! `tokenizer_config.json` on top.
+
+mod quiet;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
-use tokenizers::{Tokenizer as Inner, TruncationParams};
+use bayeslora_host::read;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{EncodeInput, Tokenizer as Inner, TruncationDirection, TruncationParams};
 
+use self::quiet::without_panics;
+use self::settings::Settings;
 use crate::config::BertConfig;
 use crate::error::{Error, Result};
 
-/// A tokenizer read from `tokenizer.json`, without padding, cutting texts at a number of tokens.
+/// The tokenizer's own file in a folder.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+/// The vocabulary that BERT's tokenizer is made from where [`TOKENIZER_FILE`] is missing.
+const VOCABULARY_FILE: &str = "vocab.txt";
+
+/// Bytes of a text that are read for each token that is kept: words are far shorter, and a text that needs more is read whole.
+const BYTES_PER_TOKEN: usize = 256;
+
+/// A tokenizer without padding that cuts texts at a number of tokens.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     path: PathBuf,
@@ -15,22 +34,51 @@ pub struct Tokenizer {
     max_tokens: usize,
 }
 
+/// The tokens of a text, or of a pair of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Token numbers, special tokens included: at least one.
+    pub ids: Vec<u32>,
+    /// The segment of every token: 0, or 1 in the second text of a pair.
+    pub segments: Vec<u32>,
+    /// Whether the text was longer than the tokens that are read of it.
+    pub truncated: bool,
+}
+
 impl Tokenizer {
-    /// Reads `tokenizer.json` from a model folder; texts are cut to `max_tokens`, special tokens included.
+    /// Reads the tokenizer of a folder; texts are cut to `max_tokens`, special tokens included, at the side that the folder says.
     ///
     /// # Errors
-    /// [`Error::File`] when the file is missing or is no tokenizer.
+    /// [`Error::File`] when its files are missing, are no tokenizer, or ask for what cannot be done.
     pub fn load(folder: &Path, max_tokens: usize) -> Result<Self> {
-        let path = folder.join("tokenizer.json");
+        let settings = Settings::load(folder)?;
+        let (own, vocabulary) = (folder.join(TOKENIZER_FILE), folder.join(VOCABULARY_FILE));
+        let (path, mut inner, side) = if own.is_file() {
+            let (inner, side) = from_json(&own, &settings)?;
+            (own, inner, side)
+        } else if vocabulary.is_file() {
+            let inner = from_vocabulary(&vocabulary, &settings)?;
+            (vocabulary, inner, None)
+        } else {
+            let problem = format!(
+                "not found, nor {VOCABULARY_FILE}; expected the tokenizer saved with the model (AutoTokenizer.from_pretrained(..).save_pretrained(folder))"
+            );
+            return Err(Error::File { path: own, problem });
+        };
         let problem = |problem: String| Error::File { path: path.clone(), problem };
-        if !path.is_file() {
-            return Err(problem("not found; expected the tokenizer saved with the model".to_owned()));
-        }
-        let mut inner = Inner::from_file(&path).map_err(|error| problem(format!("not a tokenizer: {error}")))?;
         inner.with_padding(None);
-        let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
+        let direction = settings.truncation_side.or(side).unwrap_or_default();
+        let truncation = TruncationParams { max_length: max_tokens, direction, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(|error| problem(format!("cannot cut texts: {error}")))?;
         Ok(Self { path, inner, max_tokens })
+    }
+
+    /// The length in tokens that the folder's `tokenizer_config.json` cuts texts to, if it says one.
+    ///
+    /// # Errors
+    /// [`Error::File`] when that file is malformed.
+    pub fn own_length(folder: &Path) -> Result<Option<usize>> {
+        Ok(Settings::load(folder)?.model_max_length)
     }
 
     /// Refuses a tokenizer with tokens that the model of this configuration does not embed.
@@ -54,12 +102,65 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenise`] when the tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.encode_text(text, None)?.ids)
+    }
+
+    /// Tokens of `text`, or of the pair of `text` and `second`, whose longer one is cut first.
+    ///
+    /// # Errors
+    /// [`Error::Tokenise`] when the tokenizer refuses the text.
+    pub fn encode_text(&self, text: &str, second: Option<&str>) -> Result<Encoded> {
+        // A text of megabytes is not tokenised to keep a few of its tokens.
+        let mut bytes = self.max_tokens.saturating_mul(BYTES_PER_TOKEN);
+        loop {
+            let (first, first_cut) = self.kept_end(text, bytes);
+            let (other, other_cut) = second.map_or((None, false), |second| {
+                let (kept, cut) = self.kept_end(second, bytes);
+                (Some(kept), cut)
+            });
+            let encoded = self.encode_whole(first, other)?;
+            // Where all of a piece was kept, more of its text may be wanted.
+            if encoded.truncated || !(first_cut || other_cut) {
+                return Ok(encoded);
+            }
+            bytes = bytes.saturating_mul(8);
+        }
+    }
+
+    /// The end of `text` that tokens are kept of, at least `bytes` long and up to a space, and whether there is more.
+    fn kept_end<'a>(&self, text: &'a str, bytes: usize) -> (&'a str, bool) {
+        if text.len() <= bytes {
+            return (text, false);
+        }
+        let is_right = self.inner.get_truncation().is_none_or(|cut| cut.direction == TruncationDirection::Right);
+        let kept = if is_right {
+            let from = (bytes..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
+            text[from..].find(char::is_whitespace).map(|space| &text[..from + space])
+        } else {
+            let most = text.len() - bytes;
+            let to = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            text[..to].rfind(char::is_whitespace).map(|space| &text[space..])
+        };
+        kept.map_or((text, false), |kept| (kept, true))
+    }
+
+    fn encode_whole(&self, text: &str, second: Option<&str>) -> Result<Encoded> {
         let problem = |problem: String| Error::Tokenise { text: text.chars().take(60).collect(), problem };
-        let encoding = self.inner.encode_fast(text, true).map_err(|error| problem(error.to_string()))?;
+        let input = match second {
+            None => EncodeInput::from(text),
+            Some(second) => EncodeInput::from((text, second)),
+        };
+        let encoding = without_panics(|| self.inner.encode_fast(input, true))
+            .map_err(|panic| problem(format!("{} is malformed ({panic})", self.path.display())))?
+            .map_err(|error| problem(error.to_string()))?;
         if encoding.is_empty() {
             return Err(problem("no tokens; the tokenizer adds no special tokens".to_owned()));
         }
-        Ok(encoding.get_ids().to_vec())
+        Ok(Encoded {
+            ids: encoding.get_ids().to_vec(),
+            segments: encoding.get_type_ids().to_vec(),
+            truncated: !encoding.get_overflowing().is_empty(),
+        })
     }
 
     /// Most tokens of a text.
@@ -67,3 +168,59 @@ impl Tokenizer {
         self.max_tokens
     }
 }
+
+/// `tokenizer.json` with the settings put into it, and the side it cuts texts at itself.
+fn from_json(path: &Path, settings: &Settings) -> Result<(Inner, Option<TruncationDirection>)> {
+    let problem = |problem: String| Error::File { path: path.to_owned(), problem };
+    let malformed = |error: serde_json::Error| problem(format!("not a tokenizer: {error}"));
+    let mut json: serde_json::Value = serde_json::from_slice(&read(path)?).map_err(malformed)?;
+    settings.apply(&mut json).map_err(problem)?;
+    let text = serde_json::to_vec(&json).map_err(malformed)?;
+    let inner = without_panics(|| Inner::from_bytes(&text))
+        .map_err(|panic| problem(format!("not a tokenizer ({panic}); copy or download it again")))?
+        .map_err(|error| problem(format!("not a tokenizer: {error}")))?;
+    let side = inner.get_truncation().map(|truncation| truncation.direction);
+    Ok((inner, side))
+}
+
+/// BERT's tokenizer from its vocabulary, one token a line.
+fn from_vocabulary(path: &Path, settings: &Settings) -> Result<Inner> {
+    let problem = |problem: String| Error::File { path: path.to_owned(), problem };
+    let vocabulary =
+        WordPiece::read_bytes(&read(path)?).map_err(|error| problem(format!("not a vocabulary: {error}")))?;
+    let model = WordPiece::builder().vocab(vocabulary).unk_token("[UNK]".to_owned());
+    let model = model.build().map_err(|error| problem(error.to_string()))?;
+    let mut inner = Inner::new(model);
+    let special = |token: &str| {
+        let number = inner.token_to_id(token);
+        number
+            .map(|number| (token.to_owned(), number))
+            .ok_or_else(|| problem(format!("has no {token}; expected BERT's vocabulary")))
+    };
+    let specials = vec![special("[CLS]")?, special("[SEP]")?];
+    special("[UNK]")?;
+    let template = TemplateProcessing::builder()
+        .try_single("[CLS]:0 $A:0 [SEP]:0")
+        .and_then(|builder| builder.try_pair("[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"))
+        .map_err(|error| problem(error.clone()))?
+        .special_tokens(specials)
+        .build()
+        .map_err(|error| problem(error.to_string()))?;
+    let normalizer = BertNormalizer::new(
+        true,
+        settings.tokenize_chinese_chars.unwrap_or(true),
+        settings.strip_accents,
+        settings.do_lower_case.unwrap_or(true),
+    );
+    inner.with_normalizer(Some(normalizer)).map_err(|error| problem(error.to_string()))?;
+    inner.with_pre_tokenizer(Some(BertPreTokenizer));
+    inner.with_post_processor(Some(template));
+    let names =
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].into_iter().filter(|token| inner.token_to_id(token).is_some());
+    let added: Vec<_> = names.map(|token| tokenizers::AddedToken::from(token, true)).collect();
+    inner.add_special_tokens(added).map_err(|error| problem(error.to_string()))?;
+    Ok(inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,64 +1,199 @@
-//! Weights of a checkpoint, read through a memory map.
+//! Weights of a checkpoint, read through memory maps: one file, shards, or PyTorch's own format.
 //!
-//! The map is the one `unsafe` call of this crate: mapping a file is sound only while nobody changes the file. Every
-//! tensor is copied out of the map before [`Weights`] is dropped, so a change must hit the seconds of loading.
+//! The maps are the one `unsafe` call of this crate: mapping a file is sound only while nobody changes the file. Every
+//! tensor is copied out of its map before [`Weights`] is dropped, so a change must hit the seconds of loading.
 #![expect(unsafe_code, reason = "memory mapping a file that may change under us; see the module's documentation")]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::files::finite_f32;
+use bayeslora_host::read;
 use candle_core::safetensors::MmapedSafetensors;
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, pickle};
+use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::slots::Family;
 
-/// The tensors of `model.safetensors`.
+const SAFETENSORS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const PICKLE: &str = "pytorch_model.bin";
+
+/// Tensors that stand in place of a checkpoint's, by their names there, with the file that they come from.
+pub type Replacements = BTreeMap<String, (PathBuf, Tensor)>;
+
+/// The tensors of a model's folder.
 pub(crate) struct Weights {
-    path: PathBuf,
-    tensors: MmapedSafetensors,
+    files: Vec<(PathBuf, Tensors)>,
     prefix: &'static str,
+    replaced: Replacements,
     device: Device,
 }
 
-impl Weights {
-    /// Maps `folder/model.safetensors`.
-    pub(crate) fn open(folder: &Path, device: &Device) -> Result<Self> {
-        let path = folder.join("model.safetensors");
-        if !path.is_file() {
-            return Err(Error::File { path, problem: "not found; expected the weights of the model".to_owned() });
+enum Tensors {
+    Mapped(MmapedSafetensors),
+    Read(BTreeMap<String, Tensor>),
+}
+
+impl Tensors {
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Mapped(tensors) => tensors.get(name).is_ok(),
+            Self::Read(tensors) => tensors.contains_key(name),
         }
-        // SAFETY: the file is a checkpoint that nothing writes to while it is loaded.
-        let tensors = unsafe { MmapedSafetensors::new(&path) }.map_err(|error| Error::File {
-            path: path.clone(),
-            problem: format!("not a complete safetensors file ({error}); copy or download it again"),
-        })?;
-        let is_whole = |prefix: &&str| tensors.get(&format!("{prefix}embeddings.word_embeddings.weight")).is_ok();
-        let prefix = [Family::Bert, Family::DistilBert].map(Family::prefix).into_iter().find(is_whole).unwrap_or("");
-        Ok(Self { path, tensors, prefix, device: device.clone() })
+    }
+}
+
+/// `model.safetensors.index.json`: the shard of every tensor.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// Opens `model.safetensors`, the shards of `model.safetensors.index.json`, or `pytorch_model.bin` of a folder: the first that is there.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming the file and, where it is no checkpoint, what it is instead.
+    pub(crate) fn open(folder: &Path, device: &Device) -> Result<Self> {
+        let (whole, index, pickled) = (folder.join(SAFETENSORS), folder.join(INDEX), folder.join(PICKLE));
+        let files = if whole.is_file() {
+            vec![(whole.clone(), map(&whole)?)]
+        } else if index.is_file() {
+            let shards: Index = serde_json::from_slice(&read(&index)?).map_err(|error| Error::File {
+                path: index.clone(),
+                problem: format!("not an index of shards ({error}); copy or download it again"),
+            })?;
+            let names: BTreeSet<String> = shards.weight_map.into_values().collect();
+            let shard = |name: &String| {
+                let path = folder.join(name);
+                // A name may not lead out of the folder.
+                if Path::new(name).components().count() != 1 || !path.is_file() {
+                    let problem =
+                        format!("says that tensors lie in {name}, which is not beside it; download every shard");
+                    return Err(Error::File { path: index.clone(), problem });
+                }
+                Ok((path.clone(), map(&path)?))
+            };
+            names.iter().map(shard).collect::<Result<_>>()?
+        } else if pickled.is_file() {
+            vec![(pickled.clone(), unpickle(&pickled)?)]
+        } else {
+            return Err(Error::File {
+                path: whole,
+                problem: format!(
+                    "not found; expected the weights of the model, or {INDEX} with its shards, or {PICKLE}"
+                ),
+            });
+        };
+        let is_there = |name: &str| files.iter().any(|(_, tensors)| tensors.has(name));
+        let is_own = |prefix: &&str| is_there(&format!("{prefix}embeddings.word_embeddings.weight"));
+        let prefix = [Family::Bert, Family::DistilBert].map(Family::prefix).into_iter().find(is_own).unwrap_or("");
+        Ok(Self { files, prefix, replaced: Replacements::new(), device: device.clone() })
     }
 
-    /// The encoder's tensor `name`, in f32, of the shape expected and finite.
+    /// The same with some tensors of the encoder in place of its own, named with or without the encoder's prefix.
+    #[must_use]
+    pub(crate) fn replaced(self, replaced: &Replacements) -> Self {
+        let bare = |name: &str| {
+            let prefixes = [Family::Bert, Family::DistilBert].map(Family::prefix);
+            prefixes.into_iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name).to_owned()
+        };
+        let replaced = replaced.iter().map(|(name, tensor)| (bare(name), tensor.clone())).collect();
+        Self { replaced, ..self }
+    }
+
+    /// The encoder's tensor `name`, in f32, of the shape expected and finite. A layer normalisation may call its weight gamma and its bias
+    /// beta, as checkpoints from TensorFlow do.
     pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let name = format!("{}{name}", self.prefix);
-        let tensor = self.tensors.load(&name, &self.device).map_err(|_| Error::File {
-            path: self.path.clone(),
-            problem: format!("has no tensor {name}; expected a BERT checkpoint with the sizes of config.json"),
-        })?;
+        let (path, found, tensor) = match self.replaced.get(name) {
+            Some((path, tensor)) => (path, name.to_owned(), tensor.clone()),
+            None => self.find(name)?,
+        };
         if tensor.dims() != shape {
             return Err(Error::File {
-                path: self.path.clone(),
-                problem: format!("{name} has shape {:?}; config.json says {shape:?}", tensor.dims()),
+                path: path.clone(),
+                problem: format!("{found} has shape {:?}; config.json says {shape:?}", tensor.dims()),
             });
         }
-        Ok(finite_f32(&self.path, &name, &tensor)?)
+        Ok(finite_f32(path, &found, &tensor)?)
+    }
+
+    /// The checkpoint's own tensor, with its file and its name there.
+    fn find(&self, name: &str) -> Result<(&PathBuf, String, Tensor)> {
+        let spelt = format!("{}{name}", self.prefix);
+        let older = [(".weight", ".gamma"), (".bias", ".beta")].into_iter().find_map(|(ours, theirs)| {
+            let module = spelt.strip_suffix(ours).filter(|module| module.ends_with("LayerNorm"))?;
+            Some(format!("{module}{theirs}"))
+        });
+        for candidate in std::iter::once(spelt.clone()).chain(older) {
+            if let Some((path, tensor)) = self.load(&candidate)? {
+                return Ok((path, candidate, tensor));
+            }
+        }
+        // The first file stands for all shards.
+        Err(Error::File {
+            path: self.files.first().map(|(path, _)| path.clone()).unwrap_or_default(),
+            problem: format!("has no tensor {spelt}; expected a BERT checkpoint with the sizes of config.json"),
+        })
+    }
+
+    fn load(&self, name: &str) -> Result<Option<(&PathBuf, Tensor)>> {
+        let Some((path, tensors)) = self.files.iter().find(|(_, tensors)| tensors.has(name)) else { return Ok(None) };
+        let tensor = match tensors {
+            Tensors::Mapped(tensors) => tensors.load(name, &self.device).map_err(|error| Error::File {
+                path: path.clone(),
+                problem: format!("{name} cannot be read ({error}); expected numbers of type f32, f16, bf16 or f64"),
+            })?,
+            Tensors::Read(tensors) => tensors[name].clone(),
+        };
+        Ok(Some((path, tensor)))
     }
 
     /// The tensor `name` outside the encoder, if the checkpoint has it.
     pub(crate) fn outside(&self, name: &str) -> Result<Option<Tensor>> {
-        match self.tensors.load(name, &self.device) {
-            Ok(tensor) => Ok(Some(finite_f32(&self.path, name, &tensor)?)),
-            Err(_) => Ok(None),
+        match self.load(name)? {
+            Some((path, tensor)) => Ok(Some(finite_f32(path, name, &tensor)?)),
+            None => Ok(None),
         }
     }
+}
+
+/// Maps a safetensors file.
+fn map(path: &Path) -> Result<Tensors> {
+    check_content(path)?;
+    // SAFETY: the file is a checkpoint that nothing writes to while it is loaded.
+    let tensors = unsafe { MmapedSafetensors::new(path) }.map_err(|error| Error::File {
+        path: path.to_owned(),
+        problem: format!("not a complete safetensors file ({error}); copy or download it again"),
+    })?;
+    Ok(Tensors::Mapped(tensors))
+}
+
+/// Reads PyTorch's own format. Nothing in the file is run: what is no tensor is skipped.
+fn unpickle(path: &Path) -> Result<Tensors> {
+    check_content(path)?;
+    let tensors = pickle::read_all(path).map_err(|error| Error::File {
+        path: path.to_owned(),
+        problem: format!(
+            "cannot be read ({error}); load the model with transformers and write it anew with \
+             model.save_pretrained(folder, safe_serialization=True)"
+        ),
+    })?;
+    Ok(Tensors::Read(tensors.into_iter().collect()))
+}
+
+/// Refuses a file that cannot be opened, and the text that Git LFS leaves in place of a large file.
+fn check_content(path: &Path) -> Result<()> {
+    let mut start = Vec::new();
+    let opened = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
+    opened.map_err(|source| bayeslora_host::Error::Read { path: path.to_owned(), source })?;
+    if start.starts_with(b"version https://git-lfs") {
+        let problem = "a pointer of Git LFS, not the weights; fetch them with `git lfs pull`".to_owned();
+        return Err(Error::File { path: path.to_owned(), problem });
+    }
+    Ok(())
 }

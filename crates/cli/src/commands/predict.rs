@@ -1,12 +1,16 @@
 //! `bayeslora predict`: texts on standard input, one JSON line out for each.
 
-use std::io::{BufRead as _, Write as _};
+mod input;
+
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope};
-use bayeslora_inference::{Classifier, InferenceOptions, SAMPLES};
+use bayeslora_inference::{Classifier, InferenceOptions, SAMPLES, Text};
+
+use self::input::{Format, Parser};
 
 /// Texts predicted at a time: enough to fill the matrix products, few enough to answer soon.
 const TEXTS_PER_PASS: usize = 16;
@@ -38,10 +42,11 @@ pub(crate) struct Arguments {
     /// Seed of the samples; a text's samples depend on it and the line's number only.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Cut texts to this many tokens [default: the model's positions].
+    /// Cut texts to this many tokens [default: the tokenizer's own length, at most the model's positions].
     #[arg(long)]
     max_tokens: Option<usize>,
-    /// Input: one text a line, or JSON lines with a `text` field; `auto` decides by the first line.
+    /// Input: one text a line, or JSON lines with a `text` field and, for pairs, `text_pair`; `auto` decides by the first line that is not
+    /// blank. Blank lines are skipped.
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
     /// Dropout site, instead of the adapter's: input, rank or weight.
@@ -53,19 +58,6 @@ pub(crate) struct Arguments {
     /// Dropout probability, instead of the adapter's.
     #[arg(long)]
     dropout: Option<f64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Auto,
-    Text,
-    Json,
-}
-
-/// A line of JSON input; other fields are the user's own.
-#[derive(serde::Deserialize)]
-struct Input {
-    text: String,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -102,44 +94,31 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
              --dropout 0.1 would sample with dropout it was not trained with"
         );
     }
-    let mut format = arguments.format;
+    let mut parser = Parser::new(arguments.format);
+    let lines = input::lines(std::io::stdin());
     let mut texts = Vec::new();
-    let mut lines = std::io::stdin().lock();
-    let mut line = Vec::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        if lines.read_until(b'\n', &mut line).context("standard input cannot be read")? == 0 {
-            break;
+    // What has arrived is answered together; nobody waits for lines that are still to come.
+    while let Ok(first) = lines.recv() {
+        let waiting = std::iter::once(first).chain(lines.try_iter());
+        for line in waiting {
+            match parser.parse(&line.context("standard input cannot be read")?) {
+                Ok(text) => texts.extend(text),
+                Err(problem) => {
+                    answer(&classifier, &mut texts)?;
+                    return Err(problem);
+                }
+            }
+            if texts.len() == TEXTS_PER_PASS {
+                answer(&classifier, &mut texts)?;
+            }
         }
-        number += 1;
-        let text = parse(&line, number, &mut format)?;
-        texts.push((number, text));
-        if texts.len() == TEXTS_PER_PASS {
-            answer(&classifier, &mut texts)?;
-        }
+        answer(&classifier, &mut texts)?;
     }
-    answer(&classifier, &mut texts)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn parse(line: &[u8], number: u64, format: &mut Format) -> anyhow::Result<String> {
-    let line = std::str::from_utf8(line)
-        .with_context(|| format!("standard input, line {number}: not UTF-8"))?
-        .trim_end_matches(['\n', '\r']);
-    if *format == Format::Auto {
-        *format = if line.trim_start().starts_with('{') { Format::Json } else { Format::Text };
-    }
-    if *format == Format::Text {
-        return Ok(line.to_owned());
-    }
-    let input: Input = serde_json::from_str(line)
-        .with_context(|| format!("standard input, line {number}: expected a JSON object with a `text` field"))?;
-    Ok(input.text)
-}
-
 /// Predicts and prints the texts gathered so far. A reader that has gone away (`head`) ends the output quietly.
-fn answer(classifier: &Classifier, texts: &mut Vec<(u64, String)>) -> anyhow::Result<()> {
+fn answer(classifier: &Classifier, texts: &mut Vec<Text>) -> anyhow::Result<()> {
     if texts.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,143 @@
+use super::*;
+
+const VOCABULARY: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n##c\n.\n";
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+/// A tokenizer of single letters; `normalizer` is its JSON.
+fn json(normalizer: &str, more: &str) -> String {
+    format!(
+        r###"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": {normalizer},
+            "pre_tokenizer": {{"type": "BertPreTokenizer"}}, "post_processor": null, "decoder": null,
+            "model": {{"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+            "vocab": {{"[UNK]": 0, "a": 1, "b": 2, "A": 3}}}}{more}}}"###
+    )
+}
+
+const CASED: &str = r#"{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": false}"#;
+
+#[test]
+fn a_vocabulary_alone_makes_berts_tokenizer() {
+    let folder = folder(&[("vocab.txt", VOCABULARY)]);
+    let tokenizer = Tokenizer::load(folder.path(), 16).unwrap();
+    // [CLS] a b c ##c . [SEP], lower-cased as BertTokenizer is unless it is told otherwise.
+    assert_eq!(tokenizer.encode("A b cc.").unwrap(), [2, 5, 6, 7, 8, 9, 3]);
+    assert_eq!(tokenizer.encode("z [MASK]").unwrap(), [2, 1, 4, 3]);
+    let pair = tokenizer.encode_text("a b", Some("c")).unwrap();
+    assert_eq!((pair.ids, pair.segments), (vec![2, 5, 6, 3, 7, 3], vec![0, 0, 0, 0, 1, 1]));
+}
+
+#[test]
+fn a_vocabulary_without_special_tokens_is_refused() {
+    let folder = folder(&[("vocab.txt", "a\nb\n")]);
+    let message = Tokenizer::load(folder.path(), 16).unwrap_err().to_string();
+    assert!(message.ends_with("vocab.txt: has no [CLS]; expected BERT's vocabulary"), "{message}");
+}
+
+#[test]
+fn lower_case_is_as_tokenizer_config_says() {
+    for (config, expected) in [("{}", 3), (r#"{"do_lower_case": true}"#, 1), (r#"{"do_lower_case": null}"#, 3)] {
+        let folder = folder(&[("tokenizer.json", &json(CASED, "")), ("tokenizer_config.json", config)]);
+        assert_eq!(Tokenizer::load(folder.path(), 16).unwrap().encode("A").unwrap(), [expected], "{config}");
+    }
+}
+
+#[test]
+fn lower_case_that_cannot_be_had_is_refused() {
+    let folder =
+        folder(&[("tokenizer.json", &json("null", "")), ("tokenizer_config.json", r#"{"do_lower_case": true}"#)]);
+    let message = Tokenizer::load(folder.path(), 16).unwrap_err().to_string();
+    assert!(
+        message.contains("has no BertNormalizer, but tokenizer_config.json beside it says do_lower_case: true"),
+        "{message}"
+    );
+}
+
+#[test]
+fn texts_are_cut_at_the_side_that_the_folder_says() {
+    let right = json(CASED, "");
+    let left_by_itself = right.replace(
+        r#""truncation": null"#,
+        r#""truncation": {"direction": "Left", "max_length": 9, "strategy": "LongestFirst", "stride": 0}"#,
+    );
+    for (json, config, expected) in [
+        (&right, "{}", [1, 1]),
+        (&right, r#"{"truncation_side": "left"}"#, [2, 2]),
+        (&left_by_itself, "{}", [2, 2]),
+        (&left_by_itself, r#"{"truncation_side": "right"}"#, [1, 1]),
+    ] {
+        let folder = folder(&[("tokenizer.json", json), ("tokenizer_config.json", config)]);
+        let encoded = Tokenizer::load(folder.path(), 2).unwrap().encode_text("a a b b", None).unwrap();
+        assert_eq!((&encoded.ids[..], encoded.truncated), (&expected[..], true), "{config}");
+    }
+}
+
+#[test]
+fn a_text_that_is_not_cut_is_not_said_to_be() {
+    let folder = folder(&[("tokenizer.json", &json(CASED, ""))]);
+    let tokenizer = Tokenizer::load(folder.path(), 2).unwrap();
+    assert!(!tokenizer.encode_text("a b", None).unwrap().truncated);
+    assert!(tokenizer.encode_text("a b a", None).unwrap().truncated);
+}
+
+#[test]
+fn a_long_text_is_cut_as_when_it_is_read_whole() {
+    for side in ["left", "right"] {
+        let config = format!(r#"{{"truncation_side": "{side}"}}"#);
+        let folder = folder(&[("tokenizer.json", &json(CASED, "")), ("tokenizer_config.json", &config)]);
+        let tokenizer = Tokenizer::load(folder.path(), 3).unwrap();
+        let many = "a b ".repeat(1000);
+        let spaces = format!("b{}a b A{}", " ".repeat(5000), " ".repeat(5000));
+        let word = "é".repeat(3000);
+        for text in [many.as_str(), spaces.as_str(), word.as_str()] {
+            assert_eq!(
+                tokenizer.encode_text(text, None).unwrap(),
+                tokenizer.encode_whole(text, None).unwrap(),
+                "{side}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_length_of_its_own_is_that_of_tokenizer_config_unless_it_means_none() {
+    for (config, expected) in [
+        ("{}", None),
+        (r#"{"model_max_length": 6}"#, Some(6)),
+        (r#"{"model_max_length": 1000000000000000019884624838656}"#, None),
+    ] {
+        let folder = folder(&[("tokenizer_config.json", config)]);
+        assert_eq!(Tokenizer::own_length(folder.path()).unwrap(), expected, "{config}");
+    }
+    let folder = folder(&[("tokenizer_config.json", r#"{"model_max_length": -3}"#)]);
+    let message = Tokenizer::own_length(folder.path()).unwrap_err().to_string();
+    assert!(message.ends_with("model_max_length is -3; expected a number of tokens, at least 1"), "{message}");
+}
+
+#[test]
+fn what_the_tokenizers_crate_panics_at_is_an_error_with_the_file() {
+    let fixed = json(CASED, "").replace(r#"{"type": "BertPreTokenizer"}"#, r#"{"type": "FixedLength", "length": 0}"#);
+    let folder = folder(&[("tokenizer.json", &fixed)]);
+    // Where the panic is, is the crate's business: at loading or at the first text.
+    let message = match Tokenizer::load(folder.path(), 16) {
+        Err(error) => error.to_string(),
+        Ok(tokenizer) => tokenizer.encode("a").unwrap_err().to_string(),
+    };
+    assert!(message.contains("tokenizer.json"), "{message}");
+}
+
+#[test]
+fn a_folder_without_tokenizer_says_what_was_looked_for() {
+    let folder = folder(&[]);
+    let message = Tokenizer::load(folder.path(), 16).unwrap_err().to_string();
+    assert!(
+        message.contains("tokenizer.json: not found, nor vocab.txt; expected the tokenizer saved with the model"),
+        "{message}"
+    );
+}
