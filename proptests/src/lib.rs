@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod adapter_laws;
 #[cfg(test)]
+mod house;
+#[cfg(test)]
 mod metrics_laws;
 #[cfg(test)]
 mod noise_laws;

@@ -13,8 +13,9 @@ use tempfile::TempDir;
 use super::archive::extract;
 use super::catalogue::Asset;
 use super::event::{Event, Notify};
+use super::file_state::FileState;
 use super::source::{Failure, Fetched, Request, Source};
-use super::state::{FileState, examine, is_whole};
+use super::state::{examine, is_whole};
 use crate::error::Error;
 use bayeslora_host::sha256_of;
 

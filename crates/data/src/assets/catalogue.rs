@@ -1,11 +1,11 @@
 //! The assets as data: files, sizes, checksums, and where else the same bytes are published.
 
 use std::fmt;
-use std::str::FromStr;
 
-use super::MODEL_FILES;
-use crate::error::Error;
 use bayeslora_host::digest_of;
+
+/// Files of a model, in the order of the catalogue's: a folder of the same bytes has the same digest.
+pub(crate) const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
 /// Something a benchmark needs that is too large, or not ours, to commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,17 +50,6 @@ impl AssetId {
 impl fmt::Display for AssetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl FromStr for AssetId {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|id| id.name() == name)
-            .ok_or_else(|| Error::AssetName { name: name.to_owned(), valid: Self::ALL.map(Self::name).join(", ") })
     }
 }
 

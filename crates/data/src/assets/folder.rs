@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::asset_dir::AssetDir;
+use super::catalogue::MODEL_FILES;
 use super::event::{Event, Notify};
-use super::{AssetDir, MODEL_FILES};
 use crate::error::{Error, Result};
 use bayeslora_host::{digest_of, sha256_while};
 
@@ -44,7 +45,7 @@ fn open(folder: &Path, name: &str, every: Duration, notify: Notify<'_>) -> Resul
     }
     let digest = digest_of(checksums.iter().map(|(checksum, file)| (checksum.as_str(), *file)));
     notify(Event::Digested { model: name.to_owned(), digest: digest.clone(), path: folder.to_owned() });
-    Ok(AssetDir { path: folder.to_owned(), digest })
+    Ok(AssetDir::new(folder.to_owned(), digest))
 }
 
 #[cfg(test)]

@@ -16,11 +16,15 @@
 //! A model in a folder of the user's own ([`AssetDir::of_model`]) is no asset: its bytes are not pinned but named by their digest.
 
 mod archive;
+mod asset_dir;
 mod cache;
 mod catalogue;
 mod event;
+mod file_state;
 mod folder;
+mod given_by;
 mod hub;
+mod names;
 mod options;
 mod pip;
 mod source;
@@ -30,25 +34,25 @@ mod tests;
 mod unavailable;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+pub use asset_dir::AssetDir;
 pub use catalogue::{Asset, AssetFile, AssetId, Layout, Origin, Package, Repository};
 pub use event::Event;
-pub use options::{AssetOptions, GivenBy};
+pub use given_by::GivenBy;
+pub use options::AssetOptions;
 pub use unavailable::{Attempts, Missing};
 
 use cache::Cache;
 
 use event::Notify;
+use file_state::FileState;
 use source::Source;
-use state::{FileState, examine, is_whole};
+use state::{examine, is_whole};
 use unavailable::Places;
 
 use crate::error::{Error, Result};
-
-/// Files of a model, in the order of the catalogue's: a folder of the same bytes has the same digest.
-pub(crate) const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
 /// Finds assets, and verifies each the first time it is opened.
 #[derive(Debug)]
@@ -59,30 +63,6 @@ pub struct Assets {
     offline: bool,
     sources: Vec<Box<dyn Source>>,
     opened: Mutex<BTreeMap<&'static str, AssetDir>>,
-}
-
-/// A folder that has all files of an asset, verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AssetDir {
-    path: PathBuf,
-    digest: String,
-}
-
-impl AssetDir {
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The path of one of the asset's files.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
-    /// SHA-256 over the checksums of all files; see [`Asset::digest`].
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
 }
 
 impl Assets {
@@ -136,7 +116,7 @@ impl Assets {
             None => self.cached_folder(asset, notify)?,
         };
         notify(Event::Verified { asset: asset.name, path: path.clone() });
-        let folder = AssetDir { path, digest: asset.digest() };
+        let folder = AssetDir::new(path, asset.digest());
         opened.insert(asset.name, folder.clone());
         Ok(folder)
     }

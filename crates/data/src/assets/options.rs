@@ -27,33 +27,6 @@ pub struct AssetOptions {
     pub offline: bool,
 }
 
-/// Which of the user's own folders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GivenBy {
-    /// [`AssetOptions::local`].
-    Assets,
-    /// [`AssetOptions::data`].
-    Data,
-}
-
-impl GivenBy {
-    /// The option of the command line.
-    pub fn option(self) -> &'static str {
-        match self {
-            Self::Assets => "--assets",
-            Self::Data => "--data",
-        }
-    }
-
-    /// The environment's variable.
-    pub fn variable(self) -> &'static str {
-        match self {
-            Self::Assets => "BAYESLORA_ASSETS",
-            Self::Data => "BAYESLORA_DATA",
-        }
-    }
-}
-
 impl AssetOptions {
     /// The options that the environment gives.
     pub fn from_env() -> Self {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::catalogue::Asset;
 use super::event::Notify;
-use super::options::GivenBy;
+use super::given_by::GivenBy;
 use crate::error::Error;
 use bayeslora_host::sha256_of;
 

@@ -6,21 +6,8 @@ use std::path::Path;
 use bayeslora_host::sha256_of;
 
 use super::catalogue::{Asset, AssetFile};
+use super::file_state::FileState;
 use crate::error::Error;
-
-/// What a folder has under the name of one declared file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum FileState {
-    /// The declared bytes.
-    Good,
-    /// Nothing.
-    Missing,
-    /// Other bytes.
-    Broken {
-        /// Their SHA-256.
-        got: String,
-    },
-}
 
 /// Looks at each declared file in a folder, reading and hashing those that exist.
 pub(crate) fn examine<'a>(folder: &Path, asset: &'a Asset) -> Result<Vec<(&'a AssetFile, FileState)>, Error> {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::catalogue::{Asset, AssetFile, Layout, Origin, Repository};
-use super::options::GivenBy;
-use super::state::FileState;
+use super::file_state::FileState;
+use super::given_by::GivenBy;
 
 /// An asset's missing files, when downloads are switched off or there are none. `Display` says where to put them and how to get them.
 #[derive(Debug)]

@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use super::{DomainInfo, Example, lines, split};
+use super::domain::DomainInfo;
+use super::example::Example;
+use super::{lines, split};
 use crate::error::Result;
 
 const ID: &str = "ag-news";

@@ -16,15 +16,18 @@
 //!   (case and white space ignored). Texts are left as published; 13 hold line breaks.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataSettings, DomainInfo, Example, Open, Splits, Task, ag_news, lines, settings, split, sst2};
+use super::banking77_queries::{ID, Query, read};
+use super::domain::DomainInfo;
+use super::example::Example;
+use super::settings::{self, DataSettings};
+use super::task::{Open, Splits, Task};
+use super::{ag_news, lines, split, sst2_sentences};
 use crate::assets::AssetId;
 use crate::error::{Error, Result};
 
-const ID: &str = "banking77";
 const HELD_OUT: &str = "held-out-intents";
 
 /// Intents there are.
@@ -77,7 +80,7 @@ impl Task for Banking77 {
         if self.held_out_intents > 0 {
             domains.push(DomainInfo { labelled: false, ..DomainInfo::new(HELD_OUT, "Held-out intents") });
         }
-        domains.extend([sst2::info_as_shifted(), ag_news::info()]);
+        domains.extend([sst2_sentences::info_as_shifted(), ag_news::info()]);
         domains
     }
 
@@ -118,63 +121,8 @@ impl Task for Banking77 {
             let names: Vec<&str> = held_out.into_iter().collect();
             notes.push(format!("held out, {} of {INTENTS} intents: {}", names.len(), names.join(", ")));
         }
-        tests.push(sst2::texts(&open(AssetId::Sst2)?, seed)?);
+        tests.push(sst2_sentences::texts(&open(AssetId::Sst2)?, seed)?);
         tests.push(ag_news::texts(&open(AssetId::AgNews)?, seed)?);
         Ok(Splits { classes, train, validation, tests, notes })
     }
-}
-
-/// As a far test set of another task.
-pub(super) fn info_as_shifted() -> DomainInfo {
-    DomainInfo { labelled: false, ..DomainInfo::new(ID, "Banking77 queries") }
-}
-
-/// The test queries of all intents, without labels.
-pub(super) fn texts(folder: &Path, seed: u64) -> Result<Vec<Example>> {
-    let mut examples: Vec<Example> = read(folder, "test")?.iter().map(|query| query.example(None)).collect();
-    split::shuffle(&mut examples, seed, ID);
-    Ok(examples)
-}
-
-/// A query as published.
-struct Query {
-    id: String,
-    line: usize,
-    text: String,
-    intent: String,
-}
-
-impl Query {
-    /// With the index of its intent; `None` for one that is not among `classes`.
-    fn labelled(&self, classes: &[String]) -> Option<Example> {
-        let class = classes.binary_search(&self.intent).ok()?;
-        Some(self.example(u32::try_from(class).ok()))
-    }
-
-    fn example(&self, label: Option<u32>) -> Example {
-        Example { id: self.id.clone(), text: self.text.clone(), label, ratings: None }
-    }
-}
-
-/// `<split>.csv` with the header `text,category`; identifiers are split and line.
-fn read(folder: &Path, split: &str) -> Result<Vec<Query>> {
-    let path = folder.join(format!("{split}.csv"));
-    let mut records = lines::csv_records(&path, "text, category")?.into_iter();
-    match records.next() {
-        Some((_, [text, category])) if text == "text" && category == "category" => {}
-        Some((line, fields)) => {
-            return Err(lines::malformed(&path, line, "the header text,category", &fields.join(",")));
-        }
-        None => return Err(lines::malformed(&path, 1, "the header text,category", "")),
-    }
-    let mut queries = Vec::new();
-    for (line, [text, intent]) in records {
-        for (what, field) in [("a query", &text), ("an intent", &intent)] {
-            if field.trim().is_empty() {
-                return Err(lines::malformed(&path, line, what, field));
-            }
-        }
-        queries.push(Query { id: format!("{split}-{line}"), line, text, intent });
-    }
-    Ok(queries)
 }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Example;
+use super::example::Example;
 
 /// Replaces each label, with probability `share`, by another of `classes` classes, all others equally likely; returns how many
 /// were replaced.

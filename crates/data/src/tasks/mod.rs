@@ -8,7 +8,9 @@
 
 mod ag_news;
 mod banking77;
+mod banking77_queries;
 mod corruption;
+mod domain;
 mod example;
 mod label_noise;
 mod lines;
@@ -16,12 +18,14 @@ mod settings;
 mod split;
 mod sst2;
 mod sst2_phrases;
+mod sst2_sentences;
 mod task;
 #[cfg(test)]
 mod tests;
 mod vader;
 
 pub use corruption::Corruption;
+pub use domain::{Domain, DomainInfo, TaskData};
 pub use example::{Example, Ratings};
 pub use settings::DataSettings;
 pub use task::Open;
@@ -33,57 +37,6 @@ use crate::assets::{Assets, Event};
 use crate::error::{Error, Result};
 use crate::suggest::unknown;
 use bayeslora_host::hex;
-
-/// A task, ready to be tokenised.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskData {
-    /// Names of the classes; an example's label is an index into them.
-    pub classes: Vec<String>,
-    /// Examples to fit on, in the seeded order, each with a label.
-    pub train: Vec<Example>,
-    /// Examples to stop early on and to choose by, each with a label.
-    pub validation: Vec<Example>,
-    /// Test sets: the domain of the training data first, then shifted ones.
-    pub domains: Vec<Domain>,
-    /// What was dropped or changed, and what is odd, with counts: one sentence each.
-    pub notes: Vec<String>,
-    /// SHA-256 of the classes and of every example in every split: names the exact data in a run's key.
-    pub digest: String,
-}
-
-/// What is known of a test set without loading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DomainInfo {
-    /// Short name for records and files.
-    pub id: String,
-    /// Name for tables.
-    pub label: String,
-    /// Whether the training data come from this domain.
-    pub in_distribution: bool,
-    /// Whether its examples have labels among the task's classes; without them it serves detection only.
-    pub labelled: bool,
-    /// Whether people rated its examples.
-    pub rated: bool,
-    /// Kind and strength, where it is a corrupted copy of the first domain.
-    pub corruption: Option<(Corruption, u8)>,
-}
-
-impl DomainInfo {
-    /// A test set of its own: neither rated nor a corrupted copy.
-    fn new(id: &str, label: &str) -> Self {
-        let (id, label) = (id.to_owned(), label.to_owned());
-        Self { id, label, in_distribution: false, labelled: true, rated: false, corruption: None }
-    }
-}
-
-/// A test set.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Domain {
-    /// What it is.
-    pub info: DomainInfo,
-    /// Examples to score, in the seeded order.
-    pub examples: Vec<Example>,
-}
 
 type Constructor = fn(toml::Table) -> Result<(DataSettings, Box<dyn Task>), String>;
 

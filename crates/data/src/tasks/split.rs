@@ -6,7 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Example;
+use super::example::Example;
 
 /// Puts examples into the seeded order.
 pub(super) fn shuffle(examples: &mut [Example], seed: u64, domain: &str) {

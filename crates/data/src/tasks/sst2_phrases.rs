@@ -15,8 +15,12 @@
 //! - GLUE's training set holds the phrases of a sentence beside the sentence and each other. A random split therefore tests on text that
 //!   stands word for word in training texts: the notes of a run say how much. The test sentences share no sentence with training.
 
+use super::domain::DomainInfo;
+use super::example::Example;
 use super::lines::{self, Line, Table};
-use super::{DataSettings, DomainInfo, Example, Open, Splits, Task, ag_news, banking77, settings, split, sst2};
+use super::settings::{self, DataSettings};
+use super::task::{Open, Splits, Task};
+use super::{ag_news, banking77_queries, split, sst2_sentences};
 use crate::assets::AssetId;
 use crate::error::{Error, Result};
 
@@ -64,8 +68,8 @@ impl Sst2Phrases {
 impl Task for Sst2Phrases {
     fn domains(&self) -> Vec<DomainInfo> {
         let own = DomainInfo { in_distribution: true, ..DomainInfo::new(ID, "SST-2 phrases") };
-        let sentences = DomainInfo { labelled: true, ..sst2::info_as_shifted() };
-        vec![own, sentences, ag_news::info(), banking77::info_as_shifted()]
+        let sentences = DomainInfo { labelled: true, ..sst2_sentences::info_as_shifted() };
+        vec![own, sentences, ag_news::info(), banking77_queries::info_as_shifted()]
     }
 
     fn splits(&self, seed: u64, open: &mut Open<'_>) -> Result<Splits> {
@@ -78,7 +82,7 @@ impl Task for Sst2Phrases {
             if header != "sentence\tlabel" {
                 return Err(lines::malformed(&path, 1, "the header sentence, label", header));
             }
-            let mut examples = sst2::sentences(rows.take(most), split)?;
+            let mut examples = sst2_sentences::sentences(rows.take(most), split)?;
             split::shuffle(&mut examples, seed, ID);
             Result::Ok(examples)
         };
@@ -89,12 +93,12 @@ impl Task for Sst2Phrases {
              sentence; its test sentences are apart",
             test.len()
         )];
-        let sentences = sst2::read(&open(AssetId::Sst2)?, "test", seed)?;
+        let sentences = sst2_sentences::read(&open(AssetId::Sst2)?, "test", seed)?;
         let tests = vec![
             test,
             sentences,
             ag_news::texts(&open(AssetId::AgNews)?, seed)?,
-            banking77::texts(&open(AssetId::Banking77)?, seed)?,
+            banking77_queries::texts(&open(AssetId::Banking77)?, seed)?,
         ];
         let classes = ["negative", "positive"].map(str::to_owned).to_vec();
         Ok(Splits { classes, train, validation: read("dev", usize::MAX)?, tests, notes })

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{DomainInfo, Example};
+use super::domain::DomainInfo;
+use super::example::Example;
 use crate::assets::AssetId;
 use crate::error::Result;
 

@@ -3,7 +3,8 @@
 use bayeslora_figures::{Area, Axes, Figure, File, Result, files, legend, line};
 use plotters::prelude::*;
 
-use super::{Finding, MethodCouplings, SAMPLES, Scheme};
+use super::findings::{Finding, SAMPLES, Scheme};
+use super::method::MethodCouplings;
 
 /// `errors`: standard error of the predictive mean and of the variance, and the variance's bias, for every method.
 pub(crate) fn draw(methods: &[MethodCouplings]) -> Result<[File; 2]> {

@@ -6,10 +6,11 @@ use bayeslora_adapters::{Coupling, GroupSize, PosteriorSettings, derive_seed};
 use bayeslora_metrics::Bootstrap;
 use ndarray::Axis;
 
-use super::{
-    CouplingsOptions, MethodCouplings, Pool, REFERENCE_ALPHA, SAMPLES, compare_stopping, csv, draw, findings, markdown,
-    reference,
-};
+use super::figure::draw;
+use super::findings::{Pool, SAMPLES, findings};
+use super::method::{CouplingsOptions, MethodCouplings};
+use super::stopping::{REFERENCE_ALPHA, compare_stopping, reference};
+use super::table::{csv, markdown};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::publish::generated;

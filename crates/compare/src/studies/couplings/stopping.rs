@@ -4,7 +4,7 @@ use bayeslora_adapters::Coupling;
 use bayeslora_metrics::Decider;
 use ndarray::{Array3, Axis};
 
-use super::Pool;
+use super::findings::Pool;
 use crate::error::Result;
 use bayeslora_inference::{Decision, softmax};
 

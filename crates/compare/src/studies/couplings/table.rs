@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use bayeslora_metrics::Interval;
 
-use super::{CouplingsOptions, Finding, MethodCouplings, SAMPLES, Scheme, Stopped, Variance};
+use super::findings::{Finding, SAMPLES, Scheme, Variance};
+use super::method::{CouplingsOptions, MethodCouplings};
+use super::stopping::Stopped;
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 
@@ -127,7 +129,7 @@ fn tables(text: &mut String, method: &MethodCouplings) {
          agreement of as many fixed samples | fixed T with the same agreement | balanced group with it |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         method.label,
         method.most,
-        super::REFERENCE_ALPHA,
+        super::stopping::REFERENCE_ALPHA,
         method.reference_capped,
         method.texts,
     );

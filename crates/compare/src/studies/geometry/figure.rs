@@ -5,8 +5,8 @@ use bayeslora_metrics::Interval;
 use plotters::prelude::*;
 
 use super::cells::over;
+use super::findings::{Finding, behind_layer_norm};
 use super::table::{by_map, panels};
-use super::{Finding, behind_layer_norm};
 
 /// `correlations`: V against delta, against delta / |x|, and given |x|, for every method at the site it was trained with.
 pub(crate) fn draw(findings: &[Finding]) -> Result<[File; 2]> {

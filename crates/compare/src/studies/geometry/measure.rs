@@ -15,8 +15,10 @@ use candle_core::{DType, Tensor};
 use ndarray::{Array2, s};
 use rayon::prelude::*;
 
+use super::figure::draw;
+use super::findings::{Finding, GeometryOptions, Map, Text};
 use super::predictions::{self, Reached, Scores, Sides, VARIANCE};
-use super::{Finding, GeometryOptions, Map, Text, csv, draw, markdown};
+use super::table::{csv, markdown};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::publish::generated;

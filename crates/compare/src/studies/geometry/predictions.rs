@@ -8,7 +8,7 @@ use bayeslora_metrics::{Bootstrap, Interval, auroc, partial_spearman, spearman};
 use bayeslora_theory::Site;
 
 use super::cells::{cell, interval_cells, interval_columns, over, side};
-use super::{SHOWN_PLACE, Text, both, gather, interval};
+use super::findings::{SHOWN_PLACE, Text, both, gather, interval};
 use crate::error::{Error, Result};
 
 /// Values of texts of the training domain, then of shifted ones.
@@ -225,7 +225,7 @@ mod tests {
             [0, 1].map(|side| {
                 let text = |(&distance, &v): (&f64, &f64)| Text {
                     energy: 1.0,
-                    outside: vec![(scale * distance).powi(2); super::super::SHARES.len()],
+                    outside: vec![(scale * distance).powi(2); crate::studies::geometry::findings::SHARES.len()],
                     variances: vec![0.0, scale * v, 0.0],
                 };
                 distances[side].iter().zip(variances[side]).map(text).collect()

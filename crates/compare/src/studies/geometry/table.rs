@@ -7,8 +7,8 @@ use bayeslora_metrics::Interval;
 use bayeslora_theory::Site;
 
 use super::cells::{cell, interval_cells, interval_columns, over, side};
+use super::findings::{Finding, GeometryOptions, SHARES, SHOWN_PLACE, behind_layer_norm};
 use super::predictions::{self, Reached};
-use super::{Finding, GeometryOptions, SHARES, SHOWN_PLACE, behind_layer_norm};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 

@@ -3,8 +3,8 @@
 use bayeslora_figures::{Area, Axes, Figure, File, Result, colour, files, legend, line};
 use plotters::prelude::*;
 
+use super::findings::{Finding, Kind, Point};
 use super::table::{by_method, mean_deciles};
-use super::{Finding, Kind, Point};
 
 /// `cls_states` and `deciles`; `shifted` names the other test sets.
 pub(crate) fn draw(findings: &[Finding], points: &[Point], shifted: &[String]) -> Result<Vec<File>> {

@@ -8,7 +8,9 @@ use bayeslora_models::Pass;
 use candle_core::DType;
 use ndarray::Array2;
 
-use super::{Finding, Kind, Plane, Point, SENTENCE_SAMPLES, SENTENCES, Sentence, csv, draw, markdown, principal_plane};
+use super::figures::draw;
+use super::findings::{Finding, Kind, Plane, Point, SENTENCE_SAMPLES, SENTENCES, Sentence, principal_plane};
+use super::table::{csv, markdown};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::publish::generated;

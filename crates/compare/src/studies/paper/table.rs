@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bayeslora_metrics::{Correlation, QuantileBin, summarise};
 use serde::Serialize;
 
-use super::{Finding, REPORTED, SENTENCE_SAMPLES, SENTENCES};
+use super::findings::{Finding, REPORTED, SENTENCE_SAMPLES, SENTENCES};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use bayeslora_data::tasks::TaskData;
@@ -123,8 +123,9 @@ pub(crate) fn markdown(plan: &Plan, data: &TaskData, findings: &[Finding], share
              |---|---:|---:|---:|\n"
         );
         for (place, sentence) in SENTENCES.iter().enumerate() {
-            let of =
-                |value: fn(&super::Sentence) -> f64| own.iter().map(|f| value(&f.sentences[place])).collect::<Vec<_>>();
+            let of = |value: fn(&super::findings::Sentence) -> f64| {
+                own.iter().map(|f| value(&f.sentences[place])).collect::<Vec<_>>()
+            };
             let _ = writeln!(
                 text,
                 "| {sentence} | {} | {} | {} |",
@@ -263,7 +264,7 @@ pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::studies::paper::Sentence;
+    use crate::studies::paper::findings::Sentence;
 
     fn correlation(coefficient: f64, p_value: f64) -> Correlation {
         Correlation { coefficient, p_value }

@@ -28,7 +28,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{DataSettings, DomainInfo, Example, Open, Ratings, Splits, Task, split};
+use super::domain::DomainInfo;
+use super::example::{Example, Ratings};
+use super::settings::DataSettings;
+use super::split;
+use super::task::{Open, Splits, Task};
 use crate::assets::AssetId;
 use crate::error::Result;
 
