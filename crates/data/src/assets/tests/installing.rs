@@ -128,7 +128,8 @@ fn processes_that_install_at_once_fetch_once() {
     let scene = Scene::new(vec![Step::Archive(wheel())]);
     let asset = toy_wheel();
     thread::scope(|scope| {
-        let openers: Vec<_> = (0..8).map(|_| scope.spawn(|| scene.open(asset).0.map(|folder| folder.path))).collect();
+        let openers: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| scene.open(asset).0.map(|folder| folder.path().to_owned()))).collect();
         for opener in openers {
             assert_eq!(opener.join().unwrap().unwrap(), scene.cache().join("toy"));
         }
