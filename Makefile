@@ -1,6 +1,7 @@
 # Thin wrappers: the system's LAPACK where it is missing, then cargo.
 PROFILE ?= quick
-EXPERIMENT = results/movies-minilm/experiment.toml
+# Profile quick: every method once, untuned, a trial of the program. PROFILE=main: the table of the README, five seeds.
+EXPERIMENT = results/every-method/experiment.toml
 
 .PHONY: results tune test report bench-peers lapack
 
