@@ -16,7 +16,7 @@ pub struct AdapterSettings {
     pub target_maps: Vec<TargetMap>,
     /// Blocks adapted, from 0.
     pub target_blocks: Vec<usize>,
-    /// true: whether the classification head is trained too, or stays at its random initial values.
+    /// Whether the classification head is trained too, or stays at its random initial values. Default: true.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub train_head: bool,
 }
@@ -63,24 +63,24 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TrainingSettings {
-    /// 3: passes over the training set, at least 1.
+    /// Passes over the training set, at least 1. Default: 3.
     pub epochs: u32,
-    /// 32: sentences per step, at least 1.
+    /// Sentences per step, at least 1. Default: 32.
     pub batch_size: usize,
-    /// 1e-3: AdamW's peak learning rate, positive.
+    /// AdamW's peak learning rate, positive. Default: 1e-3.
     pub learning_rate: f64,
-    /// 0.06: share of the steps in which the rate of a linear schedule rises from 0; in [0, 1].
+    /// Share of the steps in which the rate of a linear schedule rises from 0; in [0, 1]. Default: 0.06.
     pub warmup: f64,
-    /// 0: AdamW's decoupled weight decay, at least 0.
+    /// AdamW's decoupled weight decay, at least 0. Default: 0.
     pub weight_decay: f64,
-    /// 1: largest norm of the gradient of all parameters together, positive.
+    /// Largest norm of the gradient of all parameters together, positive. Default: 1.
     pub clip_norm: f64,
-    /// 1: epochs without a better one by `select` after which training stops, at least 1.
+    /// Epochs without a better one by `select` after which training stops, at least 1. Default: 1.
     pub patience: u32,
-    /// `linear`: how the rate changes, up and down again, or `constant`.
+    /// How the rate changes: `linear` (up and down again) or `constant`. Default: `linear`.
     #[serde(skip_serializing_if = "is_default")]
     pub schedule: Schedule,
-    /// `validation-nll`: the epoch that is kept, or `validation-accuracy` or `last`.
+    /// The epoch that is kept: by `validation-nll`, `validation-accuracy`, or the `last`. Default: `validation-nll`.
     #[serde(skip_serializing_if = "is_default")]
     pub select: Selection,
 }
@@ -105,9 +105,9 @@ impl Default for TrainingSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PredictionSettings {
-    /// 16: Monte-Carlo samples per example, at least 1.
+    /// Monte-Carlo samples per example, at least 1. Default: 16.
     pub samples: u32,
-    /// `mean-probs`: what is averaged over samples.
+    /// What is averaged over samples. Default: `mean-probs`.
     pub averaging: Averaging,
 }
 

@@ -119,9 +119,9 @@ pub type Space = BTreeMap<String, Vec<toml::Value>>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TuningSettings {
-    /// 6: trials of every method at most, the settings as written among them; at least 1.
+    /// Trials of every method at most, the settings as written among them; at least 1. Default: 6.
     pub trials: u32,
-    /// 1000: seeds of every trial, other ones than those of the tables; at least one.
+    /// Seeds of every trial, other ones than those of the tables; at least one. Default: 1000.
     pub seeds: Vec<u64>,
     /// The space that every method searches.
     pub search: Space,

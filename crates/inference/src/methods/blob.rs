@@ -34,19 +34,19 @@ enum RhoOptimiser {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct Blob {
-    /// `token`: reach of one draw, `token`, `sequence` or `sample`.
+    /// Reach of one draw: `token`, `sequence` or `sample`. Default: `token`.
     scope: MaskScope,
-    /// 0.2: standard deviation of the prior of every entry of `A`, positive.
+    /// Standard deviation of the prior of every entry of `A`, positive. Default: 0.2.
     prior_sd: f64,
-    /// 0.05: `eps`; deviations start between `eps^2 / 2` and `eps^2`; positive.
+    /// `eps`; deviations start between `eps^2 / 2` and `eps^2`; positive. Default: 0.05.
     initial_scale: f64,
-    /// `sgd-joint`: who takes the NLL gradient of `rho`, or `adamw-then-sgd`.
+    /// How `rho` takes the NLL gradient: `sgd-joint` or `adamw-then-sgd`. Default: `sgd-joint`.
     rho_optimiser: RhoOptimiser,
-    /// 0.01: peak rate of the gradient descent on the divergence, and with `sgd-joint` of `rho` on the NLL; positive.
+    /// Peak rate of the gradient descent on the divergence, and with `sgd-joint` of `rho` on the NLL; positive. Default: 0.01.
     divergence_rate: f64,
-    /// 1: factor of the weights `pi_i` of the divergence, at least 0.
+    /// Factor of the weights `pi_i` of the divergence, at least 0. Default: 1.
     divergence_weight: f64,
-    /// `epoch`: steps over which the weights add up to 1, or `rescaled`.
+    /// Steps over which the weights add up to 1: those of an `epoch`, or `rescaled`. Default: `epoch`.
     divergence_cycle: DivergenceCycle,
 }
 

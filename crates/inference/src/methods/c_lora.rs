@@ -26,11 +26,11 @@ struct CLora {
     /// The contextual network and its prior. Ablations: `core = "free"` makes mean and scale of the core parameters of the map instead of
     /// outputs of the network (the paper's FE); `fixed-sd` sets every deviation instead of learning it.
     posterior: ContextualSettings,
-    /// 0.01: peak learning rate of the networks' SGD, positive.
+    /// Peak learning rate of the networks' SGD, positive. Default: 0.01.
     network_learning_rate: f64,
-    /// 1: weight `c` of the mean NLL, positive.
+    /// Weight `c` of the mean NLL, positive. Default: 1.
     nll_weight: f64,
-    /// 1e-6: weight `w` of the divergence, at least 0.
+    /// Weight `w` of the divergence, at least 0. Default: 1e-6.
     divergence_weight: f64,
 }
 

@@ -20,7 +20,7 @@ use bayeslora_records::Reading;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct CheckpointEnsemble {
-    /// 5: snapshots, at least 2; at most half the steps of the training.
+    /// Snapshots, at least 2; at most half the steps of the training. Default: 5.
     members: u32,
 }
 

@@ -17,9 +17,9 @@ use bayeslora_records::Reading;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct Ensemble {
-    /// 5: members, at least 2.
+    /// Members, at least 2. Default: 5.
     members: u32,
-    /// false: whether each member is trained on as many examples drawn with replacement.
+    /// Whether each member is trained on as many examples drawn with replacement. Default: false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     bootstrap: bool,
 }

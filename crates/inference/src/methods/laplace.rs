@@ -25,15 +25,15 @@ use bayeslora_records::Reading;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct LaplaceLora {
-    /// `all`: weights with a posterior, every adapter and the head if it is trained, or `head`, the last layer alone.
+    /// Weights with a posterior: `all` (every adapter, and the head if trained) or `head` (the last layer alone). Default: `all`.
     reach: Reach,
     /// That of largest marginal likelihood: precision `lambda` of the prior in the posterior, positive.
     #[serde(skip_serializing_if = "Option::is_none")]
     prior_precision: Option<f64>,
-    /// None: standard deviation of a prior in the loss of training (`map`), positive.
+    /// Standard deviation of a prior in the loss of training (`map`), positive. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     prior_sd: Option<f64>,
-    /// 100: draws of the Gaussian logits, at least 1; they cost next to nothing.
+    /// Draws of the Gaussian logits, at least 1; they cost next to nothing. Default: 100.
     draws: u32,
 }
 

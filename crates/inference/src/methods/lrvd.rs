@@ -21,17 +21,17 @@ use bayeslora_records::Reading;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct LowRankVariationalDropout {
-    /// `symmetric`: `A` and `B` are random, or `asymmetric`, `A` alone.
+    /// Random factors: `symmetric` (`A` and `B`) or `asymmetric` (`A` alone). Default: `symmetric`.
     variant: LrvdVariant,
-    /// true: one variance for each rank component; else one for each entry.
+    /// Whether each rank component has one variance; else each entry has one. Default: true.
     tied: bool,
-    /// `weights`: one draw of the weights for a sample, or `local-reparametrisation`, outputs drawn one by one.
+    /// What is drawn: `weights`, once a sample, or outputs one by one (`local-reparametrisation`). Default: `weights`.
     sampling: LrvdSampling,
-    /// true: training draws samples; else it is at the mean, as published.
+    /// Whether training draws samples; else it is at the mean, as published. Default: true.
     sample_train: bool,
-    /// 1e-6: weight of the divergence beside the mean NLL, at least 0.
+    /// Weight of the divergence beside the mean NLL, at least 0. Default: 1e-6.
     divergence_weight: f64,
-    /// None: when ranks are dropped, and which.
+    /// When ranks are dropped, and which. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pruning: Option<Pruning>,
 }
@@ -40,15 +40,15 @@ struct LowRankVariationalDropout {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Pruning {
-    /// 3: median `log (sigma^2 / mu^2)` from which a rank is dropped. It starts near 3.6 at width 768, and falls as `B` grows.
+    /// Median `log (sigma^2 / mu^2)` from which a rank is dropped. It starts near 3.6 at width 768, and falls as `B` grows. Default: 3.
     #[serde(default = "Pruning::threshold")]
     threshold: f64,
     /// Steps from one pruning to the next, at least 1.
     every: u32,
-    /// 0: steps before the first.
+    /// Steps before the first. Default: 0.
     #[serde(default)]
     after: u32,
-    /// 0: ranks of a map that are never dropped.
+    /// Ranks of a map that are never dropped. Default: 0.
     #[serde(default)]
     minimum_rank: usize,
 }

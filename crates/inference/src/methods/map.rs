@@ -20,7 +20,7 @@ use bayeslora_records::Reading;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct Map {
-    /// 1: standard deviation `sigma_p` of the prior of every parameter, positive.
+    /// Standard deviation `sigma_p` of the prior of every parameter, positive. Default: 1.
     prior_sd: f64,
 }
 

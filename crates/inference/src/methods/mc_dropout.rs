@@ -19,17 +19,17 @@ use bayeslora_records::Reading;
 struct McDropout {
     /// Where the multipliers act: `input` (PEFT's `lora_dropout`), `rank` or `weight`.
     site: DropoutSite,
-    /// `token`: reach of one draw, `token`, `sequence` or `sample`.
+    /// Reach of one draw: `token`, `sequence` or `sample`. Default: `token`.
     #[serde(default = "token")]
     scope: MaskScope,
     /// Dropout probability `p`, in [0, 1).
     dropout: f64,
-    /// All: blocks whose adapters have dropout, in training and at prediction; each must have an adapter. The others stay
-    /// deterministic, so that samples share everything below the lowest of these blocks. The pooler counts as a map of the
-    /// block after the last.
+    /// Blocks whose adapters have dropout, in training and at prediction; each must have an adapter. The others stay deterministic, so
+    /// that samples share everything below the lowest of these blocks. The pooler counts as a map of the block after the last.
+    /// Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     blocks: Option<Blocks>,
-    /// false: whether the linearised predictive, which needs no sampling of the network, is a row of the tables too.
+    /// Whether the linearised predictive, which needs no sampling of the network, is a row of the tables too. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     linearised: bool,
 }

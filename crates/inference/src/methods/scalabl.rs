@@ -21,17 +21,17 @@ use bayeslora_records::Reading;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct ScalaBl {
-    /// `sequence`: reach of one draw, `token`, `sequence` or `sample`.
+    /// Reach of one draw: `token`, `sequence` or `sample`. Default: `sequence`.
     scope: MaskScope,
-    /// 0.05: `eps`; deviations of the multipliers start between `eps / sqrt 2` and `eps`; positive.
+    /// `eps`; deviations of the multipliers start between `eps / sqrt 2` and `eps`; positive. Default: 0.05.
     initial_scale: f64,
-    /// `q||p`: divergence descended, or `p||q`.
+    /// Divergence descended: `q||p` or `p||q`. Default: `q||p`.
     kl_direction: KlDirection,
-    /// 0.2: peak rate of the gradient descent on the divergence, positive.
+    /// Peak rate of the gradient descent on the divergence, positive. Default: 0.2.
     divergence_rate: f64,
-    /// 1: factor of the weights `pi_i` of the divergence, at least 0.
+    /// Factor of the weights `pi_i` of the divergence, at least 0. Default: 1.
     divergence_weight: f64,
-    /// `epoch`: steps over which the weights add up to 1, or `rescaled`.
+    /// Steps over which the weights add up to 1: those of an `epoch`, or `rescaled`. Default: `epoch`.
     divergence_cycle: DivergenceCycle,
 }
 

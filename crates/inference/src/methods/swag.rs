@@ -26,17 +26,17 @@ use bayeslora_records::Reading;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct Swag {
-    /// 5: epochs that snapshots are collected over, at least 1.
+    /// Epochs that snapshots are collected over, at least 1. Default: 5.
     epochs: u32,
-    /// 20: snapshots, equally spaced over these epochs, at least 2; at most their steps.
+    /// Snapshots, equally spaced over these epochs, at least 2; at most their steps. Default: 20.
     snapshots: u32,
-    /// 1e-4: constant rate of AdamW in these epochs, positive.
+    /// Constant rate of AdamW in these epochs, positive. Default: 1e-4.
     learning_rate: f64,
-    /// 5: deviations kept, the last ones: rank of the covariance beside its diagonal; 2 to `snapshots`.
+    /// Deviations kept, the last ones: rank of the covariance beside its diagonal; 2 to `snapshots`. Default: 5.
     columns: u32,
-    /// 0.5: factor of the covariance, at least 0.
+    /// Factor of the covariance, at least 0. Default: 0.5.
     scale: f64,
-    /// 10: draws, at least 1.
+    /// Draws, at least 1. Default: 10.
     members: u32,
 }
 

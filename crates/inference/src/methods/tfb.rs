@@ -68,25 +68,25 @@ enum Returned {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct Tfb {
-    /// `token`: reach of one draw, `token`, `sequence` or `sample`.
+    /// Reach of one draw: `token`, `sequence` or `sample`. Default: `token`.
     scope: MaskScope,
-    /// `validation`: anchor, or `train`.
+    /// Anchor set: `validation` or `train`. Default: `validation`.
     anchor: Anchor,
-    /// `given`: labels of the anchor, or `pseudo`.
+    /// Labels of the anchor: `given` or `pseudo`. Default: `given`.
     labels: Labels,
-    /// `change`: change of the NLL that counts, or `rise`.
+    /// What of the NLL counts: its `change` or its `rise`. Default: `change`.
     criterion: Criterion,
-    /// 0.003: largest change of the NLL, as a share of the NLL without noise; positive.
+    /// Largest change of the NLL, as a share of the NLL without noise; positive. Default: 0.003.
     tolerance: f64,
-    /// 0.001: lower end of the bracket, positive.
+    /// Lower end of the bracket, positive. Default: 0.001.
     lowest: f64,
-    /// 0.2: upper end of the bracket, above the lower.
+    /// Upper end of the bracket, above the lower. Default: 0.2.
     highest: f64,
-    /// 6: halvings of the bracket (of its logarithm), at least 1.
+    /// Halvings of the bracket (of its logarithm), at least 1. Default: 6.
     steps: u32,
-    /// 10: samples per example in the search, at least 2.
+    /// Samples per example in the search, at least 2. Default: 10.
     samples: u32,
-    /// `largest-admitted`: end of the last bracket that is taken, or `smallest-refused`.
+    /// End of the last bracket that is taken: `largest-admitted` or `smallest-refused`. Default: `largest-admitted`.
     returned: Returned,
 }
 
