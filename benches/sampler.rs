@@ -36,7 +36,7 @@ fn cores(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sampler");
     let x = input(ROWS);
     let lengths = vec![25; ROWS / 25];
-    let examples: Vec<u32> = (0..).take(lengths.len()).collect();
+    let examples: Vec<u64> = (0..).take(lengths.len()).collect();
     let rows = Rows::of_sentences(&examples, &lengths);
     for samples in [1_u32, 16] {
         group.throughput(Throughput::Elements(u64::from(samples) * ROWS as u64));

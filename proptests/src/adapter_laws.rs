@@ -155,8 +155,8 @@ proptest! {
     ) {
         let adapter = adapter(posterior, &values);
         let noise = Noise::new(seed, Stream::Predictive).coupled(coupling);
-        let run = |sentences: &[(u32, &Vec<Vec<f32>>)], samples: std::ops::Range<u32>| {
-            let ids: Vec<u32> = sentences.iter().map(|(id, _)| *id).collect();
+        let run = |sentences: &[(u64, &Vec<Vec<f32>>)], samples: std::ops::Range<u32>| {
+            let ids: Vec<u64> = sentences.iter().map(|(id, _)| *id).collect();
             let lengths: Vec<usize> = sentences.iter().map(|(_, rows)| rows.len()).collect();
             let flat: Vec<f32> = sentences.iter().flat_map(|(_, rows)| rows.iter().flatten().copied()).collect();
             let x = Tensor::from_vec(flat, (1, lengths.iter().sum::<usize>(), D_IN), &Device::Cpu).unwrap();

@@ -11,7 +11,7 @@ const BOUND: f64 = 5.5;
 
 fn address() -> impl Strategy<Value = Address> {
     let map = proptest::sample::select(TargetMap::ALL.to_vec());
-    (0..12_u8, map, 0..1_u32 << 20, 0..1_u32 << 20, 0..512_u16).prop_map(|(block, map, sample, example, position)| {
+    (0..12_u8, map, 0..1_u32 << 20, 0..1_u64 << 20, 0..512_u32).prop_map(|(block, map, sample, example, position)| {
         Address { slot: Slot::new(block, map), sample, example, position }
     })
 }

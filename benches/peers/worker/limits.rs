@@ -48,7 +48,7 @@ impl Limits {
         let packing = Packing::from_lengths(&lengths);
         let sentences: Vec<&[u32]> = self.texts.tokens.iter().map(Vec::as_slice).collect();
         let x = self.bert.embed(&sentences)?;
-        let examples: Vec<u32> = (0..).take(lengths.len()).collect();
+        let examples: Vec<u64> = (0..).take(lengths.len()).collect();
         let rows = Rows::of_sentences(&examples, &lengths);
         let noise = Noise::new(1, Stream::Predictive);
         let few = 0..self.samples.min(4);
@@ -125,7 +125,7 @@ fn cores(parts: &mut Vec<Part>) -> Result<()> {
     let slot = Slot::new(0, TargetMap::Query);
     let noise = Noise::new(3, Stream::Initial);
     let x = Tensor::ones((samples as usize, rows, width), DType::F32, &Device::Cpu)?;
-    let own = Rows::of_sentences(&(0..16).collect::<Vec<u32>>(), &[rows / 16; 16]);
+    let own = Rows::of_sentences(&(0..16).collect::<Vec<u64>>(), &[rows / 16; 16]);
     for site in DropoutSite::ALL {
         let lora = LowRank::initial(slot, (width, width), LoraShape::new(rank, ALPHA)?, &noise, &Device::Cpu)?;
         let settings = DropoutSettings { site, scope: MaskScope::Token, keep: KeepProbability::from_dropout(DROPOUT)? };

@@ -16,21 +16,17 @@ use crate::slot::Slot;
 /// the noise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rows {
-    examples: Vec<u32>,
-    positions: Vec<u16>,
+    examples: Vec<u64>,
+    positions: Vec<u32>,
 }
 
 impl Rows {
     /// Rows of whole sentences: sentence `i` is example `examples[i]` and `lengths[i]` tokens long.
-    ///
-    /// Positions from 65,535 on share their noise; no supported backbone reads that far.
-    pub fn of_sentences(examples: &[u32], lengths: &[usize]) -> Self {
+    pub fn of_sentences(examples: &[u64], lengths: &[usize]) -> Self {
         let mut rows = Self::default();
         for (&example, &length) in examples.iter().zip(lengths) {
-            for position in 0..length {
-                rows.examples.push(example);
-                rows.positions.push(u16::try_from(position).unwrap_or(Address::ANY));
-            }
+            rows.examples.extend(std::iter::repeat_n(example, length));
+            rows.positions.extend((0..Address::ANY).take(length));
         }
         rows
     }
@@ -39,7 +35,7 @@ impl Rows {
     #[must_use]
     pub fn first_tokens(&self) -> Self {
         let first = self.examples.iter().zip(&self.positions).filter(|&(_, &position)| position == 0);
-        let examples: Vec<u32> = first.map(|(&example, _)| example).collect();
+        let examples: Vec<u64> = first.map(|(&example, _)| example).collect();
         Self { positions: vec![0; examples.len()], examples }
     }
 
@@ -108,7 +104,8 @@ impl Sampling<'_> {
     /// Address of the noise of row `index % rows` in sample `index / rows`.
     pub(crate) fn address(&self, slot: Slot, scope: MaskScope, index: usize) -> Address {
         let (sample, row) = (index / self.rows.len(), index % self.rows.len());
-        let sample = self.samples.start + u32::try_from(sample).unwrap_or(u32::MAX);
+        // As many as fit the range: the sample axis is as long as it.
+        let sample = self.samples.clone().nth(sample).unwrap_or(self.samples.end);
         self.rows.address(slot, scope, sample, row)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) maps a 128-bit counter and a
 //! 64-bit key to 128 random bits. The key is the seed; the counter spells (stream, sample, example, position, slot,
-//! element). So a draw does not depend on batch size, order of examples, number of threads, or on what was drawn before.
+//! element). What of an address does not fit the counter enters the key. So a draw does not depend on batch size, order of examples, number of threads, or on what was drawn before.
 
 use bayeslora_kernels::{Counter, Turn, philox};
 
@@ -38,19 +38,38 @@ pub enum Stream {
 pub struct Address {
     /// Adapted map the noise belongs to.
     pub slot: Slot,
-    /// Monte-Carlo sample (in training: the step); below 2^24.
+    /// Monte-Carlo sample (in training: the step).
     pub sample: u32,
     /// Example; [`Address::SHARED`] when all examples share the draw.
-    pub example: u32,
+    pub example: u64,
     /// Token position; [`Address::ANY`] when all positions share the draw.
-    pub position: u16,
+    pub position: u32,
 }
 
 impl Address {
     /// Example of a draw that all examples share.
-    pub const SHARED: u32 = u32::MAX;
+    pub const SHARED: u64 = u64::MAX;
     /// Position of a draw that all positions share.
-    pub const ANY: u16 = u16::MAX;
+    pub const ANY: u32 = u32::MAX;
+
+    /// The 32 bits of the example that the counter holds, and the rest. All ones with no rest is [`SHARED`](Self::SHARED).
+    fn split_example(self) -> (u32, u64) {
+        match self.example {
+            Self::SHARED => (u32::MAX, 0),
+            example if example < u64::from(u32::MAX) => (low(example), 0),
+            example => (low(example), u64::from(high(example)) + 1),
+        }
+    }
+
+    /// The 16 bits of the position that the counter holds, and the rest. All ones with no rest is [`ANY`](Self::ANY).
+    fn split_position(self) -> (u32, u32) {
+        const LOW: u32 = u16::MAX as u32;
+        match self.position {
+            Self::ANY => (LOW, 0),
+            position if position < LOW => (position, 0),
+            position => (position & LOW, (position >> 16) + 1),
+        }
+    }
 }
 
 /// A seeded source of noise.
@@ -84,13 +103,23 @@ impl Noise {
     }
 
     /// Where the words of the row at `at` are drawn, not coupled.
+    ///
+    /// The counter has 16 bits for the position, 32 for the example and 24 for the sample. Addresses beyond are drawn under a key
+    /// of their own: two words of Philox, under the seed's key, at a counter that spells what was left over. No row of noise has
+    /// that counter, because its stream would be 0.
     pub(crate) fn counter(&self, at: Address) -> Counter {
-        let upper = [
-            u32::from(at.position) << 16 | u32::from(at.slot.code()),
-            at.example,
-            (at.sample & 0x00FF_FFFF) | (self.stream as u32) << 24,
-        ];
-        Counter { key: self.key, upper }
+        let (example, example_rest) = at.split_example();
+        let (position, position_rest) = at.split_position();
+        let (sample, sample_rest) = (at.sample & 0x00FF_FFFF, at.sample >> 24);
+        let upper = [position << 16 | u32::from(at.slot.code()), example, sample | (self.stream as u32) << 24];
+        let rest = [low(example_rest), high(example_rest), position_rest, sample_rest];
+        let key = if rest == [0; 4] {
+            self.key
+        } else {
+            let [first, second, ..] = philox(rest, self.key);
+            [first, second]
+        };
+        Counter { key, upper }
     }
 
     /// Random words of the row at `at`: `words[i]` depends on `at` and `i` only.
@@ -212,6 +241,46 @@ mod tests {
         for (index, other) in others.iter().enumerate() {
             assert_ne!(&base, other, "variant {index}");
         }
+    }
+
+    /// Words that committed results were drawn from: addresses that fit the counter keep them.
+    #[test]
+    fn addresses_within_the_counter_keep_their_words() {
+        let noise = Noise::new(0x0123_4567_89ab_cdef, Stream::Predictive);
+        let key = [0x89ab_cdef, 0x0123_4567];
+        let largest = Address { sample: 0x00FF_FFFF, example: 0xFFFF_FFFE, position: 0xFFFE, ..AT };
+        for (at, upper) in [
+            (AT, [0x0007_0202, 5, 0x0300_0003]),
+            (largest, [0xFFFE_0202, 0xFFFF_FFFE, 0x03FF_FFFF]),
+            (Address { example: Address::SHARED, ..AT }, [0x0007_0202, 0xFFFF_FFFF, 0x0300_0003]),
+            (Address { position: Address::ANY, ..AT }, [0xFFFF_0202, 5, 0x0300_0003]),
+            (Address { slot: Slot::NONE, ..AT }, [0x0007_FF06, 5, 0x0300_0003]),
+        ] {
+            assert_eq!(noise.counter(at), Counter { key, upper }, "{at:?}");
+        }
+        let mut words = [0; 4];
+        noise.fill_words(AT, &mut words);
+        assert_eq!(words, philox([0, 0x0007_0202, 5, 0x0300_0003], key));
+    }
+
+    /// Addresses that would be one another's if their parts were cut to the counter's bits.
+    #[test]
+    fn addresses_beyond_the_counter_share_with_none() {
+        let noise = Noise::new(7, Stream::Predictive);
+        let positions = [0, 7, 0xFFFE, 0xFFFF, 0x1_0007, 0x1_FFFF, 0x2_0007, u32::MAX - 1, Address::ANY];
+        let examples = [5, 0xFFFF_FFFF, 0x1_0000_0005, 0x1_FFFF_FFFF, u64::MAX - 1, Address::SHARED];
+        let samples = [3, 0x0100_0003, 0x0200_0003, u32::MAX];
+        let addresses: Vec<Address> = (positions.into_iter())
+            .flat_map(|position| examples.map(|example| Address { example, position, ..AT }))
+            .flat_map(|at| samples.map(|sample| Address { sample, ..at }))
+            .collect();
+        let mut seen = std::collections::BTreeSet::new();
+        for &at in &addresses {
+            let mut words = [0; 4];
+            noise.fill_words(at, &mut words);
+            assert!(seen.insert(words), "{at:?}");
+        }
+        assert_eq!(seen.len(), 9 * 6 * 4);
     }
 
     #[test]

@@ -19,7 +19,7 @@ const TOLERANCE: f64 = 2e-5;
 struct Golden {
     seed: u64,
     slot: GoldenSlot,
-    examples: Vec<u32>,
+    examples: Vec<u64>,
     lengths: Vec<usize>,
     samples: (u32, u32),
     scale: f64,

@@ -163,7 +163,7 @@ impl Classifier {
     pub fn predict(&self, texts: &[Text]) -> Result<Vec<TextPrediction>> {
         let encode = |text: &Text| self.tokenizer.encode_text(&text.text, text.second.as_deref());
         let tokens = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
-        let numbers: Vec<u32> = texts.iter().map(|text| u32::try_from(text.line % (1 << 31)).unwrap_or(0)).collect();
+        let numbers: Vec<u64> = texts.iter().map(|text| text.line).collect();
         if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
             return self.linearised(texts, &tokens, &numbers);
         }
@@ -176,7 +176,7 @@ impl Classifier {
         };
         let decisions = adaptive::decide(texts.len(), self.saved.head.classes(), stopping, |places, range| {
             let tokens: Vec<Encoded> = places.iter().map(|&place| tokens[place].clone()).collect();
-            let numbers: Vec<u32> = places.iter().map(|&place| numbers[place]).collect();
+            let numbers: Vec<u64> = places.iter().map(|&place| numbers[place]).collect();
             self.logits(&tokens, &numbers, range)
         })?;
         let mut predictions = Vec::new();
@@ -191,7 +191,7 @@ impl Classifier {
     }
 
     /// Predictions from Gaussian logits; a text's draws depend on its number and the seed only.
-    fn linearised(&self, texts: &[Text], tokens: &[Encoded], numbers: &[u32]) -> Result<Vec<TextPrediction>> {
+    fn linearised(&self, texts: &[Text], tokens: &[Encoded], numbers: &[u64]) -> Result<Vec<TextPrediction>> {
         let together = if let Some(laplace) = &self.laplace {
             let SavedAdapter { adapters, head, .. } = &self.saved;
             let sentences = Sentences::of_encoded(&self.bert, tokens, Vec::new(), 0, 0, &Silent)?;
@@ -205,7 +205,7 @@ impl Classifier {
             let own = ndarray::s![place..=place, ..];
             let covariance = together.covariance().slice(ndarray::s![place..=place, .., ..]).to_owned();
             let one = GaussianLogits::new(together.mean().slice(own).to_owned(), covariance)?;
-            let seed = derive_seed(self.options.seed, u64::from(numbers[place]));
+            let seed = derive_seed(self.options.seed, numbers[place]);
             let logits = one.samples(self.samples as usize, seed);
             predictions.extend(self.describe(&texts[place..=place], &tokens[place..=place], &logits)?);
         }
@@ -219,7 +219,7 @@ impl Classifier {
     }
 
     /// Logits of numbered samples; one at the mean where the range is empty or all samples agree.
-    fn logits(&self, tokens: &[Encoded], examples: &[u32], numbers: Range<u32>) -> Result<Array3<f32>> {
+    fn logits(&self, tokens: &[Encoded], examples: &[u64], numbers: Range<u32>) -> Result<Array3<f32>> {
         let samples = if numbers.is_empty() || !self.is_stochastic() {
             Samples::Mean
         } else {
@@ -235,7 +235,7 @@ impl Classifier {
     fn embedded<T>(
         &self,
         tokens: &[Encoded],
-        examples: &[u32],
+        examples: &[u64],
         f: impl FnOnce(Sampler<'_>, Hidden<'_>) -> bayeslora_models::Result<T>,
     ) -> Result<T> {
         let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();

@@ -29,7 +29,7 @@ pub struct Sentences {
 #[derive(Debug)]
 pub struct Batch {
     /// Noise addresses of the examples.
-    pub examples: Vec<u32>,
+    pub examples: Vec<u64>,
     /// Lengths in tokens.
     pub lengths: Vec<usize>,
     /// Activations `[1, rows, width]` below the first adapted block.
@@ -127,12 +127,12 @@ impl Sentences {
     }
 
     /// Numbers of the sentences in noise addresses.
-    pub(crate) fn addresses(&self) -> Vec<u32> {
+    pub(crate) fn addresses(&self) -> Vec<u64> {
         (0..self.len()).map(|place| self.address(place)).collect()
     }
 
     /// The sentences as a sampler reads them, with their `addresses`.
-    pub(crate) fn hidden<'a>(&'a self, addresses: &'a [u32]) -> Hidden<'a> {
+    pub(crate) fn hidden<'a>(&'a self, addresses: &'a [u64]) -> Hidden<'a> {
         Hidden { values: &self.hidden, lengths: &self.lengths, examples: addresses }
     }
 
@@ -151,7 +151,7 @@ impl Sentences {
     }
 
     /// Activations `[rows, width]`, lengths and noise addresses of the sentences at `places`.
-    pub fn gather(&self, places: &[usize]) -> (Vec<f32>, Vec<usize>, Vec<u32>) {
+    pub fn gather(&self, places: &[usize]) -> (Vec<f32>, Vec<usize>, Vec<u64>) {
         let starts: Vec<usize> = self.packing.sentences().map(|rows| rows.start).collect();
         let lengths: Vec<usize> = places.iter().map(|&place| self.lengths[place]).collect();
         let mut hidden = Vec::with_capacity(lengths.iter().sum::<usize>() * self.width);
@@ -187,9 +187,15 @@ impl Sentences {
         chunks_of_rows(&lengths, rows).into_iter().map(|chunk| order[chunk].to_vec()).collect()
     }
 
-    fn address(&self, place: usize) -> u32 {
-        u32::from(self.split) << 24 | u32::try_from(place).unwrap_or(u32::MAX) & 0x00FF_FFFF
+    /// Number of a sentence in noise addresses.
+    fn address(&self, place: usize) -> u64 {
+        noise_number(self.split, place as u64)
     }
+}
+
+/// Number, in noise addresses, of the sentence at `place` of a split: the split in bits 24 to 31, the place in those around them.
+fn noise_number(split: u8, place: u64) -> u64 {
+    place >> 24 << 32 | u64::from(split) << 24 | place & 0x00FF_FFFF
 }
 
 /// Consecutive ranges of sentences of at most `rows` tokens together, each at least one sentence.
@@ -213,6 +219,16 @@ fn chunks_of_rows(lengths: &[usize], rows: usize) -> Vec<std::ops::Range<usize>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Committed results were drawn at the first number; the others were one another's when places were cut to 24 bits.
+    #[test]
+    fn sentences_of_any_place_have_noise_of_their_own() {
+        assert_eq!(noise_number(3, 5), 0x0300_0005);
+        let numbers = [(3, 5), (3, 5 + (1 << 24)), (3, 5 + (1 << 25)), (4, 5), (4, 5 + (1 << 24)), (255, 0x00FF_FFFF)];
+        let distinct: std::collections::BTreeSet<u64> =
+            numbers.into_iter().map(|(split, place)| noise_number(split, place)).collect();
+        assert_eq!(distinct.len(), numbers.len());
+    }
 
     #[test]
     fn chunks_cover_everything_once() {

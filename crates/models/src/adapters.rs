@@ -32,11 +32,11 @@ pub fn target_slots(bert: &Bert, blocks: &[usize], maps: &[TargetMap]) -> Result
             continue;
         }
         for &block in blocks {
-            if block >= bert.blocks() {
+            let Some(block) = u8::try_from(block).ok().filter(|&block| usize::from(block) < bert.blocks()) else {
                 let expected = format!("its blocks are 0 to {}", bert.blocks().saturating_sub(1));
                 return Err(Error::Slot { what: format!("block {block}"), expected });
-            }
-            slots.push(Slot::new(u8::try_from(block).unwrap_or(u8::MAX), map));
+            };
+            slots.push(Slot::new(block, map));
         }
     }
     slots.sort_unstable();

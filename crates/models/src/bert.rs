@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 
 use crate::config::BertConfig;
 use crate::error::{Error, Result};
-use crate::slots::{Family, pooler_slot};
+use crate::slots::{Family, MOST_BLOCKS, pooler_slot};
 use crate::tokenize::Encoded;
 use crate::weights::{Replacements, Weights};
 
@@ -43,6 +43,8 @@ pub(crate) struct Norm {
 
 #[derive(Debug)]
 pub(crate) struct Block {
+    /// Number of the block, from 0 at the bottom.
+    pub(crate) number: u8,
     pub(crate) query: FrozenLinear,
     pub(crate) key: FrozenLinear,
     pub(crate) value: FrozenLinear,
@@ -115,6 +117,7 @@ impl Block {
         let linear = |map, d_out, d_in| load_linear(weights, &family.module_path(Slot::new(block, map)), d_out, d_in);
         let norm = |name: &str| Norm::load(weights, &(family.block(block) + name), width, epsilon);
         Ok(Self {
+            number: block,
             query: linear(TargetMap::Query, width, width)?,
             key: linear(TargetMap::Key, width, width)?,
             value: linear(TargetMap::Value, width, width)?,
@@ -163,8 +166,8 @@ impl Bert {
             segments: whole.then(|| table("token_type_embeddings", config.type_vocab_size)).transpose()?,
             norm: Norm::load(weights, "embeddings.LayerNorm", width, config.layer_norm_eps)?,
         };
-        let count = u8::try_from(config.num_hidden_layers).unwrap_or(u8::MAX);
-        let blocks = (0..count).map(|block| Block::load(weights, block, &config)).collect::<Result<_>>()?;
+        let blocks = (0..MOST_BLOCKS).take(config.num_hidden_layers);
+        let blocks = blocks.map(|block| Block::load(weights, block, &config)).collect::<Result<_>>()?;
         let pooler = whole.then(|| load_linear(weights, "pooler.dense", width, width)).transpose()?;
         Ok(Self { config, embeddings, blocks, pooler, device: device.clone() })
     }
@@ -346,8 +349,7 @@ impl Bert {
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
         let block = &self.blocks[index];
-        let number = u8::try_from(index).unwrap_or(u8::MAX);
-        let slot = |map| Slot::new(number, map);
+        let slot = |map| Slot::new(block.number, map);
         let q = pass.linear(slot(TargetMap::Query), &block.query, x, draw)?;
         let k = pass.linear(slot(TargetMap::Key), &block.key, context, context_draw)?;
         let v = pass.linear(slot(TargetMap::Value), &block.value, context, context_draw)?;

@@ -11,6 +11,7 @@ use candle_core::{DType, Tensor, Var};
 
 use crate::bert::{Bert, Pass};
 use crate::error::{Error, Result};
+use crate::slots::MOST_BLOCKS;
 use crate::weights::Weights;
 
 /// The map from the pooled representation to the logits: `W x + b`, in DistilBERT `W relu(D x + c) + b`.
@@ -49,7 +50,8 @@ impl Head {
     pub fn initial(bert: &Bert, classes: usize, noise: &Noise) -> Result<Self> {
         let width = bert.config().hidden_size;
         let map = |rows: usize, position| -> Result<(Var, Var)> {
-            let slot = Slot::new(u8::MAX - 1, TargetMap::Pooler);
+            // Above the pooler of the deepest encoder.
+            let slot = Slot::new(MOST_BLOCKS + 1, TargetMap::Pooler);
             let at = Address { slot, sample: 0, example: Address::SHARED, position };
             let mut values = vec![0.0; rows * width];
             noise.fill_normal(at, &mut Vec::new(), &mut values);

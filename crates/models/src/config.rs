@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::slots::Family;
+use crate::slots::{Family, MOST_BLOCKS};
 
 /// Sizes of a BERT-family encoder, under BERT's names. Keys that do not change the computation are ignored; a null counts as absent, as
 /// it does in transformers.
@@ -187,9 +187,9 @@ impl BertConfig {
                 return Err(format!("{} is 0; expected at least 1", spelt(key)));
             }
         }
-        if !(1..u8::MAX as usize).contains(&self.num_hidden_layers) {
+        if !(1..=usize::from(MOST_BLOCKS)).contains(&self.num_hidden_layers) {
             let key = spelt("num_hidden_layers");
-            return Err(format!("{key} is {}; expected 1 to 254", self.num_hidden_layers));
+            return Err(format!("{key} is {}; expected 1 to {MOST_BLOCKS}", self.num_hidden_layers));
         }
         if !self.layer_norm_eps.is_finite() || self.layer_norm_eps < 0.0 {
             return Err(format!(

@@ -87,7 +87,7 @@ fn frozen_product((weight, bias): (&[f32], &[f32]), x: &[f32], (rows, d_in, d_ou
 
 /// Rows of one sentence, for a layer whose inputs stand alone.
 pub fn rows_alone(count: usize) -> Rows {
-    let examples: Vec<u32> = (0..).take(count).collect();
+    let examples: Vec<u64> = (0..).take(count).collect();
     Rows::of_sentences(&examples, &vec![1; count])
 }
 

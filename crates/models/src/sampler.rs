@@ -32,7 +32,7 @@ pub struct Hidden<'a> {
     /// Rows of each sentence.
     pub lengths: &'a [usize],
     /// Number of each sentence in noise addresses.
-    pub examples: &'a [u32],
+    pub examples: &'a [u64],
 }
 
 impl Hidden<'_> {
@@ -154,14 +154,14 @@ impl Sampler<'_> {
     fn pass(&self, hidden: Hidden<'_>, samples: &Samples, pass: &Pass, work: &mut Work) -> Result<Vec<f32>> {
         let width = self.bert.config().hidden_size;
         let lengths: Vec<usize> = pass.places.iter().map(|&place| hidden.lengths[place]).collect();
-        let examples: Vec<u32> = pass.places.iter().map(|&place| hidden.examples[place]).collect();
+        let examples: Vec<u64> = pass.places.iter().map(|&place| hidden.examples[place]).collect();
         let rows = Rows::of_sentences(&examples, &lengths);
         let first_rows = rows.first_tokens();
         let packing = Packing::from_lengths(&lengths);
         let draw = |rows| match samples {
             Samples::Mean => Draw::Mean,
             Samples::Drawn { noise, numbers } => {
-                let number = |index: usize| numbers.start + u32::try_from(index).unwrap_or(u32::MAX);
+                let number = |index: usize| numbers.clone().nth(index).unwrap_or(numbers.end);
                 let samples = number(pass.samples.start)..number(pass.samples.end);
                 Draw::Sampled(Sampling { noise: *noise, samples, rows, with_divergence: false })
             }
@@ -199,8 +199,7 @@ impl Sampler<'_> {
     /// `work.x` above block `index`, at the rows of `own`, attending to all rows of `all`.
     fn block(&self, index: usize, own: &View<'_>, all: &View<'_>, work: &mut Work) -> Result<()> {
         let block = &self.bert.blocks[index];
-        let number = u8::try_from(index).unwrap_or(u8::MAX);
-        let slot = |map| Slot::new(number, map);
+        let slot = |map| Slot::new(block.number, map);
         let Work { x, residual, query, key, value, attended, inner, linear, attention } = work;
         self.linear(slot(TargetMap::Key), &block.key, x, &all.draw, key, linear)?;
         self.linear(slot(TargetMap::Value), &block.value, x, &all.draw, value, linear)?;

@@ -71,9 +71,13 @@ impl Family {
     }
 }
 
+/// Most blocks of an encoder: those after are the pooler's and the head's in noise addresses, and the last is [`Slot::NONE`]'s.
+pub(crate) const MOST_BLOCKS: u8 = u8::MAX - 2;
+
 /// The pooler's slot: a map of the block after the last.
 pub fn pooler_slot(blocks: usize) -> Slot {
-    Slot::new(u8::try_from(blocks).unwrap_or(u8::MAX), TargetMap::Pooler)
+    // A configuration of more blocks is refused.
+    Slot::new(u8::try_from(blocks).unwrap_or(MOST_BLOCKS), TargetMap::Pooler)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use candle_core::{Device, Tensor};
 const RANK: usize = 3;
 const ALPHA: f64 = 6.0;
 const LENGTHS: [usize; 3] = [4, 2, 7];
-const EXAMPLES: [u32; 3] = [10, 3, 5];
+const EXAMPLES: [u64; 3] = [10, 3, 5];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny")

@@ -102,7 +102,7 @@ fn adapted_logits(model: &str, cases: &[&str]) {
         // The same in the code that samples.
         let values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
-        let examples: Vec<u32> = (0..).take(ids.len()).collect();
+        let examples: Vec<u64> = (0..).take(ids.len()).collect();
         let hidden = Hidden { values: &values, lengths: &lengths, examples: &examples };
         let sampler = Sampler { bert: &bert, head: &saved.head, adapters: &saved.adapters, from: 0 };
         let fast = sampler.logits(hidden, &Samples::Mean, &|_| ()).unwrap();

@@ -14,7 +14,7 @@ use bayeslora_models::{Bert, Head, Hidden, Packing, Sampler, Samples, classify, 
 use candle_core::{Device, Tensor};
 
 const LENGTHS: [usize; 4] = [4, 1, 7, 33];
-const EXAMPLES: [u32; 4] = [10, 3, 5, 77];
+const EXAMPLES: [u64; 4] = [10, 3, 5, 77];
 
 struct Network {
     bert: Bert,
@@ -51,7 +51,7 @@ impl Network {
         self.bert.embed(&tokens).unwrap()
     }
 
-    fn logits(&self, lengths: &[usize], examples: &[u32], samples: &Samples) -> Vec<f32> {
+    fn logits(&self, lengths: &[usize], examples: &[u64], samples: &Samples) -> Vec<f32> {
         let values = flat(&self.embed(lengths));
         self.sampler().logits(Hidden { values: &values, lengths, examples }, samples, &|_| ()).unwrap()
     }

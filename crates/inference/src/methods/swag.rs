@@ -93,7 +93,7 @@ impl Moments {
 
     /// `mean + sqrt(scale) ( sqrt(variance) * n1 + D n2 / sqrt(K - 1) )`.
     fn draw(&self, scale: f64, noise: &Noise, number: u32) -> Vec<f64> {
-        let normals = |example: u32, count: usize| -> Vec<f32> {
+        let normals = |example: u64, count: usize| -> Vec<f32> {
             let mut normals = vec![0.0; count];
             let at = Address { slot: Slot::NONE, sample: number, example, position: 0 };
             noise.fill_normal(at, &mut Vec::new(), &mut normals);

@@ -40,7 +40,7 @@ pub(crate) fn markdown(plan: &Plan, options: &CouplingsOptions, methods: &[Metho
         plan.model.name(),
         plan.of_dropout_methods(|method| method.adapter.rank.to_string()),
         plan.of_dropout_methods(|method| {
-            method.method.settings()["parameters"]["scope"].as_str().unwrap_or_default().to_owned()
+            method.method.dropout().map_or_else(String::new, |dropout| dropout.scope.to_string())
         }),
     );
     for method in methods {

@@ -4,7 +4,7 @@ use bayeslora_metrics::{Correlation, QuantileBin};
 use ndarray::{Array1, Array2, Axis};
 use ndarray_linalg::{Eigh as _, UPLO};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What v1 reports for its `DistilBERT` on the first tenth of GLUE's SST-2.
 pub(crate) const REPORTED: Reported = Reported { accuracy: 0.8797, spearman: 0.376, p_value: 1.8e-46 };
@@ -109,7 +109,9 @@ pub(crate) struct Plane {
 /// # Errors
 /// When the decomposition fails.
 pub(crate) fn principal_plane(reference: &Array2<f64>, rows: &Array2<f64>) -> Result<Plane> {
-    let mean: Array1<f64> = reference.mean_axis(Axis(0)).unwrap_or_default();
+    let mean: Array1<f64> = reference
+        .mean_axis(Axis(0))
+        .ok_or_else(|| Error::Report("paper: no text to span the plane of principal components".to_owned()))?;
     let centred = reference - &mean;
     let (values, vectors) = centred.t().dot(&centred).eigh(UPLO::Lower)?;
     let total: f64 = values.sum();
