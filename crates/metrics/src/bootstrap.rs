@@ -105,56 +105,6 @@ impl Bootstrap {
         })
     }
 
-    /// Percentile interval of a statistic over two levels that cross: fits with different seeds, each scored on the same test
-    /// examples.
-    ///
-    /// Seeds are resampled, and examples, group by group, independently of them (the pigeonhole bootstrap: Owen 2007): one resample of the
-    /// examples serves every seed it meets, as one test set does. `statistic` maps indices of seeds and, per group, indices of
-    /// examples to a value, such as the mean over these seeds of a difference on these examples.
-    ///
-    /// With few seeds the interval is too narrow in their share of the variance: `s` seeds resampled vary by `(s - 1) / s` of what
-    /// they should, and three give few distinct resamples. One seed contributes nothing, and the interval is that of
-    /// [`Self::interval`].
-    ///
-    /// # Errors
-    /// As [`Self::interval`]; [`Error::TooFew`] also without seeds or groups.
-    ///
-    /// # Examples
-    /// ```
-    /// use bayeslora_metrics::Bootstrap;
-    /// // Three seeds that differ more than their examples do.
-    /// let value = |seed: usize, example: usize| seed as f64 + 0.01 * (example % 7) as f64;
-    /// let mean = |seeds: &[usize], groups: &[Vec<usize>]| {
-    ///     let of = |seed: &usize| groups[0].iter().map(|&n| value(*seed, n)).sum::<f64>() / groups[0].len() as f64;
-    ///     seeds.iter().map(of).sum::<f64>() / seeds.len() as f64
-    /// };
-    /// let both = Bootstrap::default().interval_over_seeds(3, &[70], mean)?;
-    /// let examples = Bootstrap::default().interval(70, |n| mean(&[0, 1, 2], &[n.to_vec()]))?;
-    /// assert_eq!(both.estimate, examples.estimate);
-    /// assert!(both.upper - both.lower > 10.0 * (examples.upper - examples.lower));
-    /// # Ok::<(), bayeslora_metrics::Error>(())
-    /// ```
-    pub fn interval_over_seeds(
-        &self,
-        seeds: usize,
-        groups: &[usize],
-        statistic: impl Fn(&[usize], &[Vec<usize>]) -> f64 + Sync,
-    ) -> Result<Interval> {
-        self.check()?;
-        inputs::at_least("seeds", seeds, 1)?;
-        inputs::at_least("groups of examples", groups.len(), 1)?;
-        for &examples in groups {
-            inputs::at_least("examples of a group", examples, 1)?;
-        }
-        let all: Vec<Vec<usize>> = groups.iter().map(|&examples| identity(examples)).collect();
-        self.run(statistic(&identity(seeds), &all), |resample| {
-            let drawn: Vec<Vec<usize>> =
-                (0..).zip(groups).map(|(stream, &examples)| self.draw(stream, resample, examples)).collect();
-            // The streams of examples count up from 0, as in the other intervals: this one is theirs from the other end.
-            statistic(&self.draw(u64::MAX, resample, seeds), &drawn)
-        })
-    }
-
     /// The statistic on every resample, in their order: what two statistics take on the same examples is paired entry by entry, so that
     /// each of many rows is resampled once and any two of them compared ([`Measured::resampled`](crate::Measured::resampled)).
     ///
@@ -275,36 +225,6 @@ mod tests {
         // Two groups are drawn independently: the same difference must have a width.
         let apart = Bootstrap::default().interval_two_groups(50, 50, |a, b| mean(a) - mean(b)).unwrap();
         assert!(apart.lower < -1.0 && apart.upper > 1.0);
-    }
-
-    #[test]
-    fn seeds_and_examples_both_widen_the_interval() {
-        // Additive effects: the variance of the mean is the sum of that of either level.
-        let (seeds, examples) = (8, 60);
-        let seed_effect = |seed: usize| f64::from(u32::try_from(seed * seed % 5).unwrap());
-        let example_effect = |n: usize| f64::from(u32::try_from(n * n % 31).unwrap()) / 2.0;
-        let mean = |indices: &[usize], effect: &dyn Fn(usize) -> f64| {
-            indices.iter().map(|&index| effect(index)).sum::<f64>() / indices.len() as f64
-        };
-        let bootstrap = Bootstrap { resamples: 10_000, ..Bootstrap::default() };
-        let width = |interval: Interval| interval.upper - interval.lower;
-        let both = width(
-            bootstrap
-                .interval_over_seeds(seeds, &[examples], |s, n| mean(s, &seed_effect) + mean(&n[0], &example_effect))
-                .unwrap(),
-        );
-        let of_seeds = width(bootstrap.interval_over_seeds(seeds, &[1], |s, _| mean(s, &seed_effect)).unwrap());
-        let of_examples = bootstrap.interval_over_seeds(1, &[examples], |_, n| mean(&n[0], &example_effect)).unwrap();
-        // One seed: the interval over examples, draw for draw.
-        assert_eq!(of_examples, bootstrap.interval(examples, |n| mean(n, &example_effect)).unwrap());
-        let expected = of_seeds.hypot(width(of_examples));
-        // Percentiles of 10,000 draws, and laws that are not quite normal.
-        assert!((both / expected - 1.0).abs() < 0.05, "{both} {expected}");
-        assert!(both > 1.2 * of_seeds.max(width(of_examples)));
-        let refused = |seeds, groups: &[usize]| bootstrap.interval_over_seeds(seeds, groups, |_, _| 0.0).unwrap_err();
-        assert_eq!(refused(0, &[3]).to_string(), "seeds: got 0, expected at least 1");
-        assert_eq!(refused(2, &[]).to_string(), "groups of examples: got 0, expected at least 1");
-        assert_eq!(refused(2, &[3, 0]).to_string(), "examples of a group: got 0, expected at least 1");
     }
 
     #[test]

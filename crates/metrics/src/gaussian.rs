@@ -1,7 +1,6 @@
-//! Class probabilities of Gaussian logits, `E softmax(f)` with `f ~ N(mean, covariance)`: by samples, and by two closed forms
-//! that approximate it.
+//! Samples of Gaussian logits `f ~ N(mean, covariance)`, for `E softmax(f)`.
 
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::error::{Error, Result};
@@ -13,13 +12,13 @@ use crate::random::SplitMix64;
 /// # Examples
 /// Uncertainty draws a probability towards one half:
 /// ```
-/// use bayeslora_metrics::GaussianLogits;
+/// use bayeslora_metrics::{Averaging, GaussianLogits, Predictive};
 /// let mean = ndarray::arr2(&[[2.0, 0.0]]);
 /// let covariance = ndarray::arr3(&[[[4.0, 0.0], [0.0, 4.0]]]);
-/// let logits = GaussianLogits::new(mean, covariance)?;
-/// let probability = logits.probit()[[0, 0]];
-/// // sigmoid(2 / sqrt(1 + 8 pi / 8)); without the covariance it would be 0.881.
-/// assert!((probability - 0.727_655).abs() < 1e-6);
+/// let samples = GaussianLogits::new(mean, covariance)?.samples(10_000, 0);
+/// let predictive = Predictive::from_logits(samples.view(), Averaging::Probabilities)?;
+/// // Without the covariance it would be 0.881.
+/// assert!((predictive.probabilities()[[0, 0]] - 0.73).abs() < 0.02);
 /// # Ok::<(), bayeslora_metrics::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -91,71 +90,6 @@ impl GaussianLogits {
         }
         logits
     }
-
-    /// `softmax(m_c / sqrt(1 + pi v_c / 8))` (`MacKay`, "The evidence framework applied to classification networks", 1992), `[examples,
-    /// classes]`: for two classes of the difference of the logits and its variance, for more of each logit and its own
-    /// variance, covariances left out.
-    pub fn probit(&self) -> Array2<f64> {
-        let shrunk = |mean: f64, variance: f64| mean / (1.0 + std::f64::consts::PI * variance / 8.0).sqrt();
-        self.map(|mean, covariance| {
-            if mean.len() == 2 {
-                let variance = covariance[[0, 0]] + covariance[[1, 1]] - covariance[[0, 1]] - covariance[[1, 0]];
-                softmax(&[0.0, shrunk(mean[1] - mean[0], variance.max(0.0))])
-            } else {
-                let logits: Vec<f64> =
-                    mean.iter().zip(covariance.diag()).map(|(&mean, &variance)| shrunk(mean, variance)).collect();
-                softmax(&logits)
-            }
-        })
-    }
-
-    /// Mean of the Dirichlet distribution that the Laplace bridge makes of the Gaussian (Hobbhahn, Kristiadi and Hennig, "Fast
-    /// predictive uncertainty for classification with Bayesian deep networks", UAI 2022), `[examples, classes]`: logits are
-    /// first conditioned on a sum of 0, then
-    /// `alpha_k = (1 - 2 / K + exp(m_k) sum_l exp(-m_l) / K^2) / v_k`. Where no variance is left it is `softmax(m)`.
-    pub fn laplace_bridge(&self) -> Array2<f64> {
-        self.map(|mean, covariance| {
-            let classes = mean.len() as f64;
-            let sums = covariance.sum_axis(Axis(1));
-            let total = sums.sum();
-            let largest = covariance.diag().fold(0.0_f64, |largest, &v| largest.max(v));
-            let gain: Vec<f64> = sums.iter().map(|s| if total > PIVOT * largest { s / total } else { 0.0 }).collect();
-            let sum = mean.sum();
-            let centred: Vec<f64> = mean.iter().zip(&gain).map(|(m, g)| m - g * sum).collect();
-            let variances: Vec<f64> =
-                covariance.diag().iter().zip(gain.iter().zip(&sums)).map(|(v, (g, s))| v - g * s).collect();
-            if variances.iter().any(|&v| v <= PIVOT * largest) {
-                return softmax(&mean.to_vec());
-            }
-            // exp(m_k) sum_l exp(-m_l) = sum_l exp(m_k - m_l), which overflows later.
-            let alphas: Vec<f64> = centred
-                .iter()
-                .zip(&variances)
-                .map(|(m, v)| {
-                    let ratio: f64 = centred.iter().map(|other| (m - other).exp()).sum();
-                    (1.0 - 2.0 / classes + ratio / (classes * classes)) / v
-                })
-                .collect();
-            let total: f64 = alphas.iter().sum();
-            if total.is_finite() { alphas.iter().map(|a| a / total).collect() } else { softmax(&mean.to_vec()) }
-        })
-    }
-
-    fn map(&self, f: impl Fn(ArrayView1<'_, f64>, ArrayView2<'_, f64>) -> Vec<f64>) -> Array2<f64> {
-        let mut probabilities = Array2::zeros(self.mean.dim());
-        for (example, mut row) in probabilities.outer_iter_mut().enumerate() {
-            let values = f(self.mean.row(example), self.covariance.index_axis(Axis(0), example));
-            row.assign(&ndarray::Array1::from(values));
-        }
-        probabilities
-    }
-}
-
-fn softmax(logits: &[f64]) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    weights.into_iter().map(|weight| weight / total).collect()
 }
 
 /// A lower triangular `L` with `L L' = covariance`, which may be singular: a pivot that is nothing but rounding is 0.
@@ -204,37 +138,16 @@ mod tests {
             let sampled = Predictive::from_logits(sampled.view(), Averaging::Probabilities).unwrap();
             // Five standard errors of a mean of 20,000 numbers in [0, 1], and logits in f32.
             assert!((sampled.probabilities()[[0, 1]] - exact).abs() < 5.0 * 0.5 / 20_000_f64.sqrt());
-            // The probit form is within 0.02 of a logistic mean everywhere.
-            assert!((logits.probit()[[0, 1]] - exact).abs() < 0.02);
         }
     }
 
     #[test]
-    fn without_variance_all_three_are_the_softmax() {
+    fn without_variance_samples_are_the_softmax() {
         let logits = GaussianLogits::new(arr2(&[[1.0, -2.0, 0.5]]), Array3::zeros((1, 3, 3))).unwrap();
-        let expected = softmax(&[1.0, -2.0, 0.5]);
+        let expected = crate::softmax(&[1.0, -2.0, 0.5]);
         let sampled = Predictive::from_logits(logits.samples(3, 0).view(), Averaging::Probabilities).unwrap();
         for class in 0..3 {
-            for got in [logits.probit(), logits.laplace_bridge(), sampled.probabilities().to_owned()] {
-                assert!((got[[0, class]] - expected[class]).abs() < 1e-7);
-            }
-        }
-    }
-
-    #[test]
-    fn laplace_bridge_by_hand() {
-        // K = 3, covariance 2 I: conditioned on the sum, means lose theirs and variances become 2 (1 - 1/3) = 4/3.
-        let mut covariance = Array3::zeros((1, 3, 3));
-        for k in 0..3 {
-            covariance[[0, k, k]] = 2.0;
-        }
-        let logits = GaussianLogits::new(arr2(&[[1.0, 0.0, -1.0]]), covariance).unwrap();
-        let e = std::f64::consts::E;
-        let alpha = |ratio: f64| (1.0 / 3.0 + ratio / 9.0) * 0.75;
-        let alphas = [alpha(1.0 + e + e * e), alpha(1.0 / e + 1.0 + e), alpha(1.0 + 1.0 / e + 1.0 / (e * e))];
-        let total: f64 = alphas.iter().sum();
-        for (class, value) in alphas.into_iter().enumerate() {
-            assert!((logits.laplace_bridge()[[0, class]] - value / total).abs() < 1e-12);
+            assert!((sampled.probabilities()[[0, class]] - expected[class]).abs() < 1e-7);
         }
     }
 

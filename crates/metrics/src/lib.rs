@@ -6,7 +6,7 @@
 //!
 //! | question | functions |
 //! |---|---|
-//! | how uncertain, and why? | [`Predictive`] |
+//! | how uncertain, and why? | [`softmax`], [`Predictive`] |
 //! | how uncertain, without samples? | [`GaussianLogits`] |
 //! | how right? | [`accuracy`], [`negative_log_likelihood`], [`soft_negative_log_likelihood`], [`brier`] |
 //! | is 80 % sure right in 80 %? | [`reliability`], [`expected_calibration_error`], [`adaptive_calibration_error`], [`classwise_calibration_error`] |
@@ -15,10 +15,10 @@
 //! | how far from what was trained on? | [`Mahalanobis`], [`NearestNeighbours`] |
 //! | would one number calibrate it? | [`Temperature`] |
 //! | are there samples enough? | [`Decider`] |
-//! | could it be chance? | [`Bootstrap`], [`PreparedAuroc`], [`PreparedAurc`], [`PreparedEce`], [`delong`], [`summarise`] |
+//! | could it be chance? | [`Bootstrap`], [`PreparedAurc`], [`PreparedEce`], [`summarise`], [`median`] |
 //! | with other seeds too? | [`Measured`], [`over_examples_and_seeds`] |
 //! | in how many comparisons? | [`holm`], [`friedman`], [`nemenyi_critical_difference`] |
-//! | what would have been seen? | [`paired_power`], [`smallest_detectable_difference`], [`smallest_detectable_effect`], [`smallest_noncentrality`] |
+//! | what would have been seen? | [`smallest_noncentrality`] |
 //!
 //! Definitions that differ between published codes, and which one is taken, are in the documentation of each function.
 //! Ties never make a result depend on the order of examples.
@@ -44,7 +44,6 @@ mod averaging;
 mod binning;
 mod bootstrap;
 mod calibration;
-mod delong;
 mod detection;
 mod distance;
 mod error;
@@ -53,7 +52,9 @@ mod gaussian;
 mod inputs;
 mod integral;
 mod measured;
+mod median;
 mod multiplicity;
+mod placements;
 mod power;
 mod predictive;
 mod prepared;
@@ -64,6 +65,7 @@ mod rank;
 mod registry;
 mod selective;
 mod sequential;
+mod softmax;
 mod summary;
 mod temperature;
 mod top;
@@ -74,22 +76,23 @@ pub use bootstrap::{Bootstrap, Interval, weights};
 pub use calibration::{
     ReliabilityBin, adaptive_calibration_error, classwise_calibration_error, expected_calibration_error, reliability,
 };
-pub use delong::{AurocDifference, DetectionScores, delong};
 pub use detection::{aupr, auroc, fpr_at_tpr};
 pub use distance::{Mahalanobis, NearestNeighbours};
 pub use error::{Error, Result};
 pub use friedman::{Friedman, friedman, nemenyi_critical_difference};
 pub use gaussian::GaussianLogits;
 pub use measured::{Detection, Measured, PairedDifference, over_examples_and_seeds};
+pub use median::median;
 pub use multiplicity::holm;
-pub use power::{paired_power, smallest_detectable_difference, smallest_detectable_effect, smallest_noncentrality};
+pub use power::smallest_noncentrality;
 pub use predictive::Predictive;
-pub use prepared::{PreparedAurc, PreparedAuroc, PreparedEce};
+pub use prepared::{PreparedAurc, PreparedEce};
 pub use proper::{brier, negative_log_likelihood, soft_negative_log_likelihood};
 pub use quantiles::{QuantileBin, error_by_quantile};
 pub use rank::{Correlation, partial_spearman, spearman};
 pub use registry::{Better, METRICS, MetricInfo, Needs, metric};
 pub use selective::RiskCoverage;
 pub use sequential::Decider;
+pub use softmax::softmax;
 pub use summary::{Summary, summarise};
 pub use temperature::{Scaled, Temperature};

@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::delong::Placements;
 use crate::error::{Error, Result};
-use crate::{DetectionScores, inputs, summarise};
+use crate::placements::Placements;
+use crate::{inputs, summarise};
 
 /// A difference with its interval and test.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -150,7 +150,7 @@ impl Measured {
     /// AUROC by the structural components of DeLong's test, averaged over fits example by example.
     ///
     /// A positive that beats a share `V_i` of the negatives has `psi_i = (V_i - A) / sqrt(n+ (n+ - 1))`, a negative likewise with the
-    /// share of positives that beat it. For one fit the standard error of a difference is that of [`delong`](crate::delong); examples
+    /// share of positives that beat it. For one fit the variance of a difference is equation 4 of DeLong, DeLong and Clarke-Pearson (1988); examples
     /// that are positive under one fit and negative under another (errors) keep their places in the average.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl Measured {
             inputs::at_least("positives", of_positives.len(), 2)?;
             let values = |places: &[usize]| -> Vec<f64> { places.iter().map(|&n| scores[n]).collect() };
             let (negatives, positives) = (values(&of_negatives), values(&of_positives));
-            let placements = Placements::new(DetectionScores { negatives: &negatives, positives: &positives });
+            let placements = Placements::new(&negatives, &positives);
             let area = placements.auroc();
             for (places, shares) in [(of_negatives, &placements.negatives), (of_positives, &placements.positives)] {
                 let n = places.len() as f64;
@@ -229,7 +229,7 @@ mod tests {
     use statrs::distribution::Normal;
 
     use super::*;
-    use crate::{Bootstrap, delong, partial_spearman, random::SplitMix64};
+    use crate::{Bootstrap, partial_spearman, random::SplitMix64};
 
     /// Standard normals of a numbered stream.
     struct Normals(SplitMix64);
@@ -298,16 +298,23 @@ mod tests {
             Measured::auroc(&fits).unwrap()
         };
         let found = of(&[&scores[0]]).difference(&of(&[&scores[1]]), 0.95).unwrap();
-        let groups: Vec<_> = scores.iter().map(|scores| (group(scores, false), group(scores, true))).collect();
-        let detector = |n: usize| DetectionScores { negatives: &groups[n].0, positives: &groups[n].1 };
-        let expected = delong(detector(0), detector(1), 0.95).unwrap();
-        assert!((found.estimate - expected.difference).abs() < 1e-14);
-        assert!((found.error_over_examples - expected.standard_error).abs() < 1e-14);
+        let placements: Vec<_> =
+            scores.iter().map(|scores| Placements::new(&group(scores, false), &group(scores, true))).collect();
+        // Equation 4: the sample variance of the differences of either group over its size.
+        let variance = |a: &[f64], b: &[f64]| {
+            let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+            summarise(&differences).unwrap().sample_sd.unwrap().powi(2) / a.len() as f64
+        };
+        let (one, two) = (&placements[0], &placements[1]);
+        let expected = variance(&one.positives, &two.positives) + variance(&one.negatives, &two.negatives);
+        let expected = expected.sqrt();
+        assert!((found.estimate - (one.auroc() - two.auroc())).abs() < 1e-14);
+        assert!((found.error_over_examples - expected).abs() < 1e-14);
         // Two copies of a fit are one fit; two fits that differ vary less together.
         let twice = of(&[&scores[0], &scores[0]]).difference(&of(&[&scores[1], &scores[1]]), 0.95).unwrap();
-        assert!((twice.error_over_examples - expected.standard_error).abs() < 1e-14);
+        assert!((twice.error_over_examples - expected).abs() < 1e-14);
         let both = of(&[&scores[0], &scores[2]]).difference(&of(&[&scores[1], &scores[3]]), 0.95).unwrap();
-        assert!(both.error_over_examples < 0.9 * expected.standard_error, "{both:?}");
+        assert!(both.error_over_examples < 0.9 * expected, "{both:?}");
     }
 
     #[test]

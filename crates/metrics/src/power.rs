@@ -1,80 +1,10 @@
-//! What a paired comparison can see: power of the two-sided paired t-test and the smallest difference it detects (Cohen 1988,
-//! chapter 2; noncentral t).
+//! The smallest difference that a two-sided t-test detects (Cohen 1988, chapter 2; noncentral t).
 
 use statrs::distribution::{Continuous, ContinuousCDF, Normal, StudentsT};
 use statrs::function::gamma::{gamma_lr, ln_gamma};
 
 use crate::error::{Error, Result};
-use crate::inputs;
 use crate::integral::{simpson, simpson_nodes, solve_increasing};
-
-/// Probability that a paired t-test at level `alpha` finds a mean difference of `effect` standard deviations of the
-/// differences in `pairs` pairs.
-///
-/// `P(|T| > t)` with the upper `alpha / 2` quantile `t` of Student's distribution with `n - 1` degrees of freedom and `T`
-/// noncentral with parameter `effect sqrt n`:
-/// `int f(u) (Phi(delta - t u) + Phi(-delta - t u)) du` over the density `f` of `chi_(n-1) / sqrt(n - 1)`.
-///
-/// # Errors
-/// [`Error::TooFew`] below two pairs, [`Error::Setting`] unless `0 < alpha < 1` and `effect` is finite.
-/// # Examples
-/// ```
-/// // Cohen's medium effect needs 34 pairs for a power of 0.8.
-/// assert!(bayeslora_metrics::paired_power(0.5, 34, 0.05)? > 0.8);
-/// assert!(bayeslora_metrics::paired_power(0.5, 33, 0.05)? < 0.8);
-/// # Ok::<(), bayeslora_metrics::Error>(())
-/// ```
-pub fn paired_power(effect: f64, pairs: usize, alpha: f64) -> Result<f64> {
-    if !effect.is_finite() {
-        return Err(Error::Setting { what: "effect", value: effect, expected: "(-inf, inf)" });
-    }
-    inputs::at_least("pairs", pairs, 2)?;
-    let n = pairs as f64;
-    Ok(TwoSidedTest::new(n - 1.0, alpha)?.power(effect * n.sqrt()))
-}
-
-/// The smallest mean difference that a paired t-test at level `alpha` finds with probability `power`, in the unit of the
-/// differences, given the spread and number of those at hand.
-///
-/// `sd(differences) d` with `d` solving [`paired_power`]` = power`. The differences must be independent of each other: per-example
-/// differences of one pair of fits (then fits are taken as given), or one mean difference per seed (then the seeds are what varies, and
-/// with three of them little is detectable). 0 when all differences are equal.
-///
-/// # Errors
-/// [`Error::TooFew`] below two differences, [`Error::NotFinite`], [`Error::Setting`] unless `0 < alpha < 1` and
-/// `alpha < power < 1`.
-/// # Examples
-/// ```
-/// let differences = [0.02, -0.01, 0.03, 0.0, 0.01, 0.02];
-/// let smallest = bayeslora_metrics::smallest_detectable_difference(&differences, 0.05, 0.8)?;
-/// assert!((smallest - 0.021_116).abs() < 1e-5, "{smallest}");
-/// # Ok::<(), bayeslora_metrics::Error>(())
-/// ```
-pub fn smallest_detectable_difference(differences: &[f64], alpha: f64, power: f64) -> Result<f64> {
-    inputs::finite("differences", differences)?;
-    let effect = smallest_detectable_effect(differences.len(), alpha, power)?;
-    let n = differences.len() as f64;
-    let mean = differences.iter().sum::<f64>() / n;
-    let sd = (differences.iter().map(|difference| (difference - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-    Ok(sd * effect)
-}
-
-/// The smallest mean difference, in standard deviations of the differences, that a paired t-test at level `alpha` finds with
-/// probability `power` in `pairs` pairs: `d` with [`paired_power`]` = power`. Times `sqrt(pairs)` it is in standard errors.
-///
-/// # Errors
-/// [`Error::TooFew`] below two pairs, [`Error::Setting`] unless `0 < alpha < 1` and `alpha < power < 1`.
-/// # Examples
-/// ```
-/// let effect = bayeslora_metrics::smallest_detectable_effect(34, 0.05, 0.8)?;
-/// assert!(effect < 0.5 && effect > 0.49);
-/// # Ok::<(), bayeslora_metrics::Error>(())
-/// ```
-pub fn smallest_detectable_effect(pairs: usize, alpha: f64, power: f64) -> Result<f64> {
-    inputs::at_least("pairs", pairs, 2)?;
-    let n = pairs as f64;
-    Ok(smallest_noncentrality(n - 1.0, alpha, power)? / n.sqrt())
-}
 
 /// The smallest difference, in standard errors, that a two-sided t-test with `degrees_of_freedom` at level `alpha` finds with
 /// probability `power`. The degrees of freedom need not be whole: Satterthwaite's are not
@@ -136,7 +66,8 @@ impl TwoSidedTest {
         Ok(Self { degrees_of_freedom: nu, critical: student.inverse_cdf(1.0 - alpha / 2.0), nodes })
     }
 
-    /// Probability of `|T| > critical` with `T` of noncentrality `delta`.
+    /// Probability of `|T| > t` with the upper `alpha / 2` quantile `t` and `T` of noncentrality `delta`:
+    /// `int f(u) (Phi(delta - t u) + Phi(-delta - t u)) du` over the density `f` of `chi_nu / sqrt(nu)`.
     fn power(&self, delta: f64) -> f64 {
         let (normal, critical) = (Normal::standard(), self.critical);
         if critical > LARGE {
@@ -159,19 +90,19 @@ mod tests {
 
     #[test]
     fn without_an_effect_the_power_is_the_level_and_signs_do_not_matter() {
-        for pairs in [2, 3, 30, 2000] {
+        for degrees in [1.0, 2.0, 29.0, 1999.0] {
             for alpha in [0.05, 1e-4] {
-                let power = |effect| paired_power(effect, pairs, alpha).unwrap();
-                assert!((power(0.0) - alpha).abs() < 1e-8, "{pairs}: {}", power(0.0));
-                assert!((power(0.3) - power(-0.3)).abs() < 1e-12);
+                let test = TwoSidedTest::new(degrees, alpha).unwrap();
+                assert!((test.power(0.0) - alpha).abs() < 1e-8, "{degrees}: {}", test.power(0.0));
+                assert!((test.power(1.3) - test.power(-1.3)).abs() < 1e-12);
             }
         }
     }
 
     #[test]
-    fn two_pairs_at_a_small_level_are_a_ratio_of_normals() {
+    fn one_degree_of_freedom_at_a_small_level_is_a_ratio_of_normals() {
         // Adaptive quadrature by scipy of |z + delta| / |z'|; 20 million draws of it gave 0.15857 with a standard error of 0.00008.
-        let power = paired_power(90.0, 2, 0.001).unwrap();
+        let power = TwoSidedTest::new(1.0, 0.001).unwrap().power(90.0 * 2f64.sqrt());
         assert!((power - 0.158_464_398_784).abs() < 1e-7, "{power}");
     }
 
@@ -193,25 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_difference_has_the_wanted_power_and_scales() {
-        let differences = [0.3, -0.1, 0.2, 0.25, 0.0];
-        let smallest = smallest_detectable_difference(&differences, 0.05, 0.8).unwrap();
-        let sd = crate::summarise(&differences).unwrap().sample_sd.unwrap();
-        assert!((paired_power(smallest / sd, 5, 0.05).unwrap() - 0.8).abs() < 1e-9);
-        let tenfold = smallest_detectable_difference(&differences.map(|d| 10.0 * d), 0.05, 0.8).unwrap();
-        assert!((tenfold - 10.0 * smallest).abs() < 1e-9);
-        assert!(smallest_detectable_difference(&[0.5; 4], 0.05, 0.8).unwrap().abs() < 1e-15);
+    fn the_smallest_difference_has_the_wanted_power() {
+        let smallest = smallest_noncentrality(4.0, 0.05, 0.8).unwrap();
+        assert!((TwoSidedTest::new(4.0, 0.05).unwrap().power(smallest) - 0.8).abs() < 1e-9);
     }
 
     #[test]
     fn bad_inputs_are_refused() {
-        let message = |differences: &[f64], alpha, power| {
-            smallest_detectable_difference(differences, alpha, power).unwrap_err().to_string()
-        };
-        assert_eq!(message(&[0.1], 0.05, 0.8), "pairs: got 1, expected at least 2");
-        assert_eq!(message(&[0.1, f64::NAN], 0.05, 0.8), "differences[1] is NaN, expected a finite number");
-        assert_eq!(message(&[0.1, 0.2], 0.0, 0.8), "alpha is 0, expected a number in (0, 1)");
-        assert_eq!(message(&[0.1, 0.2], 0.05, 0.05), "power is 0.05, expected a number in (alpha, 1)");
-        assert!(paired_power(f64::INFINITY, 5, 0.05).is_err());
+        let message = |alpha, power| smallest_noncentrality(3.0, alpha, power).unwrap_err().to_string();
+        assert_eq!(message(0.0, 0.8), "alpha is 0, expected a number in (0, 1)");
+        assert_eq!(message(0.05, 0.05), "power is 0.05, expected a number in (alpha, 1)");
     }
 }

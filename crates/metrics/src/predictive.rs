@@ -4,6 +4,7 @@
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
 
 use crate::error::{Error, Result};
+use crate::softmax::log_sum_exp;
 use crate::{Averaging, inputs, top};
 
 /// Differences of entropies below this are 0: two sums of order 1 carry a few hundred units of f64 rounding.
@@ -149,7 +150,7 @@ impl Predictive {
 fn log_softmax(logits: ArrayView2<'_, f32>) -> Array2<f64> {
     let mut log_p = logits.mapv(f64::from);
     for mut row in log_p.outer_iter_mut() {
-        let normaliser = log_sum_exp(row.view());
+        let normaliser = log_sum_exp(row.iter().copied());
         row.mapv_inplace(|z| z - normaliser);
     }
     log_p
@@ -159,20 +160,16 @@ fn log_softmax(logits: ArrayView2<'_, f32>) -> Array2<f64> {
 fn aggregate(sampled: ArrayView2<'_, f64>, averaging: Averaging) -> Array1<f64> {
     let samples = sampled.nrows() as f64;
     match averaging {
-        Averaging::Probabilities => sampled.map_axis(Axis(0), |column| log_sum_exp(column) - samples.ln()),
+        Averaging::Probabilities => {
+            sampled.map_axis(Axis(0), |column| log_sum_exp(column.iter().copied()) - samples.ln())
+        }
         // Each sample's normaliser shifts all classes alike, so averaging log-probabilities is averaging logits.
         Averaging::Logits => {
             let mean = sampled.sum_axis(Axis(0)) / samples;
-            let normaliser = log_sum_exp(mean.view());
+            let normaliser = log_sum_exp(mean.iter().copied());
             mean.mapv_into(|z| z - normaliser)
         }
     }
-}
-
-/// `ln sum exp`, shifted by the largest entry: logits of 1000 overflow without.
-fn log_sum_exp(values: ArrayView1<'_, f64>) -> f64 {
-    let largest = values.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
-    largest + values.iter().map(|value| (value - largest).exp()).sum::<f64>().ln()
 }
 
 /// `-sum p ln p` from log-probabilities, all finite, so that a `p` of 0 contributes 0 and not NaN.

@@ -8,66 +8,9 @@ use ndarray::ArrayView2;
 use crate::binning;
 use crate::binning::Bin;
 use crate::error::Result;
-use crate::{calibration, detection, rank, selective};
+use crate::{calibration, selective};
 
-/// [`auroc`](crate::auroc) of resamples of two groups.
-///
-/// # Examples
-/// ```
-/// let prepared = bayeslora_metrics::PreparedAuroc::new(&[0.1, 0.2, 0.3], &[0.2, 0.4])?;
-/// let resampled = prepared.with_weights(&[0, 3, 0], &[2, 1]);
-/// assert_eq!(resampled, bayeslora_metrics::auroc(&[0.2, 0.2, 0.2], &[0.2, 0.2, 0.4])?);
-/// # Ok::<(), bayeslora_metrics::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct PreparedAuroc {
-    /// Which distinct score, from the lowest, each example has.
-    negatives: Vec<usize>,
-    positives: Vec<usize>,
-    distinct: usize,
-}
-
-impl PreparedAuroc {
-    /// Orders the scores; positive = out of distribution, higher = more so.
-    ///
-    /// # Errors
-    /// As [`auroc`](crate::auroc).
-    pub fn new(negatives: &[f64], positives: &[f64]) -> Result<Self> {
-        detection::check(negatives, positives)?;
-        let mut distinct: Vec<f64> = negatives.iter().chain(positives).copied().collect();
-        distinct.sort_by(f64::total_cmp);
-        distinct.dedup_by(|a, b| rank::equal(*a, *b));
-        let level = |values: &[f64]| values.iter().map(|value| distinct.partition_point(|d| d < value)).collect();
-        Ok(Self { negatives: level(negatives), positives: level(positives), distinct: distinct.len() })
-    }
-
-    /// AUROC when every example occurs as often as its weight says, such as [`weights`](crate::weights) of a resample.
-    ///
-    /// NaN, which a bootstrap reports, unless there is one weight per example and a positive one in either group.
-    pub fn with_weights(&self, negatives: &[u32], positives: &[u32]) -> f64 {
-        if negatives.len() != self.negatives.len() || positives.len() != self.positives.len() {
-            return f64::NAN;
-        }
-        let mut counts = vec![[0u64; 2]; self.distinct];
-        for (group, (levels, weights)) in
-            [(&self.negatives, negatives), (&self.positives, positives)].iter().enumerate()
-        {
-            for (&level, &weight) in levels.iter().zip(*weights) {
-                counts[level][group] += u64::from(weight);
-            }
-        }
-        // Twice the number of pairs in order, ties counted once: exact in integers.
-        let (mut below, mut total_positives, mut twice_pairs) = (0u64, 0u64, 0u128);
-        for [tied_negatives, tied_positives] in counts {
-            twice_pairs += u128::from(tied_positives) * u128::from(2 * below + tied_negatives);
-            below += tied_negatives;
-            total_positives += tied_positives;
-        }
-        twice_pairs as f64 / (2.0 * below as f64 * total_positives as f64)
-    }
-}
-
-/// AURC and E-AURC ([`RiskCoverage`](crate::RiskCoverage)) of resamples.
+/// AURC ([`RiskCoverage`](crate::RiskCoverage)) of resamples.
 ///
 /// # Examples
 /// ```
@@ -98,18 +41,8 @@ impl PreparedAurc {
     ///
     /// NaN unless there is one weight per example and a positive one among them.
     pub fn with_weights(&self, weights: &[u32]) -> f64 {
-        self.areas(weights).0
-    }
-
-    /// E-AURC when every example occurs as often as its weight says; NaN as [`Self::with_weights`].
-    pub fn excess_with_weights(&self, weights: &[u32]) -> f64 {
-        let (area, optimum) = self.areas(weights);
-        area - optimum
-    }
-
-    fn areas(&self, weights: &[u32]) -> (f64, f64) {
         if weights.len() != self.correct.len() {
-            return (f64::NAN, f64::NAN);
+            return f64::NAN;
         }
         let (mut answered, mut errors, mut area) = (0.0, 0.0, 0.0);
         for group in &self.groups {
@@ -128,7 +61,7 @@ impl PreparedAurc {
             answered += tied;
             errors += wrong;
         }
-        (area / answered, selective::optimal_aurc(errors, answered))
+        area / answered
     }
 }
 
@@ -182,13 +115,9 @@ mod tests {
 
     #[test]
     fn weights_that_fit_nothing_give_nan() {
-        let auroc = PreparedAuroc::new(&[0.1, 0.2], &[0.3]).unwrap();
-        assert!(auroc.with_weights(&[1], &[1]).is_nan());
-        assert!(auroc.with_weights(&[1, 1], &[0]).is_nan());
         let aurc = PreparedAurc::new(&[0.1, 0.2], &[true, false]).unwrap();
         assert!(aurc.with_weights(&[1, 1, 1]).is_nan());
         assert!(aurc.with_weights(&[0, 0]).is_nan());
-        assert!(aurc.excess_with_weights(&[0, 0]).is_nan());
         let ece = PreparedEce::new(ndarray::array![[0.5, 0.5]].view(), &[0], 15).unwrap();
         assert!(ece.with_weights(&[]).is_nan());
         assert!(ece.with_weights(&[0]).is_nan());
@@ -196,14 +125,10 @@ mod tests {
 
     #[test]
     fn unit_weights_are_the_plain_metric() {
-        let (negatives, positives) = ([0.0, -0.0, 0.5, 0.25], [0.25, 0.75, 0.0]);
-        let prepared = PreparedAuroc::new(&negatives, &positives).unwrap().with_weights(&[1; 4], &[1; 3]);
-        assert!((prepared - crate::auroc(&negatives, &positives).unwrap()).abs() < 1e-15);
         let (confidence, correct) = ([0.5, 0.9, 0.5, 0.1], [false, true, true, false]);
         let plain = crate::RiskCoverage::from_confidence(&confidence, &correct).unwrap();
         let prepared = PreparedAurc::new(&confidence, &correct).unwrap();
         assert!((prepared.with_weights(&[1; 4]) - plain.aurc()).abs() < 1e-15);
-        assert!((prepared.excess_with_weights(&[1; 4]) - plain.e_aurc()).abs() < 1e-15);
         assert!((prepared.with_weights(&[1, 1, 1, 2]) - plain.aurc()).abs() > 0.01, "weights must count");
     }
 }

@@ -92,7 +92,7 @@ impl RiskCoverage {
 }
 
 /// `(1/n) sum_(j=1..m) j / (n - m + j)`: the AURC when all `wrong` examples come last. Counts, given as f64.
-pub(crate) fn optimal_aurc(wrong: f64, examples: f64) -> f64 {
+fn optimal_aurc(wrong: f64, examples: f64) -> f64 {
     let mut sum = 0.0;
     let mut j = 1.0;
     // Half a step of slack: `wrong` is a sum of shares and may miss its integer by rounding.

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use ndarray::{Array3, ArrayView3, Axis};
 
 use crate::error::{Error, Result};
+use crate::softmax::log_sum_exp;
 use crate::{Averaging, Predictive, negative_log_likelihood};
 
 /// What a temperature divides when there are several samples; for one sample both are the same.
@@ -166,11 +167,6 @@ impl Margins {
         let log_samples = (self.samples as f64).ln();
         examples.map(|losses| log_samples - log_sum_exp(losses.iter().map(|loss| -loss))).sum::<f64>() / count
     }
-}
-
-fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
-    let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
-    largest + values.map(|value| (value - largest).exp()).sum::<f64>().ln()
 }
 
 /// Minimum of `f` between `from` and `to` (Kiefer 1953): each step keeps the part that holds it.

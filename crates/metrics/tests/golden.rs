@@ -301,8 +301,6 @@ fn detection() {
     for case in golden().detection {
         let (name, negatives, positives) = (&case.name, &case.negatives, &case.positives);
         close(name, metrics::auroc(negatives, positives).unwrap(), case.auroc, F64);
-        let prepared = metrics::PreparedAuroc::new(negatives, positives).unwrap();
-        close(name, prepared.with_weights(&vec![1; negatives.len()], &vec![1; positives.len()]), case.auroc, F64);
         let aupr = metrics::aupr(negatives, positives).unwrap();
         close(name, aupr, case.aupr, F64);
         refuted |= (aupr - case.aupr_trapezoid).abs() > 1e-3;

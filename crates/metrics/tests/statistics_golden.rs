@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "reference values that cannot be read fail the test")]
 
 use bayeslora_metrics as metrics;
-use metrics::{Averaging, DetectionScores, Mahalanobis, NearestNeighbours, Scaled, Temperature};
+use metrics::{Averaging, Detection, Mahalanobis, Measured, NearestNeighbours, Scaled, Temperature};
 use ndarray::{Array2, Array3};
 use serde::Deserialize;
 
@@ -37,13 +37,9 @@ struct DelongCase {
     name: String,
     negatives: [Vec<f64>; 2],
     positives: [Vec<f64>; 2],
-    level: f64,
     areas: [f64; 2],
     standard_error: f64,
     unpaired_error: f64,
-    lower: f64,
-    upper: f64,
-    p_value: f64,
 }
 
 #[derive(Deserialize)]
@@ -153,19 +149,18 @@ fn differences_of_areas() {
     let mut refuted = false;
     for case in golden().delong {
         let name = &case.name;
-        let scores = |detector: usize| DetectionScores {
-            negatives: &case.negatives[detector],
-            positives: &case.positives[detector],
+        let detector = |n: usize| {
+            let scores = [case.negatives[n].as_slice(), &case.positives[n]].concat();
+            let positive: Vec<bool> = (0..scores.len()).map(|place| place >= case.negatives[n].len()).collect();
+            Measured::auroc(&[Detection { scores: &scores, positive: &positive }]).unwrap()
         };
-        let got = metrics::delong(scores(0), scores(1), case.level).unwrap();
-        close(name, got.first, case.areas[0], F64);
-        close(name, got.second, case.areas[1], F64);
-        close(name, got.difference, case.areas[0] - case.areas[1], F64);
-        close(name, got.standard_error, case.standard_error, F64);
-        close(name, got.lower, case.lower, 1e-10);
-        close(name, got.upper, case.upper, 1e-10);
-        close(name, got.p_value, case.p_value, 1e-10);
-        refuted |= case.unpaired_error > 1.2 * got.standard_error;
+        let (one, two) = (detector(0), detector(1));
+        close(name, one.value(), case.areas[0], F64);
+        close(name, two.value(), case.areas[1], F64);
+        let got = one.difference(&two, 0.95).unwrap();
+        close(name, got.estimate, case.areas[0] - case.areas[1], F64);
+        close(name, got.error_over_examples, case.standard_error, F64);
+        refuted |= case.unpaired_error > 1.2 * got.error_over_examples;
     }
     assert!(refuted, "the error of two unpaired areas must be told apart");
 }
@@ -212,14 +207,19 @@ fn critical_differences() {
 }
 
 #[test]
-fn power_and_what_it_detects() {
-    for case in golden().power {
-        let got = metrics::paired_power(case.effect, case.pairs, case.alpha).unwrap();
-        close(&format!("{} pairs", case.pairs), got, case.power, INTEGRAL);
+fn what_a_paired_test_detects() {
+    // Solved the other way round: the effect that has the power of statsmodels.
+    for case in golden().power.iter().filter(|case| case.effect > 0.0 && case.power > case.alpha && case.power < 0.999)
+    {
+        let (pairs, standard_errors) = (case.pairs as f64, case.effect * (case.pairs as f64).sqrt());
+        let got = metrics::smallest_noncentrality(pairs - 1.0, case.alpha, case.power).unwrap();
+        close(&format!("{} pairs", case.pairs), got, standard_errors, 10.0 * INTEGRAL * standard_errors);
     }
     for case in golden().detectable {
-        let got = metrics::smallest_detectable_difference(&case.differences, case.alpha, case.power).unwrap();
-        close(&format!("{} differences", case.differences.len()), got, case.smallest, INTEGRAL * case.smallest);
+        let pairs = case.differences.len() as f64;
+        let error = metrics::summarise(&case.differences).unwrap().sample_sd.unwrap() / pairs.sqrt();
+        let got = error * metrics::smallest_noncentrality(pairs - 1.0, case.alpha, case.power).unwrap();
+        close(&format!("{pairs} differences"), got, case.smallest, INTEGRAL * case.smallest);
     }
 }
 
