@@ -113,10 +113,7 @@ pub(crate) struct Agreement {
 impl Measurement {
     /// Median of the timed runs.
     pub(crate) fn median(&self) -> Option<f64> {
-        let mut sorted = self.seconds.clone();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len().checked_sub(1)? / 2;
-        Some(f64::midpoint(sorted[middle], sorted[sorted.len() / 2]))
+        (!self.seconds.is_empty()).then(|| bayeslora_metrics::median(self.seconds.iter().copied()))
     }
 
     /// Least and largest of the timed runs.

@@ -147,10 +147,8 @@ fn narrow(value: f64) -> f32 {
 fn softmax(logits: &Array3<f64>) -> Array3<f64> {
     let mut values = logits.clone();
     for mut row in values.lanes_mut(Axis(2)) {
-        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        row.mapv_inplace(|logit: f64| (logit - largest).exp());
-        let total = row.sum();
-        row.mapv_inplace(|value| value / total);
+        let probabilities = bayeslora_metrics::softmax(&row.to_vec());
+        row.assign(&ndarray::Array1::from(probabilities));
     }
     values
 }

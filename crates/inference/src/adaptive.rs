@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use bayeslora_adapters::{Coupling, Noise, Stream};
-use bayeslora_metrics::Decider;
+use bayeslora_metrics::{Decider, softmax};
 use bayeslora_models::{Hidden, Samples};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
@@ -113,14 +113,6 @@ fn observe((decider, kept): &mut (Decider, Vec<f32>), logits: &ArrayView2<'_, f3
         kept.extend(sample);
     }
     Ok(())
-}
-
-/// Probabilities of one sample's logits.
-pub fn softmax(logits: &[f32]) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponentials: Vec<f64> = logits.iter().map(|logit| f64::from(logit - largest).exp()).collect();
-    let total: f64 = exponentials.iter().sum();
-    exponentials.into_iter().map(|value| value / total).collect()
 }
 
 impl Predictor<'_> {

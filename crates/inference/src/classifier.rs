@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
-use bayeslora_metrics::{Averaging, GaussianLogits, Predictive};
+use bayeslora_metrics::{Averaging, GaussianLogits, Predictive, softmax};
 use bayeslora_models::{Bert, Encoded, Hidden, Sampler, Samples, SavedAdapter, TOKENIZER_FILE, Tokenizer};
 use candle_core::Device;
 use ndarray::{Array3, Axis};
@@ -283,13 +283,6 @@ impl Classifier {
     fn label(&self, class: usize) -> String {
         self.names.as_ref().and_then(|names| names.get(class)).cloned().unwrap_or_else(|| class.to_string())
     }
-}
-
-fn softmax(logits: &[f64]) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exponentials: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
-    let total: f64 = exponentials.iter().sum();
-    exponentials.into_iter().map(|value| value / total).collect()
 }
 
 /// The posterior found with an adapter, with the options' dropout settings put in.

@@ -22,7 +22,7 @@ mod validation;
 
 pub mod methods;
 
-pub use adaptive::{Decision, softmax};
+pub use adaptive::Decision;
 pub use bayeslora_records::Reading;
 pub use classifier::{Classifier, InferenceOptions, SAMPLES, Text, TextPrediction};
 pub use context::FitContext;

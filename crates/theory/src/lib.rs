@@ -3,7 +3,7 @@
 //! ## The harness
 //!
 //! [`run`] confronts every claim with measurements in f64 and decides. Nothing here shares code with the candle implementation: the
-//! two check each other.
+//! two check each other. So what both need, such as [`holm`], stands here once more.
 
 #![allow(clippy::needless_pass_by_value, reason = "an ndarray view is a reference already")]
 

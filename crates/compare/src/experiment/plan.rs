@@ -237,6 +237,21 @@ impl PlannedMethod {
 }
 
 impl PlannedMethod {
+    /// Work of a fit in token passes, with so many tokens in the training and validation texts: a pass back costs two forward.
+    pub(crate) fn fit_work(&self, train: u64, validation: u64) -> u64 {
+        let trainings = u64::from(self.method.trainings());
+        3 * trainings * u64::from(self.training.epochs) * train + self.method.post_hoc_work(train, validation)
+    }
+
+    /// Passes over a text that a reading takes.
+    pub(crate) fn passes(&self, reading: Reading) -> u64 {
+        u64::from(match reading {
+            Reading::Mean | Reading::Linearised => 1,
+            Reading::Sampled => self.prediction.samples,
+            Reading::Members => self.method.members(),
+        })
+    }
+
     /// Whether its adapters are those that claims on dropout are about.
     pub(crate) fn trains_with_dropout(&self) -> bool {
         self.method.dropout().is_some()

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::Definition;
 use super::aggregate::records_of;
-use super::markdown::{cell_text, median};
+use super::markdown::cell_text;
+use bayeslora_metrics::median;
 use bayeslora_records::{Outcome, UnitRecord};
 
 /// The table.

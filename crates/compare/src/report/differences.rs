@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use bayeslora_figures::{Area, Figure, Result, colour, files};
-use bayeslora_metrics::{MetricInfo, metric};
+use bayeslora_metrics::{MetricInfo, median, metric};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::aggregate::{Cell, tempered};
-use super::markdown::{cell_text, inside, median, metrics_of};
+use super::markdown::{cell_text, inside, metrics_of};
 use super::{Aggregate, Definition, File, RowDefinition, one_reading_each};
 use bayeslora_records::TEMPERED;
 

@@ -348,12 +348,3 @@ fn gaps(definition: &Definition, units: &[&UnitRecord]) -> String {
     }
     text
 }
-
-pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        n => f64::midpoint(values[(n - 1) / 2], values[n / 2]),
-    }
-}

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use bayeslora_metrics::{MetricInfo, metric, smallest_noncentrality};
+use bayeslora_metrics::{MetricInfo, median, metric, smallest_noncentrality};
 
 use super::Definition;
 use super::aggregate::LEVEL;
-use super::markdown::median;
 use crate::error::Result;
 use bayeslora_data::tasks::DomainInfo;
 use bayeslora_records::{ComparisonRecord, Difference, Test};

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use bayeslora_metrics::{Better, METRICS, metric};
+use bayeslora_metrics::{Better, METRICS, median, metric};
 
 use super::aggregate::{Cell, tempered};
 use super::beyond::{Known, asked};
-use super::markdown::median;
 use super::power::Power;
 use super::ranks::test_sets;
 use super::{Aggregate, Definition};

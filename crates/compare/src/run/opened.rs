@@ -128,18 +128,9 @@ impl<'a> OpenedPlan<'a> {
         let prefixes: BTreeSet<usize> = missing.iter().map(|unit| self.first_adapted(unit.method)).collect();
         let mut work = (train + validation + tested) * prefixes.len() as u64;
         for unit in missing {
-            let members = u64::from(unit.method.method.members());
-            let trainings = u64::from(unit.method.method.trainings());
-            work += 3 * trainings * u64::from(unit.method.training.epochs) * train;
-            work += unit.method.method.post_hoc_work(train, validation);
-            for reading in unit.method.method.readings() {
-                work += (tested + validation)
-                    * match reading {
-                        Reading::Mean | Reading::Linearised => 1,
-                        Reading::Sampled => u64::from(unit.method.prediction.samples),
-                        Reading::Members => members,
-                    };
-            }
+            work += unit.method.fit_work(train, validation);
+            let passes = unit.method.method.readings().into_iter().map(|reading| unit.method.passes(reading));
+            work += (tested + validation) * passes.sum::<u64>();
         }
         self.progress.expect(work);
         Ok(())

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bayeslora_adapters::{
     AdapterSet, Dependence, Draw, Increment, LowRank, Moments, Parameter, Reach, Slot, StochasticAdapter,
 };
+use bayeslora_metrics::softmax;
 use bayeslora_models::{Bert, Head, Packing, Pass};
 use candle_core::{DType, Tensor, Var};
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::Array2;
 
 use crate::error::Result;
 use crate::prefix::Batch;
@@ -32,7 +33,7 @@ impl Directions {
     fn weights(self, logits: &Array2<f64>) -> Vec<Array2<f64>> {
         let (sentences, classes) = logits.dim();
         let factors: Vec<Array2<f64>> = match self {
-            Self::Curvature => logits.outer_iter().map(|logits| curvature_factor(&softmax(&logits))).collect(),
+            Self::Curvature => logits.outer_iter().map(|logits| curvature_factor(&softmax(&logits.to_vec()))).collect(),
             Self::Contrasts => vec![contrasts(classes); sentences],
         };
         let weights = |k: usize| Array2::from_shape_fn((sentences, classes), |(n, class)| factors[n][[class, k]]);
@@ -43,7 +44,7 @@ impl Directions {
 /// `L [classes, classes - 1]` with `L L' = diag(p) - p p'`, the curvature of the loss by the logits: its Cholesky factor, known in closed
 /// form (Tanabe and Sagae, "An exact Cholesky decomposition and the generalized inverse of the variance-covariance matrix of the
 /// multinomial distribution", 1992).
-pub(super) fn curvature_factor(p: &Array1<f64>) -> Array2<f64> {
+pub(super) fn curvature_factor(p: &[f64]) -> Array2<f64> {
     let classes = p.len();
     let mut factor = Array2::zeros((classes, classes - 1));
     // Sums of the probabilities after a class, from the end: differences from 1 would lose the small ones.
@@ -72,13 +73,6 @@ pub(super) fn contrasts(classes: usize) -> Array2<f64> {
             std::cmp::Ordering::Greater => 0.0,
         }
     })
-}
-
-fn softmax(logits: &ArrayView1<'_, f64>) -> Array1<f64> {
-    let largest = logits.fold(f64::NEG_INFINITY, |largest, &logit| largest.max(logit));
-    let exponentials = logits.mapv(|logit| (logit - largest).exp());
-    let total = exponentials.sum();
-    exponentials / total
 }
 
 /// The share of a batch in one linear map whose weights have a posterior: `A` of an adapter, from the activations to the core; `B`, from

@@ -225,12 +225,11 @@ fn predictions_do_not_depend_on_the_batch() {
 #[test]
 fn directions_are_what_they_say() {
     for p in [vec![0.2, 0.8], vec![0.7, 1e-9, 0.3 - 1e-9], vec![1.0, 0.0, 0.0], vec![0.1, 0.2, 0.3, 0.4]] {
-        let p = Array1::from(p);
         let factor = tangents::curvature_factor(&p);
         let squared = factor.dot(&factor.t());
         for ((i, j), got) in squared.indexed_iter() {
             let expected = if i == j { p[i] * (1.0 - p[i]) } else { -p[i] * p[j] };
-            assert!((got - expected).abs() < 1e-15, "{p} {i} {j}: {got} for {expected}");
+            assert!((got - expected).abs() < 1e-15, "{p:?} {i} {j}: {got} for {expected}");
         }
         let basis = contrasts(p.len());
         let products = basis.t().dot(&basis);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{Coupling, GroupSize, PosteriorSettings, derive_seed};
-use bayeslora_metrics::Bootstrap;
+use bayeslora_metrics::{Bootstrap, softmax};
 use ndarray::Axis;
 
 use super::figure::draw;
@@ -21,7 +21,6 @@ use bayeslora_data::assets::Assets;
 use bayeslora_inference::Member;
 use bayeslora_inference::Predictor;
 use bayeslora_inference::Sentences;
-use bayeslora_inference::softmax;
 use bayeslora_records::Store;
 
 /// Error levels of adaptive sampling, the smallest first.

@@ -1,12 +1,12 @@
 //! Adaptive numbers of samples against fixed ones, by agreement with the class at very many samples.
 
 use bayeslora_adapters::Coupling;
-use bayeslora_metrics::Decider;
+use bayeslora_metrics::{Decider, softmax};
 use ndarray::{Array3, Axis};
 
 use super::findings::Pool;
 use crate::error::Result;
-use bayeslora_inference::{Decision, softmax};
+use bayeslora_inference::Decision;
 
 /// Error level at which the reference may stop before its cap.
 pub(crate) const REFERENCE_ALPHA: f64 = 1e-6;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
-use bayeslora_metrics::Interval;
+use bayeslora_metrics::{Interval, median};
 use bayeslora_theory::Site;
 
 use super::cells::{cell, interval_cells, interval_columns, over, side};
@@ -152,7 +152,7 @@ fn words(method: &str, site: &str, maps: &[Vec<&Finding>]) -> String {
         let (up, down, open) = sides(&group, 0.0, |f| f.distance);
         let (up_given, down_given, open_given) = sides(&group, 0.0, |f| f.given_norm);
         let below = group.iter().filter(|map| map.iter().all(|finding| finding.rho < 1.0)).count();
-        let of_all = |value: fn(&Finding) -> f64| median(group.iter().flatten().map(|f| value(f)).collect());
+        let of_all = |value: fn(&Finding) -> f64| median(group.iter().flatten().map(|f| value(f)));
         let _ = write!(
             text,
             "Of the {} maps {name} (|x| varies by {:.1} % at the median map), V rises with delta on {up}, falls on {down}, is undecided on {open}; given |x| it rises on \
@@ -202,22 +202,12 @@ fn connection(findings: &[Finding]) -> String {
             site.word(),
             found.iter().map(|f| f.rho).fold(f64::INFINITY, f64::min),
             found.iter().map(|f| f.rho).fold(0.0, f64::max),
-            median(found.iter().map(|f| f.rho).collect()),
+            median(found.iter().map(|f| f.rho)),
             found.iter().filter(agree).count(),
             found.len()
         );
     }
     text
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
-    }
 }
 
 /// `table.csv`: every method, seed, map, site and share.

@@ -76,14 +76,8 @@ struct Splits {
 impl Splits {
     /// Work of a trial, in token passes.
     fn work(&self, method: &PlannedMethod) -> u64 {
-        let fits = 3 * u64::from(method.method.trainings()) * u64::from(method.training.epochs);
-        let passes = match main_reading(method) {
-            Reading::Mean | Reading::Linearised => 1,
-            Reading::Sampled => method.prediction.samples,
-            Reading::Members => method.method.members(),
-        };
         let (train, validation) = (self.train.tokens() as u64, self.validation.tokens() as u64);
-        fits * train + method.method.post_hoc_work(train, validation) + u64::from(passes) * validation
+        method.fit_work(train, validation) + method.passes(main_reading(method)) * validation
     }
 }
 
