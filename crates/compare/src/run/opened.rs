@@ -22,9 +22,7 @@ use bayeslora_data::assets::{AssetDir, Assets};
 use bayeslora_data::tasks::TaskData;
 use bayeslora_host::memory;
 use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Member, Predictor, Sentences};
-use bayeslora_records::{
-    DomainRecord, Outcome, Provenance, Reading, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord,
-};
+use bayeslora_records::{DomainRecord, Outcome, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord};
 
 /// A plan whose data and backbone are read: everything that units share.
 pub(crate) struct OpenedPlan<'a> {
