@@ -88,6 +88,14 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
+    /// A regular expression that could not be matched.
+    #[error("the pattern `{pattern}` cannot be matched ({problem}); name the modules literally")]
+    Pattern {
+        /// Pattern.
+        pattern: String,
+        /// Cause.
+        problem: String,
+    },
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
