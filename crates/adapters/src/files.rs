@@ -39,7 +39,9 @@ pub(crate) fn read_whole(path: &Path) -> Result<Vec<u8>> {
     let problem = |problem: String| Error::File { path: path.to_owned(), problem };
     let bytes = std::fs::read(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
     if bytes.starts_with(b"version https://git-lfs") {
-        return Err(problem("is a pointer of Git LFS, not the file itself; run `git lfs pull` in its folder".to_owned()));
+        return Err(problem(
+            "is a pointer of Git LFS, not the file itself; run `git lfs pull` in its folder".to_owned(),
+        ));
     }
     Ok(bytes)
 }
@@ -53,7 +55,9 @@ pub(crate) fn parse_tensors(path: &Path, bytes: &[u8], device: &Device) -> Resul
     for (name, view) in file.iter() {
         let dtype = view.dtype();
         if ![Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64].contains(&dtype) {
-            return Err(problem(format!("{name} has dtype {dtype}; expected F32, F16, BF16 or F64: convert it to one of them")));
+            return Err(problem(format!(
+                "{name} has dtype {dtype}; expected F32, F16, BF16 or F64: convert it to one of them"
+            )));
         }
         let tensor = finite_f32(path, name, &view.load(device)?)?;
         tensors.insert(name.to_owned(), tensor);

@@ -116,7 +116,8 @@ impl Classifier {
         if let Some(p) = options.dropout {
             bayeslora_adapters::KeepProbability::from_dropout(p)?;
         }
-        let bert = Bert::load(model, &Device::Cpu)?;
+        let (bert, saved) =
+            SavedAdapter::load_with_model(adapter, model, &Device::Cpu, |found| replaced(found, &options))?;
         let positions = bert.config().max_position_embeddings;
         // A tokenizer saved with the adapter is the one it was trained with.
         let own = [TOKENIZER_FILE, "vocab.txt"].into_iter().any(|file| adapter.join(file).is_file());
@@ -132,8 +133,6 @@ impl Classifier {
         }
         let tokenizer = Tokenizer::load(folder, max_tokens)?;
         tokenizer.check(bert.config())?;
-        let choose = |found| replaced(found, &options);
-        let saved = SavedAdapter::load(adapter, &bert, model, choose)?;
         let SavedAdapter { adapters, head, posterior } = &saved;
         let laplace = match *posterior {
             PosteriorSettings::Laplace(settings) => Some(Laplace::load(adapter, settings, adapters, head)?),

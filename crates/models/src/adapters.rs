@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bayeslora_adapters::files::{read_tensors, write_tensors};
-use bayeslora_adapters::peft::{HEAD_FILE, Pair, PeftAdapter, PeftConfig};
+use bayeslora_adapters::peft::{HEAD_FILE, Pair, PeftAdapter, PeftConfig, PlainSettings, ends_with_module, save_plain};
 use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
 };
 use bayeslora_host::{read, write_atomically};
+use candle_core::{Device, Tensor};
 
+use crate::base::{changes_base, load_under, tables, wrong};
 use crate::bert::Bert;
-use crate::classifier::{Head, head_names};
+use crate::classifier::{Head, is_of_head};
 use crate::error::{Error, Result};
 use crate::slots::pooler_slot;
 
@@ -75,11 +77,12 @@ pub struct SavedAdapter {
 }
 
 impl SavedAdapter {
-    /// Reads an adapter saved by PEFT or by [`save_adapter`]. `choose` may replace the posterior found in the folder, or
-    /// say why it cannot be.
+    /// Reads an adapter saved by PEFT or by [`save_adapter`] for an encoder that is loaded. `choose` may replace the posterior found in
+    /// the folder, or say why it cannot be.
     ///
     /// # Errors
-    /// Naming the file, for whatever is missing, damaged, of another shape, or unsupported; `choose`'s reason.
+    /// Naming the file, for whatever is missing, damaged, of another shape, or unsupported; `choose`'s reason; an adapter that changes
+    /// the encoder's own tensors, which [`Self::load_with_model`] reads.
     pub fn load(
         folder: &Path,
         bert: &Bert,
@@ -87,11 +90,48 @@ impl SavedAdapter {
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
         let peft = PeftAdapter::load(folder, bert.device())?;
-        let head = Head::find(&peft, model_folder, bert)?;
-        check_extra(&peft, bert)?;
+        if changes_base(&peft) {
+            return Err(wrong(&peft,
+                "changes the model's own weights; expected low-rank pairs on linear maps and a head alone here: it is read by \
+                 `bayeslora predict`"
+                    .to_owned(),
+            ));
+        }
+        Self::on(&peft, bert, model_folder, choose)
+    }
+
+    /// Reads an adapter together with the encoder that it was trained on, whose biases, normalisations or embeddings it may change.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and those of [`Bert::load`].
+    pub fn load_with_model(
+        folder: &Path,
+        model_folder: &Path,
+        device: &Device,
+        choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
+    ) -> Result<(Bert, Self)> {
+        let peft = PeftAdapter::load(folder, device)?;
+        let bert = if changes_base(&peft) || !peft.config.modules_to_save.is_empty() {
+            load_under(&peft, model_folder, device)?
+        } else {
+            Bert::load(model_folder, device)?
+        };
+        let saved = Self::on(&peft, &bert, model_folder, choose)?;
+        Ok((bert, saved))
+    }
+
+    fn on(
+        peft: &PeftAdapter,
+        bert: &Bert,
+        model_folder: &Path,
+        choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
+    ) -> Result<Self> {
+        let folder = &peft.folder;
+        check_targets(peft, bert)?;
+        let head = Head::find(peft, model_folder, bert)?;
         let posterior = choose(read_posterior(folder, &peft.config)?)
             .map_err(|problem| Error::File { path: folder.join(POSTERIOR_FILE), problem })?;
-        let mut tensors: BTreeMap<String, BTreeMap<String, candle_core::Tensor>> = BTreeMap::new();
+        let mut tensors: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
         let tensor_path = folder.join(POSTERIOR_TENSORS_FILE);
         if tensor_path.is_file() {
             for (key, tensor) in read_tensors(&tensor_path, bert.device())? {
@@ -101,7 +141,7 @@ impl SavedAdapter {
         }
         let none = BTreeMap::new();
         let mut adapters = AdapterSet::new();
-        for (slot, lora) in pairs_by_slot(bert, &peft)? {
+        for (slot, lora) in pairs_by_slot(bert, peft)? {
             let further = tensors.get(&bert.config().family().module_path(slot)).unwrap_or(&none);
             adapters.insert(slot, posterior.restored(slot, lora, further)?);
         }
@@ -112,30 +152,93 @@ impl SavedAdapter {
 /// The low-rank pairs of a PEFT adapter by slot.
 fn pairs_by_slot(bert: &Bert, adapter: &PeftAdapter) -> Result<Vec<(Slot, LowRank)>> {
     let mut pairs = Vec::new();
-    for (module, Pair { a, b, scale }) in &adapter.pairs {
-        let slot = bert.config().family().slot_of(module, bert.blocks()).ok_or_else(|| Error::File {
-            path: adapter.folder.clone(),
-            problem: format!(
-                "adapts {module}, which a {} encoder of {} blocks does not have; is this its base model?",
-                bert.config().model_type,
-                bert.blocks()
-            ),
-        })?;
-        pairs.push((slot, LowRank::from_tensors(slot, bert.slot_shape(slot)?, a, b, *scale)?));
+    for (module, Pair { a, b, scale, .. }) in &adapter.pairs {
+        let slot = slot_of(bert, adapter, module)?;
+        let fits = LowRank::from_tensors(slot, bert.slot_shape(slot)?, a, b, *scale);
+        let lora = fits.map_err(|error| wrong(adapter, format!("{module}: {error}; is this its base model?")))?;
+        pairs.push((slot, lora));
     }
     Ok(pairs)
 }
 
-/// Refuses tensors that would be silently left out.
-fn check_extra(peft: &PeftAdapter, bert: &Bert) -> Result<()> {
-    let head = head_names(bert);
-    match peft.extra.keys().find(|key| !head.contains(&key.as_str())) {
-        None => Ok(()),
-        Some(key) => Err(Error::File {
-            path: peft.folder.clone(),
-            problem: format!("saves {key} whole; only the low-rank pairs and the classification head are supported"),
-        }),
+fn slot_of(bert: &Bert, adapter: &PeftAdapter, module: &str) -> Result<Slot> {
+    let family = bert.config().family();
+    if let Some(slot) = family.slot_of(module, bert.blocks()) {
+        return Ok(slot);
     }
+    if is_of_head(module) {
+        return Err(wrong(
+            adapter,
+            format!(
+                "has LoRA on the classification head ({module}), which is not supported; train the head whole, with \
+             modules_to_save=[\"{module}\"]"
+            ),
+        ));
+    }
+    let paths = linear_modules(bert).into_iter().find(|path| ends_with_module(module, path));
+    Err(wrong(
+        adapter,
+        match paths {
+            Some(path) => {
+                let prefix = module.strip_suffix(path.as_str()).unwrap_or_default();
+                format!(
+                    "{module} begins with `{prefix}`, which must go; rename the tensors to begin with `base_model.model.`"
+                )
+            }
+            None => format!(
+                "adapts {module}, which a {} encoder of {} blocks does not have; is this its base model?",
+                bert.config().model_type,
+                bert.blocks()
+            ),
+        },
+    ))
+}
+
+/// Paths of the linear maps that can be adapted, within the encoder.
+fn linear_modules(bert: &Bert) -> Vec<String> {
+    let family = bert.config().family();
+    let blocks = (0..bert.blocks()).filter_map(|block| u8::try_from(block).ok());
+    let slots = blocks.flat_map(|block| TargetMap::ALL.map(|map| Slot::new(block, map)));
+    let pooler = bert.slot_shape(pooler_slot(bert.blocks())).is_ok().then(|| pooler_slot(bert.blocks()));
+    let slots = slots.filter(|slot| slot.map != TargetMap::Pooler).chain(pooler);
+    slots.map(|slot| family.module_path(slot)).collect()
+}
+
+/// Refuses tensors that the settings do not target, which PEFT leaves out, and targets without tensors, which PEFT leaves untrained.
+fn check_targets(adapter: &PeftAdapter, bert: &Bert) -> Result<()> {
+    let family = bert.config().family();
+    let targets = &adapter.config.targets;
+    for (module, linear) in adapter.pairs.keys().map(|m| (m, true)).chain(adapter.tables.keys().map(|m| (m, false))) {
+        if linear {
+            slot_of(bert, adapter, module)?;
+        }
+        if !targets.contain(module, linear)? {
+            return Err(wrong(
+                adapter,
+                format!(
+                    "has lora_A and lora_B of {module}, which the settings do not target; put the module into target_modules in \
+                 adapter_config.json (see also exclude_modules and layers_to_transform), or remove the tensors"
+                ),
+            ));
+        }
+    }
+    // The names of the model that was wrapped: with the encoder's prefix, or those of a bare encoder.
+    let mut adapted = adapter.pairs.keys().chain(adapter.tables.keys());
+    let prefix = if adapted.any(|module| module.starts_with(family.prefix())) { family.prefix() } else { "" };
+    let maps = linear_modules(bert).into_iter().map(|module| (module, true));
+    for (module, linear) in maps.chain(tables(family).into_iter().map(|table| (table.to_owned(), false))) {
+        let module = format!("{prefix}{module}");
+        let there = adapter.pairs.contains_key(&module) || adapter.tables.contains_key(&module);
+        if !there && targets.contain(&module, linear)? {
+            return Err(wrong(
+                adapter,
+                format!(
+                    "has no lora_A and lora_B of {module}, which target_modules in adapter_config.json names; re-export the adapter"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn read_posterior(folder: &Path, config: &PeftConfig) -> Result<PosteriorSettings> {
@@ -178,33 +281,11 @@ pub fn save_adapter(
             }
         }
         if let (Some(a), Some(b)) = (halves.remove("lora_A.weight"), halves.remove("lora_B.weight")) {
-            pairs.insert(bert.module_path(slot), Pair { a, b, scale: alpha / rank as f64 });
+            pairs.insert(bert.module_path(slot), Pair { a, b, bias: None, scale: alpha / rank as f64 });
         }
     }
-    let config = PeftConfig {
-        peft_type: "LORA".to_owned(),
-        task_type: Some("SEQ_CLS".to_owned()),
-        base_model_name_or_path: Some(base_model.to_owned()),
-        r: rank,
-        lora_alpha: alpha,
-        lora_dropout: posterior.peft_dropout(),
-        bias: "none".to_owned(),
-        // Whole paths, so that `dense` does not reach modules that were not adapted.
-        target_modules: pairs.keys().cloned().collect::<Vec<_>>().into(),
-        layers_to_transform: None,
-        modules_to_save: Some(vec!["classifier".to_owned(), "score".to_owned()]),
-        rank_pattern: BTreeMap::new(),
-        alpha_pattern: BTreeMap::new(),
-        use_rslora: false,
-        use_dora: false,
-        fan_in_fan_out: false,
-        lora_bias: false,
-        layer_replication: None,
-        trainable_token_indices: None,
-        target_parameters: None,
-        inference_mode: true,
-    };
-    PeftAdapter { config, pairs, extra: head.tensors(), folder: folder.to_owned() }.save(folder)?;
+    let settings = PlainSettings { base_model: base_model.to_owned(), rank, alpha, dropout: posterior.peft_dropout() };
+    save_plain(folder, &settings, &pairs, &head.tensors())?;
     let path = folder.join(POSTERIOR_FILE);
     let text = serde_json::to_string_pretty(posterior)
         .map_err(|error| Error::File { path: path.clone(), problem: format!("cannot be encoded: {error}") })?;

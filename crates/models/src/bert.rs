@@ -11,7 +11,7 @@ use crate::config::BertConfig;
 use crate::error::{Error, Result};
 use crate::slots::{Family, MOST_BLOCKS, pooler_slot};
 use crate::tokenize::Encoded;
-use crate::weights::{Replacements, Weights};
+use crate::weights::Weights;
 
 /// A frozen encoder. Activations are `[samples or 1, rows, width]`: no sample axis (length 1) until something random has
 /// happened, rows packed without padding.
@@ -143,17 +143,7 @@ impl Bert {
     /// [`Error::Io`] or [`Error::File`] naming the file, for a file that is missing, truncated, of other sizes than the
     /// configuration says, or not finite.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        Self::load_with(folder, &Replacements::new(), device)
-    }
-
-    /// The same with some tensors of the encoder in place of the checkpoint's, as an adapter brings them that trained biases or saved
-    /// modules whole. Names may have the encoder's prefix (`bert.pooler.dense.weight`) or not.
-    ///
-    /// # Errors
-    /// As [`Self::load`]; a replacement must have the shape of what it replaces.
-    pub fn load_with(folder: &Path, replacements: &Replacements, device: &Device) -> Result<Self> {
-        let weights = Weights::open(folder, device)?.replaced(replacements);
-        Self::from_parts(BertConfig::load(folder)?, &weights, device)
+        Self::from_parts(BertConfig::load(folder)?, &Weights::open(folder, device)?, device)
     }
 
     pub(crate) fn from_parts(config: BertConfig, weights: &Weights, device: &Device) -> Result<Self> {

@@ -9,6 +9,7 @@ use bayeslora_adapters::{AdapterSet, Address, Draw, Noise, Slot, TargetMap};
 use bayeslora_kernels::Packing;
 use candle_core::{DType, Tensor, Var};
 
+use crate::base::wrong;
 use crate::bert::{Bert, Pass};
 use crate::error::{Error, Result};
 use crate::slots::MOST_BLOCKS;
@@ -28,6 +29,11 @@ pub struct Head {
 
 const CLASSIFIER: [&str; 2] = ["classifier.weight", "classifier.bias"];
 const DENSE: [&str; 2] = ["pre_classifier.weight", "pre_classifier.bias"];
+
+/// Whether the tensor at `path` belongs to a head, of any family.
+pub(crate) fn is_of_head(path: &str) -> bool {
+    ["classifier", "pre_classifier", "score"].contains(&path.split('.').next().unwrap_or_default())
+}
 
 /// Names of the tensors of `bert`'s head.
 pub(crate) fn head_names(bert: &Bert) -> Vec<&'static str> {
@@ -101,14 +107,6 @@ impl Head {
             return Err(Error::File { path: source.to_owned(), problem });
         }
         let Some((weight, bias)) = map(CLASSIFIER, None)? else { return Ok(None) };
-        let classes = weight.dims()[0];
-        if classes < 2 {
-            let problem = format!(
-                "{} has {classes} output; expected one for each of two classes or more (one output is a regression, which has no classes)",
-                CLASSIFIER[0]
-            );
-            return Err(Error::File { path: source.to_owned(), problem });
-        }
         let dense = if bert.pooler.is_none() { map(DENSE, Some(width))? } else { None };
         Ok(Some(Self { weight, bias, dense, trained: true }))
     }
@@ -116,28 +114,41 @@ impl Head {
     /// The head saved with an adapter: in its file, beside it in `head.safetensors`, or in the checkpoint itself.
     ///
     /// # Errors
-    /// [`Error::File`] when none of the three has one, or it does not fit the encoder.
+    /// [`Error::File`] when none of the three has one, the adapter's file has half of one, or it does not fit the encoder.
     pub fn find(adapter: &PeftAdapter, model_folder: &Path, bert: &Bert) -> Result<Self> {
         bert.config().check_problem_type(model_folder)?;
         let names = head_names(bert);
-        if let Some(head) = Self::from_tensors(&adapter.extra, bert, &adapter.folder)? {
-            return Ok(head);
+        let (own, source) = (adapter.whole.keys().filter(|path| is_of_head(path)), adapter.weights_path());
+        let own: Vec<&str> = own.map(String::as_str).collect();
+        if let Some(other) = own.iter().find(|name| !names.contains(name)) {
+            let problem = format!("{other} is of no head of a {}; is this its base model?", bert.config().model_type);
+            return Err(wrong(adapter, problem));
+        }
+        let missing: Vec<&str> = names.iter().copied().filter(|name| !own.contains(name)).collect();
+        // Where all biases were trained and the head was not, its biases stand alone.
+        let only_biases = adapter.config.trains_all_biases && own.iter().all(|name| name.ends_with(".bias"));
+        if !own.is_empty() && !missing.is_empty() && !only_biases {
+            let problem = format!("has {} without {}; save the whole head", own.join(" and "), missing.join(" and "));
+            return Err(wrong(adapter, problem));
+        }
+        if missing.is_empty() {
+            return Self::complete(&adapter.whole, bert, &source);
         }
         let beside = adapter.folder.join(HEAD_FILE);
         if beside.is_file() {
-            let tensors = read_tensors(&beside, bert.device())?;
-            return Self::from_tensors(&tensors, bert, &beside)?.ok_or_else(|| Error::File {
-                path: beside.clone(),
-                problem: format!("has no {}", names.join(" and ")),
-            });
+            return Self::complete(&read_tensors(&beside, bert.device())?, bert, &beside);
         }
         let weights = Weights::open(model_folder, bert.device())?;
         let mut tensors = BTreeMap::new();
         for &name in &names {
             tensors.extend(weights.outside(name)?.map(|tensor| (name.to_owned(), tensor)));
         }
+        tensors.extend(own.iter().filter_map(|&name| Some((name.to_owned(), adapter.whole.get(name)?.clone()))));
+        if names.iter().all(|&name| tensors.contains_key(name)) {
+            return Self::complete(&tensors, bert, model_folder);
+        }
         let modules: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(".weight")).collect();
-        Self::from_tensors(&tensors, bert, model_folder)?.ok_or_else(|| Error::File {
+        Err(Error::File {
             path: adapter.folder.clone(),
             problem: format!(
                 "no classification head; expected {} in the adapter file, in {HEAD_FILE} beside it, or in \
@@ -145,6 +156,21 @@ impl Head {
                 names.join(" and ")
             ),
         })
+    }
+
+    /// A head of two classes or more, from all its tensors.
+    fn complete(tensors: &BTreeMap<String, Tensor>, bert: &Bert, source: &Path) -> Result<Self> {
+        let problem = |problem: String| Error::File { path: source.to_owned(), problem };
+        let head = Self::from_tensors(tensors, bert, source)?
+            .ok_or_else(|| problem(format!("has no {}", head_names(bert).join(" and "))))?;
+        match head.classes() {
+            0 => Err(problem(format!("{} has no rows; expected one for each class", CLASSIFIER[0]))),
+            1 => Err(problem(format!(
+                "{} has one output, as of a regression, which is not supported; expected one for each of two classes or more",
+                CLASSIFIER[0]
+            ))),
+            _ => Ok(head),
+        }
     }
 
     /// The parameters by name, trained or not, in a fixed order.

@@ -6,6 +6,7 @@
 //! computed at the `[CLS]` rows only.
 
 mod adapters;
+mod base;
 mod bert;
 mod classifier;
 mod config;
@@ -30,4 +31,3 @@ pub use linearised::Linearised;
 pub use sampler::{Hidden, Sampler, Samples};
 pub use slots::pooler_slot;
 pub use tokenize::{Encoded, TOKENIZER_FILE, Tokenizer};
-pub use weights::Replacements;

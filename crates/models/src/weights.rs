@@ -23,7 +23,7 @@ const INDEX: &str = "model.safetensors.index.json";
 const PICKLE: &str = "pytorch_model.bin";
 
 /// Tensors that stand in place of a checkpoint's, by their names there, with the file that they come from.
-pub type Replacements = BTreeMap<String, (PathBuf, Tensor)>;
+pub(crate) type Replacements = BTreeMap<String, (PathBuf, Tensor)>;
 
 /// The tensors of a model's folder.
 pub(crate) struct Weights {
@@ -151,6 +151,12 @@ impl Weights {
             Tensors::Read(tensors) => tensors[name].clone(),
         };
         Ok(Some((path, tensor)))
+    }
+
+    /// The encoder's tensor `name` as the checkpoint has it, in f32 and finite, of whatever shape.
+    pub(crate) fn own(&self, name: &str) -> Result<Tensor> {
+        let (path, found, tensor) = self.find(name)?;
+        Ok(finite_f32(path, &found, &tensor)?)
     }
 
     /// The tensor `name` outside the encoder, if the checkpoint has it.

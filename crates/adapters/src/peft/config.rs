@@ -161,7 +161,9 @@ impl Keys<'_> {
     fn check_type(&self) -> Result<()> {
         match self.keys.get("peft_type").unwrap_or(&Value::Null) {
             Value::String(kind) if kind == "LORA" => Ok(()),
-            Value::Null => Err(self.problem("has no peft_type; expected \"LORA\" in the settings of an adapter".to_owned())),
+            Value::Null => {
+                Err(self.problem("has no peft_type; expected \"LORA\" in the settings of an adapter".to_owned()))
+            }
             kind => self.unsupported(format!("peft_type {kind}"), "expected an adapter trained with LoRA (\"LORA\")"),
         }
     }
@@ -277,7 +279,8 @@ impl Keys<'_> {
         let default = || Modules::Named(["query", "value", "q_lin", "v_lin"].map(str::to_owned).to_vec());
         let modules = self.modules("target_modules")?.unwrap_or_else(default);
         let excluded = self.modules("exclude_modules")?;
-        let whole = |module: &String| saved_module(module).map_err(|error| self.problem(format!("modules_to_save: {error}")));
+        let whole =
+            |module: &String| saved_module(module).map_err(|error| self.problem(format!("modules_to_save: {error}")));
         let saved = modules_to_save.iter().map(whole).collect::<Result<_>>()?;
         let key = "layers_to_transform";
         let layers = self.take(key);
@@ -289,9 +292,9 @@ impl Keys<'_> {
         };
         let layers = match (numbers, &layers) {
             (Some(None), Some(value)) => return self.wrong(key, value, "numbers of layers, from 0"),
-            (Some(Some(numbers)), _) if !numbers.is_empty() => {
-                Some(Layers::new(numbers, &patterns).map_err(|error| self.problem(format!("layers_pattern: {error}")))?)
-            }
+            (Some(Some(numbers)), _) if !numbers.is_empty() => Some(
+                Layers::new(numbers, &patterns).map_err(|error| self.problem(format!("layers_pattern: {error}")))?,
+            ),
             _ => None,
         };
         Ok(Targets { modules, excluded, saved, layers })

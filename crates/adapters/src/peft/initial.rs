@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::error::Result;
 use crate::noise::{Address, Noise, Stream};
-use crate::site::Slot;
+use crate::slot::Slot;
 use crate::svd::orthogonalise;
 
 /// Steps of the subspace iteration before it is given up.
@@ -106,7 +106,10 @@ fn leading_left_vectors(w: &Tensor, count: usize) -> Result<Result<Vec<Vec<f64>>
             };
             if (0..count).all(|k| error(k) < TOLERANCE) {
                 if sizes.get(count).is_some_and(|next| (sizes[count - 1] - next) / largest < GAP) {
-                    return Ok(Err(format!("its singular values {count} and {} are too close to tell apart", count + 1)));
+                    return Ok(Err(format!(
+                        "its singular values {count} and {} are too close to tell apart",
+                        count + 1
+                    )));
                 }
                 return Ok(Ok(left));
             }

@@ -138,7 +138,8 @@ impl PeftAdapter {
                 Part::Unused => None,
             };
             if before.is_some() {
-                return Err(self.problem(format!("{key} is there twice, under another prefix; expected one tensor of that name")));
+                return Err(self
+                    .problem(format!("{key} is there twice, under another prefix; expected one tensor of that name")));
             }
         }
         // PEFT reads the plain name where both are there.
@@ -182,15 +183,20 @@ impl PeftAdapter {
         }
         if let Some(bias) = found.bias.as_ref().filter(|bias| bias.dims() != &b.dims()[..1]) {
             let (got, expected) = (bias.dims(), &b.dims()[..1]);
-            return Err(self.problem(format!("the bias of {} of {module} has shape {got:?}; expected {expected:?}", kind[1])));
+            return Err(
+                self.problem(format!("the bias of {} of {module} has shape {got:?}; expected {expected:?}", kind[1]))
+            );
         }
         if found.bias.is_some() != self.config.lora_bias {
             let there = if found.bias.is_some() { "a" } else { "no" };
             let (half, flag) = (kind[1], self.config.lora_bias);
-            return Err(self.problem(format!("has {there} bias on {half} of {module}, but lora_bias is {flag} in {CONFIG_FILE}")));
+            return Err(self
+                .problem(format!("has {there} bias on {half} of {module}, but lora_bias is {flag} in {CONFIG_FILE}")));
         }
         let scale = self.config.scale_of(module)?;
-        let size = |tensor: &Tensor| -> Result<f64> { Ok(f64::from(tensor.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?)) };
+        let size = |tensor: &Tensor| -> Result<f64> {
+            Ok(f64::from(tensor.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?))
+        };
         let bound = scale.abs() * size(&a)? * size(&b)? * rank as f64;
         if !(bound <= LARGEST) {
             return Err(self.problem(format!(

@@ -90,9 +90,13 @@ pub(super) fn parse(key: &str, adapters: &BTreeSet<&str>) -> Result<Name, String
         ("token_adapter", ["base_layer", rest @ ..]) | ("base_layer", rest) if !rest.is_empty() => {
             tensor(rest, Part::UnderAdapter)
         }
-        ("modules_to_save", [name, rest @ ..]) if is_adapter(name) && !rest.is_empty() => tensor(rest, Part::TrainedCopy),
+        ("modules_to_save", [name, rest @ ..]) if is_adapter(name) && !rest.is_empty() => {
+            tensor(rest, Part::TrainedCopy)
+        }
         ("modules_to_save", rest) if !rest.is_empty() => tensor(rest, Part::TrainedCopy),
-        ("lora_magnitude_vector", _) => Err(format!("{key} is a tensor of DoRA, which is not supported; merge the adapter into the model")),
+        ("lora_magnitude_vector", _) => {
+            Err(format!("{key} is a tensor of DoRA, which is not supported; merge the adapter into the model"))
+        }
         _ => Err(format!("{key} is not a tensor of a plain LoRA adapter; re-export it without extras")),
     }
 }
