@@ -10,19 +10,20 @@ mod protocol;
 mod record;
 mod report;
 mod sets;
-mod terminal;
 mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bayeslora_data::Progress as _;
+use bayeslora_host::MOST_THREADS;
+use bayeslora_terminal::{Terminal, print, say};
 use clap::{Parser, Subcommand};
 
 use crate::inputs::Inputs;
 use crate::measure::{Workers, measure};
 use crate::sets::{Plan, SETS};
-use crate::terminal::Terminal;
 
 /// The allocator of the command line.
 #[global_allocator]
@@ -90,14 +91,15 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn orchestrate(options: &Measuring) -> Result<()> {
-    ensure!(options.threads > 0, "--threads is 0; expected at least 1");
+    let threads = options.threads;
+    ensure!((1..=MOST_THREADS).contains(&threads), "--threads is {threads}; expected 1 to {MOST_THREADS}");
     if let Some(unknown) = options.only.iter().find(|id| !SETS.iter().any(|set| set.id == id.as_str())) {
         let known: Vec<&str> = SETS.iter().map(|set| set.id).collect();
         bail!("unknown set {unknown}; expected one of {}", known.join(", "));
@@ -108,15 +110,19 @@ fn orchestrate(options: &Measuring) -> Result<()> {
     let records = out.join("records");
     let terminal = Terminal::new();
     terminal.stage("model, texts and adapter (trained once, a few minutes)");
-    let inputs = Inputs::prepare(Path::new(EXPERIMENT), Path::new(WORK), &terminal.quiet())?;
+    let inputs = Inputs::prepare(Path::new(EXPERIMENT), Path::new(WORK), &terminal.stages())?;
     let workers = Workers { python: options.python.clone(), script: "benches/peers/worker.py".into() };
     let plan = Plan { inputs: &inputs, is_quick: options.quick, records: &records, threads: options.threads };
     let chosen = || SETS.iter().filter(|set| options.only.is_empty() || options.only.iter().any(|id| id == set.id));
     let expected = |set: &sets::Set| if options.quick { set.expected.1 } else { set.expected.0 };
-    terminal.begin(chosen().map(expected).sum());
+    terminal.expect(chosen().map(expected).sum());
     for set in chosen() {
         let ran = measure(set, &plan, &workers, options.again, &|what| terminal.stage(what))?;
-        terminal.done(expected(set), ran);
+        if ran {
+            terminal.advance(expected(set));
+        } else {
+            terminal.found(expected(set));
+        }
     }
     terminal.finish();
     write_report(&out, false)
@@ -143,7 +149,7 @@ fn write_report(out: &Path, check: bool) -> Result<()> {
         let path = out.join(name);
         if !check {
             bayeslora_host::write_atomically(&path, &bytes)?;
-            println!("{}", path.display());
+            print(path.display()).context("standard output cannot be written")?;
         } else if bayeslora_compare::is_stale(&path, &bytes) {
             stale.push(path.display().to_string());
         }

@@ -1,12 +1,16 @@
 //! The bayeslora command line: arguments, printing and exit codes; no logic of its own.
 
 mod commands;
-mod progress;
+mod failure;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use bayeslora_data::assets::AssetOptions;
+use bayeslora_host::MOST_THREADS;
+use bayeslora_terminal::say;
 use clap::{Args, Parser, Subcommand};
 
 /// Fresh pages for every tensor cost more than the arithmetic on small ones; this allocator keeps them.
@@ -32,33 +36,44 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Threads of the computation (results do not depend on it, but for last digits) [default: all cores].
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_parser = threads)]
     threads: Option<usize>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Compute what is missing of an experiment, then write its report.
+    #[command(after_help = "Example:\n  bayeslora run results/movies-minilm/experiment.toml --profile full")]
     Run(commands::run::Arguments),
     /// Search every method's settings on the validation set, by at most the same number of trials.
+    #[command(after_help = "Example:\n  bayeslora tune results/every-method/experiment.toml --profile main")]
     Tune(commands::tune::Arguments),
     /// Write an experiment's tables and figures from its records alone.
+    #[command(after_help = "Example:\n  bayeslora report results/movies-minilm/experiment.toml --profile full --check")]
     Report(commands::report::Arguments),
     /// Draw metrics against what the profiles of an experiment vary, from its records alone.
+    #[command(after_help = "Example:\n  bayeslora curve results/small-data/experiment.toml")]
     Curve(commands::curve::Arguments),
     /// Put everything in the results folder on two pages, README.md and report.html, from its tables alone.
+    #[command(after_help = "Example:\n  bayeslora overview results --check")]
     Overview(commands::overview::Arguments),
     /// Predict texts from standard input with an adapter, one JSON line each.
+    #[command(after_help = commands::predict::EXAMPLES)]
     Predict(commands::predict::Arguments),
     /// Check the claims about adapter variance numerically and write the table of verdicts.
+    #[command(after_help = "Example:\n  bayeslora theory --grid full")]
     Theory(commands::theory::Arguments),
     /// Measure inside a run's trained adapters whether V follows the distance from the fine-tuning subspace.
+    #[command(after_help = "Example:\n  bayeslora geometry results/movies-minilm/experiment.toml")]
     Geometry(commands::geometry::Arguments),
     /// Measure how many samples coupled masks and adaptive T save on a run's trained adapters.
+    #[command(after_help = "Example:\n  bayeslora couplings results/movies-minilm/experiment.toml")]
     Couplings(commands::couplings::Arguments),
     /// Set what BayesLoRA v1 reports beside the same quantities of a finished run of its protocol.
+    #[command(after_help = "Example:\n  bayeslora paper results/paper/experiment.toml --profile full")]
     Paper(commands::paper::Arguments),
     /// Download and verify the models and data sets.
+    #[command(after_help = "Example:\n  bayeslora fetch all-minilm-l6-v2")]
     Fetch(commands::fetch::Arguments),
 }
 
@@ -89,14 +104,32 @@ impl AssetArguments {
 
 fn main() -> ExitCode {
     keep_one_pool();
-    let cli = Cli::parse();
-    match dispatch(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+    let result = match Cli::try_parse() {
+        Ok(cli) => dispatch(cli),
+        Err(usage) => answer(&usage),
+    };
+    result.unwrap_or_else(|error| {
+        say(format_args!("error: {}", failure::sentence(&error)));
+        ExitCode::FAILURE
+    })
+}
+
+/// What clap says instead of a command: help and version, or what is wrong with the arguments (exit code 2).
+fn answer(usage: &clap::Error) -> anyhow::Result<ExitCode> {
+    let code = u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+    match usage.print() {
+        // Nobody can be told on standard error that it cannot be written.
+        Err(error) if !usage.use_stderr() && error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
         }
+        _ => Ok(code),
     }
+}
+
+/// Number of threads, within what a machine has use for.
+fn threads(text: &str) -> Result<usize, String> {
+    let expected = format!("expected 1 to {MOST_THREADS}; more threads than processors make nothing faster");
+    text.parse().ok().filter(|threads| (1..=MOST_THREADS).contains(threads)).ok_or(expected)
 }
 
 /// Candle and `OpenBLAS` keep pools of threads beside rayon's, which spin while they wait and slow everything else down. The size
@@ -120,7 +153,6 @@ fn keep_one_pool() {
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(threads) = cli.threads {
-        anyhow::ensure!(threads > 0, "--threads is 0; expected at least 1");
         commands::set_threads(threads)?;
     }
     match cli.command {

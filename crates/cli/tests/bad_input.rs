@@ -114,6 +114,41 @@ fn values_out_of_range_are_named_with_the_range() {
 }
 
 #[test]
+fn two_examples_of_every_kind_are_the_least() {
+    for (from, name) in [("max-test = 800", "max-test"), ("max-train = 2400", "max-train")] {
+        assert_says(
+            &run_refusal(from, &format!("{name} = 1")),
+            &["experiment.toml", &format!("{name} is 1"), "2 or more"],
+        );
+    }
+}
+
+#[test]
+fn more_snapshots_than_steps_are_found_before_any_fit() {
+    let late = "id = \"late\"\nlabel = \"Late\"\nkind = \"checkpoint-ensemble\"\n\n[[methods]]\nid = \"ensemble\"";
+    let (folder, path) = experiment("id = \"ensemble\"", late);
+    let text = fs::read_to_string(&path).unwrap().replace("max-train = 2400", "max-train = 48");
+    fs::write(&path, text).unwrap();
+    let message = refusal(&["run", &path], None, b"");
+    assert_says(&message, &["experiment.toml", "method \"late\" on 48 training examples: members is 5; a training of"]);
+    assert!(!folder.path().join("quick/units").exists(), "records were written");
+}
+
+#[test]
+fn words_that_would_tear_a_table_are_refused() {
+    for (from, to) in [
+        ("label = \"MLE\"", "label = \"M\\nLE\""),
+        ("label = \"MLE\"", "label = \"M | LE\""),
+        ("label = \"MLE\"", "label = \" \""),
+    ] {
+        assert_says(
+            &run_refusal(from, to),
+            &["experiment.toml", "label of method \"mle\" is", "in one line and without |"],
+        );
+    }
+}
+
+#[test]
 fn names_that_would_collide_are_refused() {
     assert_says(
         &run_refusal("id = \"ensemble\"", "id = \"../ensemble\""),
@@ -121,6 +156,7 @@ fn names_that_would_collide_are_refused() {
     );
     assert_says(&run_refusal("id = \"ensemble\"", "id = \"mle+temperature\""), &["\"mle+temperature\"", "letters"]);
     assert_says(&run_refusal("id = \"ensemble\"", "id = \"mle\""), &["two methods have the id \"mle\""]);
+    assert_says(&run_refusal("label = \"Ensemble of 5\"", "label = \"MLE\""), &["two methods have the label \"MLE\""]);
     assert_says(&run_refusal("seeds = [1]", "seeds = [1, 2, 1]"), &["profile \"quick\" has the seed 1 twice"]);
 }
 
@@ -349,7 +385,6 @@ fn bad_lines_of_input_are_numbered() {
     );
     assert_says(&with(&["predict"], b"x\n"), &["contextual.0.weight", "saved beside the adapter"]);
     fs::remove_file(folder.path().join("adapter/posterior.json")).unwrap();
-    assert_says(&with(&["predict", "--samples", "0"], b"x\n"), &["--samples is 0"]);
     assert_says(&with(&["predict", "--adaptive", "1.5"], b"x\n"), &["--adaptive is 1.5", "(0, 1)"]);
     let coupled = with(&["predict", "--adaptive", "0.05", "--coupling", "balanced-16"], b"x\n");
     assert_says(&coupled, &["--samples is 20", "multiple of 16"]);

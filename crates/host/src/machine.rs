@@ -9,6 +9,9 @@ pub fn cpu_model() -> String {
     model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
 
+/// Largest number of threads that is accepted: more than the processors of any machine, and started in under a second.
+pub const MOST_THREADS: usize = 1024;
+
 /// Sizes the thread pool that every computation shares; to be called once, before any computation.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
-use bayeslora_metrics::{Averaging, GaussianLogits, Predictive, softmax};
+use bayeslora_metrics::GaussianLogits;
 use bayeslora_models::{Bert, Encoded, Hidden, Sampler, Samples, SavedAdapter, TOKENIZER_FILE, Tokenizer};
 use candle_core::Device;
 use ndarray::{Array3, Axis};
@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::laplace::{Laplace, Network};
 use crate::prefix::Sentences;
 use crate::shapes::{gaussian, samples_of};
+use crate::summary::Summary;
 use bayeslora_data::Silent;
 
 /// How to predict.
@@ -86,6 +87,12 @@ pub struct TextPrediction {
 
 /// Monte-Carlo samples by default.
 pub const SAMPLES: u32 = 20;
+/// Monte-Carlo samples at most: their standard error is below any digit worth reading long before.
+pub const MOST_SAMPLES: u32 = 1_000_000;
+/// Samples that adaptive sampling takes at most: it keeps the logits of all.
+const MOST_ADAPTIVE: u32 = 100_000;
+/// Samples whose logits are in memory together, or a little more to end with a coupled group.
+const SAMPLES_TOGETHER: u32 = 4096;
 /// Draws of the Gaussian logits of the linearised predictive by default.
 const LINEARISED_DRAWS: u32 = 1000;
 
@@ -146,6 +153,13 @@ impl Classifier {
         }
         let own = if options.linearised { LINEARISED_DRAWS } else { SAMPLES };
         let samples = options.samples.unwrap_or_else(|| laplace.as_ref().map_or(own, |l| l.settings().draws));
+        let most = if options.adaptive.is_some() { MOST_ADAPTIVE } else { MOST_SAMPLES };
+        if samples > most {
+            return Err(Error::Parameter {
+                what: format!("{samples} samples of a text"),
+                expected: format!("expected at most {most}; choose fewer with --samples"),
+            });
+        }
         let names = bert.config().class_names(saved.head.classes());
         Ok(Self { bert, tokenizer, saved, names, laplace, samples, options })
     }
@@ -155,7 +169,7 @@ impl Classifier {
         self.laplace.is_some() || self.saved.posterior.is_stochastic()
     }
 
-    /// Predicts numbered texts. A text's samples depend on its number and the seed only.
+    /// Predicts texts. A text's samples depend on its line's number and the seed only.
     ///
     /// # Errors
     /// When a text cannot be tokenised.
@@ -163,52 +177,68 @@ impl Classifier {
         let encode = |text: &Text| self.tokenizer.encode_text(&text.text, text.second.as_deref());
         let tokens = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         let numbers: Vec<u64> = texts.iter().map(|text| text.line).collect();
-        if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
-            return self.linearised(texts, &tokens, &numbers);
-        }
-        let Some(stopping) = self.stopping() else {
-            let logits = self.logits(&tokens, &numbers, 0..self.samples)?;
+        let found = if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
+            self.linearised(&tokens, &numbers)?.into_iter().map(|summary| (summary, None)).collect()
+        } else if let Some(stopping) = self.stopping() {
+            self.adaptive(&tokens, &numbers, stopping)?
+        } else {
             // Samples that agree decide at once.
             let decided = self.options.adaptive.map(|_| true);
-            let predictions = self.describe(texts, &tokens, &logits)?;
-            return Ok(predictions.into_iter().map(|one| TextPrediction { decided, ..one }).collect());
+            self.sampled(&tokens, &numbers)?.into_iter().map(|summary| (summary, decided)).collect()
         };
-        let decisions = adaptive::decide(texts.len(), self.saved.head.classes(), stopping, |places, range| {
+        let described = texts.iter().zip(&tokens).zip(found);
+        Ok(described.map(|((text, tokens), (found, decided))| self.describe(text, tokens, found, decided)).collect())
+    }
+
+    /// All samples of the network.
+    fn sampled(&self, tokens: &[Encoded], numbers: &[u64]) -> Result<Vec<Summary>> {
+        let samples = if self.is_stochastic() { self.samples } else { 0 };
+        together(samples, self.options.coupling.group(), |_, range| Summary::of(&self.logits(tokens, numbers, range)?))
+    }
+
+    /// Samples of the network until each text's class is known, with whether it is.
+    fn adaptive(
+        &self,
+        tokens: &[Encoded],
+        numbers: &[u64],
+        stopping: Stopping,
+    ) -> Result<Vec<(Summary, Option<bool>)>> {
+        let decisions = adaptive::decide(tokens.len(), self.saved.head.classes(), stopping, |places, range| {
             let tokens: Vec<Encoded> = places.iter().map(|&place| tokens[place].clone()).collect();
             let numbers: Vec<u64> = places.iter().map(|&place| numbers[place]).collect();
             self.logits(&tokens, &numbers, range)
         })?;
-        let mut predictions = Vec::new();
-        for (place, decision) in decisions.into_iter().enumerate() {
-            let own = place..place + 1;
-            let logits = decision.logits.insert_axis(Axis(1));
-            for prediction in self.describe(&texts[own.clone()], &tokens[own], &logits)? {
-                predictions.push(TextPrediction { decided: Some(decision.decided), ..prediction });
-            }
+        let mut found = Vec::new();
+        for decision in decisions {
+            let summaries = Summary::of(&decision.logits.insert_axis(Axis(1)))?;
+            found.extend(summaries.into_iter().map(|summary| (summary, Some(decision.decided))));
         }
-        Ok(predictions)
+        Ok(found)
     }
 
-    /// Predictions from Gaussian logits; a text's draws depend on its number and the seed only.
-    fn linearised(&self, texts: &[Text], tokens: &[Encoded], numbers: &[u64]) -> Result<Vec<TextPrediction>> {
-        let together = if let Some(laplace) = &self.laplace {
+    /// Draws from Gaussian logits; a text's draws depend on its number and the seed only.
+    fn linearised(&self, tokens: &[Encoded], numbers: &[u64]) -> Result<Vec<Summary>> {
+        let gaussians = if let Some(laplace) = &self.laplace {
             let SavedAdapter { adapters, head, .. } = &self.saved;
             let sentences = Sentences::of_encoded(&self.bert, tokens, Vec::new(), 0, 0, &Silent)?;
             laplace.gaussian(Network { bert: &self.bert, from: 0, adapters, head }, &sentences, &Silent)?
         } else {
             let parts = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
-            gaussian(parts.mean, parts.covariance, texts.len())?
+            gaussian(parts.mean, parts.covariance, tokens.len())?
         };
-        let mut predictions = Vec::new();
-        for place in 0..texts.len() {
+        let mut found = Vec::new();
+        for (place, &number) in numbers.iter().enumerate() {
             let own = ndarray::s![place..=place, ..];
-            let covariance = together.covariance().slice(ndarray::s![place..=place, .., ..]).to_owned();
-            let one = GaussianLogits::new(together.mean().slice(own).to_owned(), covariance)?;
-            let seed = derive_seed(self.options.seed, numbers[place]);
-            let logits = one.samples(self.samples as usize, seed);
-            predictions.extend(self.describe(&texts[place..=place], &tokens[place..=place], &logits)?);
+            let covariance = gaussians.covariance().slice(ndarray::s![place..=place, .., ..]).to_owned();
+            let one = GaussianLogits::new(gaussians.mean().slice(own).to_owned(), covariance)?;
+            let seed = derive_seed(self.options.seed, number);
+            found.extend(together(self.samples, 1, |piece, range| {
+                // Each piece has random numbers of its own.
+                let seed = if piece == 0 { seed } else { derive_seed(seed, piece) };
+                Summary::of(&one.samples(range.len(), seed))
+            })?);
         }
-        Ok(predictions)
+        Ok(found)
     }
 
     /// When to stop, where sampling is adaptive and samples differ.
@@ -245,43 +275,45 @@ impl Classifier {
         Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
     }
 
-    fn describe(&self, texts: &[Text], tokens: &[Encoded], logits: &Array3<f32>) -> Result<Vec<TextPrediction>> {
-        let predictive = Predictive::from_logits(logits.view(), Averaging::Probabilities)?;
-        let drawn = logits.dim().0;
-        let predicted = predictive.predicted();
-        let mut predictions = Vec::new();
-        for (place, (text, tokens)) in texts.iter().zip(tokens).enumerate() {
-            let own = logits.index_axis(Axis(1), place).mapv(f64::from);
-            let probabilities = own.map_axis(Axis(1), |row| softmax(row.to_vec().as_slice()));
-            let variance = (0..own.ncols())
-                .map(|class| {
-                    let mean = probabilities.iter().map(|p| p[class]).sum::<f64>() / drawn as f64;
-                    let squares = probabilities.iter().map(|p| (p[class] - mean).powi(2)).sum::<f64>();
-                    if drawn > 1 { squares / (drawn - 1) as f64 } else { 0.0 }
-                })
-                .collect();
-            predictions.push(TextPrediction {
-                line: text.line,
-                label: self.label(predicted[place]),
-                logits: own.columns().into_iter().map(|logits| logits.sum() / drawn as f64).collect(),
-                probabilities: predictive.probabilities().row(place).to_vec(),
-                predictive_entropy: predictive.predictive_entropy()[place],
-                expected_entropy: predictive.expected_entropy()[place],
-                mutual_information: predictive.mutual_information()[place],
-                variance,
-                samples: u32::try_from(drawn).unwrap_or(u32::MAX),
-                decided: None,
-                tokens: tokens.ids.len(),
-                truncated: tokens.truncated,
-            });
+    fn describe(&self, text: &Text, tokens: &Encoded, found: Summary, decided: Option<bool>) -> TextPrediction {
+        TextPrediction {
+            line: text.line,
+            label: self.label(found.class()),
+            variance: found.variance(),
+            logits: found.logits,
+            probabilities: found.probabilities,
+            predictive_entropy: found.predictive_entropy,
+            expected_entropy: found.expected_entropy,
+            mutual_information: found.mutual_information,
+            samples: found.samples,
+            decided,
+            tokens: tokens.ids.len(),
+            truncated: tokens.truncated,
         }
-        Ok(predictions)
     }
 
     /// The name of a class, or its number.
     fn label(&self, class: usize) -> String {
         self.names.as_ref().and_then(|names| names.get(class)).cloned().unwrap_or_else(|| class.to_string())
     }
+}
+
+/// Summaries of `samples` samples, drawn in pieces of whole coupled groups; `draw` gets the piece's number and its samples'.
+fn together(
+    samples: u32,
+    group: u32,
+    mut draw: impl FnMut(u64, Range<u32>) -> Result<Vec<Summary>>,
+) -> Result<Vec<Summary>> {
+    let size = SAMPLES_TOGETHER.checked_next_multiple_of(group).unwrap_or(samples);
+    let mut found = draw(0, 0..samples.min(size))?;
+    let (mut piece, mut from) = (1, size);
+    while from < samples {
+        let to = from.saturating_add(size).min(samples);
+        let more = draw(piece, from..to)?;
+        found = found.iter().zip(&more).map(|(found, more)| found.joined(more)).collect();
+        (piece, from) = (piece + 1, to);
+    }
+    Ok(found)
 }
 
 /// The posterior found with an adapter, with the options' dropout settings put in.
@@ -312,4 +344,24 @@ fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> Result<Post
         Some(blocks) => PosteriorSettings::DropoutInBlocks { blocks, site, scope, dropout },
         None => PosteriorSettings::Dropout { site, scope, dropout },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_all_samples_in_whole_groups() {
+        for (samples, group) in [(0, 1), (20, 1), (SAMPLES_TOGETHER, 1), (10_000, 1), (10_000, 3), (9000, 2048)] {
+            let mut seen = Vec::new();
+            together(samples, group, |piece, range| {
+                assert_eq!(piece, seen.len() as u64);
+                seen.push(range);
+                Ok(Vec::new())
+            })
+            .unwrap();
+            assert_eq!((seen[0].start, seen[seen.len() - 1].end), (0, samples));
+            assert!(seen.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].end.is_multiple_of(group)));
+        }
+    }
 }

@@ -40,11 +40,11 @@ pub struct FitContext<'a> {
 impl FitContext<'_> {
     /// Steps of an epoch.
     pub fn steps_per_epoch(&self) -> u32 {
-        u32::try_from(self.train.len().div_ceil(self.training.batch_size)).unwrap_or(u32::MAX)
+        self.training.steps_per_epoch(self.train.len())
     }
 
     /// Steps of a training that is not stopped early.
     pub fn steps(&self) -> u32 {
-        self.steps_per_epoch().saturating_mul(self.training.epochs)
+        self.training.steps(self.train.len())
     }
 }

@@ -17,6 +17,7 @@ mod prefix;
 mod recipe;
 mod settings;
 mod shapes;
+mod summary;
 mod train;
 mod validation;
 
@@ -24,7 +25,7 @@ pub mod methods;
 
 pub use adaptive::Decision;
 pub use bayeslora_records::Reading;
-pub use classifier::{Classifier, InferenceOptions, SAMPLES, Text, TextPrediction};
+pub use classifier::{Classifier, InferenceOptions, MOST_SAMPLES, SAMPLES, Text, TextPrediction};
 pub use context::FitContext;
 pub use error::{Error, Result};
 pub use fitted::Fitted;

@@ -85,6 +85,18 @@ pub struct TrainingSettings {
     pub select: Selection,
 }
 
+impl TrainingSettings {
+    /// Steps of an epoch over so many examples.
+    pub fn steps_per_epoch(&self, examples: usize) -> u32 {
+        u32::try_from(examples.div_ceil(self.batch_size.max(1))).unwrap_or(u32::MAX)
+    }
+
+    /// Steps of a training on so many examples that is not stopped early.
+    pub fn steps(&self, examples: usize) -> u32 {
+        self.steps_per_epoch(examples).saturating_mul(self.epochs)
+    }
+}
+
 impl Default for TrainingSettings {
     fn default() -> Self {
         Self {

@@ -18,8 +18,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.check {
         return Ok(super::report_stale(&check_curve(&arguments.experiment)?));
     }
-    for path in write_curve(&arguments.experiment)? {
-        println!("{}", path.display());
-    }
+    super::print_paths(&write_curve(&arguments.experiment)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use bayeslora_data::assets::{AssetId, Assets};
+use bayeslora_terminal::{Terminal, say};
 
 use crate::AssetArguments;
-use crate::progress::Terminal;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -24,9 +24,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for name in names {
         match assets.open(name, &mut |event| event.tell(&terminal)) {
-            Ok(folder) => println!("{}", folder.path().display()),
+            Ok(folder) => super::print_paths(&[folder.path()])?,
             Err(error) => {
-                eprintln!("error: {error}");
+                say(format_args!("error: {error}"));
                 code = ExitCode::FAILURE;
             }
         }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use bayeslora_compare::{Experiment, GeometryOptions, measure_geometry};
 use bayeslora_data::assets::Assets;
+use bayeslora_terminal::Terminal;
 
 use crate::AssetArguments;
-use crate::progress::Terminal;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -33,8 +33,6 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::new();
     let written = measure_geometry(&plan, options, &assets, &terminal);
     terminal.finish();
-    for path in written? {
-        println!("{}", path.display());
-    }
+    super::print_paths(&written?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,15 +12,32 @@ pub(crate) mod run;
 pub(crate) mod theory;
 pub(crate) mod tune;
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bayeslora_terminal::say;
 
 /// Names the files that differ from their records; success where there are none.
 fn report_stale(stale: &[PathBuf]) -> ExitCode {
     for path in stale {
-        eprintln!("differs from the records: {}", path.display());
+        say(format_args!("differs from the records: {}", path.display()));
     }
     if stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints a line on standard output, and returns whether anybody still reads there.
+fn print_line(line: impl Display) -> anyhow::Result<bool> {
+    bayeslora_terminal::print(line).context("standard output cannot be written")
+}
+
+/// Names files and folders on standard output, one a line.
+fn print_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<()> {
+    for path in paths {
+        print_line(path.as_ref().display())?;
+    }
+    Ok(())
 }
 
 /// Sizes the thread pool that every computation shares.

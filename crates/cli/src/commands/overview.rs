@@ -19,8 +19,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.check {
         return Ok(super::report_stale(&check_overview(&arguments.results)?));
     }
-    for path in write_overview(&arguments.results)? {
-        println!("{}", path.display());
-    }
+    super::print_paths(&write_overview(&arguments.results)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -25,8 +25,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.check {
         return Ok(super::report_stale(&check_report(&plan, arguments.readme.as_deref())?));
     }
-    for path in write_report(&plan, arguments.readme.as_deref())? {
-        println!("{}", path.display());
-    }
+    super::print_paths(&write_report(&plan, arguments.readme.as_deref())?)?;
     Ok(ExitCode::SUCCESS)
 }

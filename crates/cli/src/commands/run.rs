@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use bayeslora_compare::{Experiment, publish, run as run_plan};
 use bayeslora_data::Progress as _;
 use bayeslora_data::assets::Assets;
+use bayeslora_terminal::{Terminal, say};
 
 use crate::AssetArguments;
-use crate::progress::Terminal;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -35,10 +35,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let summary = result?;
     terminal.note(&format!("{} units computed, {} found finished", summary.computed, summary.found));
     for failed in &summary.failed {
-        eprintln!("failed: {failed}");
+        say(format_args!("failed: {failed}"));
     }
-    for path in publish(&plan, &summary.model_digest)? {
-        println!("{}", path.display());
-    }
+    super::print_paths(&publish(&plan, &summary.model_digest)?)?;
     Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

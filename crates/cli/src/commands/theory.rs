@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use bayeslora_data::Progress as _;
 use bayeslora_host::write_atomically;
+use bayeslora_terminal::Terminal;
 use bayeslora_theory::{CLAIMS, Heading, Verdict};
-
-use crate::progress::Terminal;
 
 /// Further seeds on which power and false alarms are counted.
 const SEEDS: u64 = 20;
@@ -77,7 +76,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 of(&made)
             );
         }
-        println!("{}: as `{}` makes it", arguments.out.join("table.md").display(), heading.command);
+        let table = arguments.out.join("table.md");
+        super::print_line(format_args!("{}: as `{}` makes it", table.display(), heading.command))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut files = vec![
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for (name, bytes) in files {
         let path = arguments.out.join(name);
         write_atomically(&path, &bytes).context("the tables are not written")?;
-        println!("{}", path.display());
+        super::print_paths(&[path])?;
     }
     for decision in &report.decisions {
         terminal.note(&format!("{:>3} {} ({:.1} s)", decision.claim.id, decision.verdict.word(), decision.seconds));

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use bayeslora_compare::{Experiment, check_tuning, tune};
 use bayeslora_data::assets::Assets;
+use bayeslora_terminal::Terminal;
 
 use crate::AssetArguments;
-use crate::progress::Terminal;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -32,8 +32,6 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let terminal = Terminal::new();
     let written = tune(&plan, &assets, &terminal);
     terminal.finish();
-    for path in written? {
-        println!("{}", path.display());
-    }
+    super::print_paths(&written?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -300,6 +300,35 @@ impl Plan {
         values.join(", ")
     }
 
+    /// Refuses methods that want more steps than a training on so many examples has.
+    pub(crate) fn check_steps(&self, examples: usize) -> Result<(), String> {
+        for planned in &self.methods {
+            let checked = planned.method.check_steps(examples, &planned.training);
+            checked.map_err(|error| format!("method \"{}\" on {examples} training examples: {error}", planned.id))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses words that would break the tables they stand in, and labels that would be mistaken for each other.
+    fn check_lines(&self) -> Result<(), String> {
+        let experiment = &self.experiment;
+        let mut lines = vec![("title".to_owned(), &experiment.title)];
+        lines.extend(experiment.ranked_as.iter().map(|name| ("ranked-as".to_owned(), name)));
+        lines.extend(experiment.curve.iter().map(|curve| ("curve.axis".to_owned(), &curve.axis)));
+        lines
+            .extend(experiment.methods.iter().map(|entry| (format!("label of method \"{}\"", entry.id), &entry.label)));
+        for (name, line) in lines {
+            if line.trim().is_empty() || line.contains(|c: char| c.is_control() || c == '|') {
+                return Err(format!("{name} is {line:?}; expected words for tables, in one line and without |"));
+            }
+        }
+        let methods = &experiment.methods;
+        let twice = (1..methods.len()).find(|&place| methods[..place].iter().any(|m| m.label == methods[place].label));
+        twice.map_or(Ok(()), |place| {
+            Err(format!("two methods have the label {:?}; tables know them by it", methods[place].label))
+        })
+    }
+
     fn check(&self) -> Result<(), String> {
         let max_tokens = self.experiment.max_tokens;
         range("max-tokens", max_tokens as f64, max_tokens >= 3, "at least 3 (special tokens included)")?;
@@ -311,6 +340,10 @@ impl Plan {
             if let Some(twice) = (1..seeds.len()).find(|&place| seeds[..place].contains(&seeds[place])) {
                 return Err(format!("{name} has the seed {} twice; name every seed once", seeds[twice]));
             }
+        }
+        self.check_lines()?;
+        if let Some(examples) = self.task.settings().max_train {
+            self.check_steps(examples)?;
         }
         let Bootstrap { resamples, level, .. } = self.experiment.bootstrap;
         range("bootstrap.resamples", resamples.into(), resamples >= 2, "at least 2")?;

@@ -10,7 +10,7 @@ use bayeslora_records::{Outcome, Store, UnitRecord};
 
 use super::opened::OpenedPlan;
 use super::side_by_side::side_by_side;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::Plan;
 
 /// What a run did.
@@ -38,6 +38,8 @@ pub fn run(plan: &Plan, assets: &Assets, jobs: NonZeroUsize, progress: &dyn Prog
     let store = Store::new(&plan.folder);
     store.check_writable()?;
     let opened = OpenedPlan::open(plan, store, assets, progress)?;
+    let examples = opened.data.train.len();
+    plan.check_steps(examples).map_err(|problem| Error::Experiment { path: plan.path.clone(), problem })?;
     let units = opened.units();
     let mut summary = RunSummary { model_digest: opened.model.digest().to_owned(), ..RunSummary::default() };
     let mut missing = Vec::new();

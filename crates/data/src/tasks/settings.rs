@@ -12,8 +12,8 @@ use crate::suggest::unknown;
 /// | name | default | range |
 /// |---|---|---|
 /// | `split-seed` | 0 | any |
-/// | `max-train`, `max-validation`, `max-test` | none | 1 or more |
-/// | `max-examples-per-shifted-domain` | none | 1 or more |
+/// | `max-train`, `max-validation`, `max-test` | none | 2 or more |
+/// | `max-examples-per-shifted-domain` | none | 2 or more |
 /// | `label-noise` | 0 | [0, 1): probability that the label of a training example is another class |
 /// | `corruptions` | none | `typos`, `word-drop`, `word-shuffle`: further test sets made from that of the training domain |
 /// | `corruption-strengths` | 1 to 5 | 1 to 5 |
@@ -67,8 +67,9 @@ impl DataSettings {
             ("max-test", self.max_test),
             ("max-examples-per-shifted-domain", self.max_examples_per_shifted_domain),
         ] {
-            if cap == Some(0) {
-                return refuse(setting, "0".to_owned(), "1 or more, or no cap");
+            // Deviations and intervals need two.
+            if let Some(cap @ 0..=1) = cap {
+                return refuse(setting, cap.to_string(), "2 or more, or no cap");
             }
         }
         if !(0.0..1.0).contains(&self.label_noise) {
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named_with_their_value() {
         let refusal = |text: &str| settings(text).unwrap().0.check().unwrap_err().to_string();
-        assert_eq!(refusal("max-test = 0"), "max-test is 0, expected 1 or more, or no cap");
+        assert_eq!(refusal("max-test = 0"), "max-test is 0, expected 2 or more, or no cap");
         let noise = "expected a probability of at least 0 and below 1";
         assert_eq!(refusal("label-noise = 1.0"), format!("label-noise is 1, {noise}"));
         assert_eq!(refusal("label-noise = nan"), format!("label-noise is NaN, {noise}"));

@@ -175,7 +175,7 @@ fn an_unknown_task_and_settings_out_of_range_are_one_line() {
     assert!(refusal("banking77", "validation-fraction = 0.0").starts_with("validation-fraction is 0, expected"));
     // A share of another task is unknown here.
     assert!(refusal("sst2", "train-fraction = 0.7").starts_with("unknown data setting \"train-fraction\""));
-    assert_eq!(refusal("sst2", "max-train = 0"), "max-train is 0, expected 1 or more, or no cap");
+    assert_eq!(refusal("sst2", "max-train = 0"), "max-train is 0, expected 2 or more, or no cap");
 }
 
 /// The message for a data set of which one file is this.

@@ -8,11 +8,12 @@ use bayeslora_adapters::PosteriorSettings;
 use serde::{Deserialize, Serialize};
 
 use super::method::Method;
-use super::parameters::{read, recorded};
+use super::parameters::{read, recorded, refused};
 use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
 use crate::recipe::Recipe;
+use crate::settings::TrainingSettings;
 use crate::train::train;
 use bayeslora_records::Reading;
 
@@ -57,6 +58,16 @@ impl Method for CheckpointEnsemble {
         recorded("checkpoint-ensemble", self)
     }
 
+    fn check_steps(&self, examples: usize, training: &TrainingSettings) -> Result<()> {
+        let steps = training.steps(examples);
+        let most = spaced(steps / 2, steps, self.members).len();
+        if most >= self.members as usize {
+            return Ok(());
+        }
+        let expected = format!("a training of {steps} steps gives at most {most} snapshots");
+        Err(refused(format!("members is {}", self.members), expected))
+    }
+
     fn members(&self) -> u32 {
         self.members
     }
@@ -66,14 +77,8 @@ impl Method for CheckpointEnsemble {
     }
 
     fn fit(&self, context: &FitContext<'_>) -> Result<Fitted> {
+        self.check_steps(context.train.len(), context.training)?;
         let snapshots = spaced(context.steps() / 2, context.steps(), self.members);
-        if snapshots.len() < self.members as usize {
-            let steps = context.steps();
-            return Err(super::parameters::refused(
-                format!("members is {}", self.members),
-                format!("a training of {steps} steps gives at most {} snapshots", snapshots.len()),
-            ));
-        }
         train(context, &Recipe { snapshots: &snapshots, ..Recipe::plain(PosteriorSettings::Deterministic) }, 0)
     }
 }

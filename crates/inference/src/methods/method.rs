@@ -5,6 +5,7 @@ use bayeslora_adapters::{DropoutSite, MaskScope};
 use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
+use crate::settings::TrainingSettings;
 use bayeslora_records::Reading;
 
 /// The dropout that a method trains its adapters with.
@@ -29,6 +30,14 @@ pub trait Method: std::fmt::Debug + Send + Sync {
     /// The dropout of its adapters in training and at prediction; none for methods without.
     fn dropout(&self) -> Option<Dropout> {
         None
+    }
+
+    /// Refuses parameters that want more steps than a training on so many examples has.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`](crate::Error::Parameter) with the parameter, its value, and what would do.
+    fn check_steps(&self, _examples: usize, _training: &TrainingSettings) -> Result<()> {
+        Ok(())
     }
 
     /// Members of the fit.

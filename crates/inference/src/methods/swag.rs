@@ -136,6 +136,13 @@ fn shaped(like: &Member, context: &FitContext<'_>, values: &[f64]) -> Result<Mem
     like.with_values(context, &tensors)
 }
 
+impl Swag {
+    /// The training loop from the best weights on.
+    fn continued(&self, training: &TrainingSettings) -> TrainingSettings {
+        TrainingSettings { epochs: self.epochs, schedule: Schedule::Constant, ..training.clone() }
+    }
+}
+
 impl Method for Swag {
     fn readings(&self) -> Vec<Reading> {
         vec![Reading::Members]
@@ -153,17 +160,21 @@ impl Method for Swag {
         2
     }
 
+    fn check_steps(&self, examples: usize, training: &TrainingSettings) -> Result<()> {
+        let steps = self.continued(training).steps(examples);
+        if spaced(0, steps, self.snapshots).len() >= self.snapshots as usize {
+            return Ok(());
+        }
+        Err(refused(format!("snapshots is {}", self.snapshots), format!("{} epochs have {steps} steps", self.epochs)))
+    }
+
     fn fit(&self, context: &FitContext<'_>) -> Result<Fitted> {
+        self.check_steps(context.train.len(), context.training)?;
         let plain = Recipe::plain(PosteriorSettings::Deterministic);
         let best = train(context, &plain, 0)?;
-        let training =
-            TrainingSettings { epochs: self.epochs, schedule: Schedule::Constant, ..context.training.clone() };
+        let training = self.continued(context.training);
         let context = &FitContext { training: &training, ..*context };
         let steps = spaced(0, context.steps(), self.snapshots);
-        if steps.len() < self.snapshots as usize {
-            let what = format!("snapshots is {}", self.snapshots);
-            return Err(refused(what, format!("{} epochs have {} steps", self.epochs, context.steps())));
-        }
         context.progress.stage("snapshots around the best weights");
         let rule = Rule::AdamW { rate: self.learning_rate, decay: training.weight_decay };
         let collected = train(

@@ -1,159 +1,235 @@
-//! Texts from lines: plain, or JSON objects.
+//! Texts from standard input: one a line, or JSON lines.
+//!
+//! A thread reads, so that texts are answered as soon as no more input waits. It hands over one line at a time: no more of the input is
+//! in memory than the texts that are predicted together.
 
-use std::io::{self, BufRead as _, BufReader, Read};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::io::{BufRead, Read as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail};
 use bayeslora_inference::Text;
-use serde_json::{Map, Value};
 
-/// What a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// Decided by the first line that is not blank.
-    Auto,
-    /// A text.
-    Text,
-    /// A JSON object with a field `text` and, for a pair of texts, `text_pair`; other fields are the user's own.
-    Json,
+use super::line::{Format, parse};
+
+/// Texts predicted together at most: enough to fill the matrix products.
+const TEXTS: usize = 16;
+/// Bytes of text after which no further line is waited for.
+const BYTES: usize = 1 << 20;
+/// Longest line.
+const LINE_BYTES: u64 = 256 << 20;
+/// Time without a further line after which the texts at hand are answered: a program that writes many lines needs less for one.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// What some editors and shells write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Texts of standard input, as they come.
+pub(super) struct Input {
+    lines: Receiver<anyhow::Result<Text>>,
+    /// Whether the rest of the input is there already, as in a file: then texts go together by their number alone.
+    is_file: bool,
+    /// What ends the input after the texts before it.
+    failure: Option<anyhow::Error>,
 }
 
-/// Lines that are read ahead of their answers.
-const AHEAD: usize = 64;
-/// Longest line, in bytes.
-const LONGEST: usize = 256 << 20;
-
-/// The lines of `input`, each with its end, read by a thread of its own, so that what has arrived can be told from what has not.
-pub(super) fn lines(input: impl Read + Send + 'static) -> Receiver<io::Result<Vec<u8>>> {
-    let (sender, receiver) = sync_channel(AHEAD);
-    std::thread::spawn(move || {
-        let mut input = BufReader::new(input);
-        loop {
-            let mut line = Vec::new();
-            let read = input.by_ref().take(LONGEST as u64 + 1).read_until(b'\n', &mut line);
-            // The last line, and a receiver that has gone away, end the thread.
-            let is_last = !matches!(read, Ok(1..));
-            if matches!(read, Ok(0)) || sender.send(read.map(|_| line)).is_err() || is_last {
-                return;
+impl Input {
+    /// Begins to read `input`, named `name` in messages.
+    pub(super) fn read(input: impl BufRead + Send + 'static, is_file: bool, format: Format) -> Self {
+        let (sender, lines) = sync_channel(0);
+        std::thread::spawn(move || {
+            for text in Texts::new(input, format) {
+                // The receiver goes away with the command.
+                if sender.send(text).is_err() {
+                    break;
+                }
             }
-        }
-    });
-    receiver
-}
-
-/// Reads texts from numbered lines.
-pub(super) struct Parser {
-    format: Format,
-    line: u64,
-}
-
-impl Parser {
-    pub(super) fn new(format: Format) -> Self {
-        Self { format, line: 0 }
+        });
+        Self { lines, is_file, failure: None }
     }
 
-    /// The text of the next line; none for a blank one.
+    /// The next texts to predict together; none at the end.
     ///
     /// # Errors
-    /// One line that names the line's number, what it is and what was expected.
-    pub(super) fn parse(&mut self, line: &[u8]) -> anyhow::Result<Option<Text>> {
-        self.line += 1;
-        let number = self.line;
-        let place = || format!("standard input, line {number}");
-        ensure!(line.len() <= LONGEST, "{}: longer than {LONGEST} bytes; expected one text a line", place());
-        if number == 1 && (line.starts_with(&[0xff, 0xfe]) || line.starts_with(&[0xfe, 0xff])) {
-            bail!("{}: UTF-16; expected UTF-8: convert it with `iconv -f UTF-16 -t UTF-8`", place());
-        }
-        let line = std::str::from_utf8(line).with_context(|| format!("{}: not UTF-8", place()))?;
-        let line = if number == 1 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
-        let line = line.trim_end_matches(['\n', '\r']);
-        if line.trim().is_empty() {
-            return Ok(None);
-        }
-        if self.format == Format::Auto {
-            self.format = match line.trim_start().chars().next() {
-                Some('[') => bail!(
-                    "{}: begins with [, as a JSON array does; expected one text or one JSON object a line (`jq -c '.[]'` writes an \
-                     array so), or --format text if it is a text",
-                    place()
-                ),
-                Some('{') => Format::Json,
-                _ => Format::Text,
+    /// What is wrong with a line, after the texts before it.
+    pub(super) fn next(&mut self) -> anyhow::Result<Vec<Text>> {
+        let mut texts: Vec<Text> = Vec::new();
+        let mut bytes = 0;
+        while self.failure.is_none() && texts.len() < TEXTS && bytes < BYTES {
+            let line = if texts.is_empty() || self.is_file {
+                self.lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                self.lines.recv_timeout(PATIENCE)
             };
+            match line {
+                Ok(Ok(text)) => {
+                    bytes += text.text.len();
+                    texts.push(text);
+                }
+                Ok(Err(failure)) => self.failure = Some(failure),
+                Err(_) => break,
+            }
         }
-        if self.format == Format::Text {
-            return Ok(Some(Text { line: number, text: line.to_owned(), second: None }));
-        }
-        let hint = "expected {\"text\": \"...\"} on each line; --format text takes lines as they are";
-        let fields: Map<String, Value> = serde_json::from_str(line)
-            .map_err(|error| anyhow::anyhow!("{}: not a JSON object ({error}); {hint}", place()))?;
-        let found = || fields.keys().cloned().collect::<Vec<_>>().join(", ");
-        let field = |name: &str| match fields.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => bail!("{}: the field {name} is no string (fields found: {}); {hint}", place(), found()),
-        };
-        match field("text")? {
-            Some(text) => Ok(Some(Text { line: number, text, second: field("text_pair")? })),
-            None => bail!("{}: no field text (fields found: {}); {hint}", place(), found()),
+        match self.failure.take() {
+            Some(failure) if texts.is_empty() => Err(failure),
+            failure => {
+                self.failure = failure;
+                Ok(texts)
+            }
         }
     }
+}
+
+/// The texts of an input, one after the other; the last is a failure if something is wrong.
+struct Texts<R> {
+    input: R,
+    format: Format,
+    /// Number of the line read last.
+    number: u64,
+    is_over: bool,
+}
+
+impl<R: BufRead> Texts<R> {
+    fn new(input: R, format: Format) -> Self {
+        Self { input, format, number: 0, is_over: false }
+    }
+
+    /// The next line without its end; none at the end of the input.
+    fn line(&mut self) -> anyhow::Result<Option<String>> {
+        let mut line = Vec::new();
+        let read = self.input.by_ref().take(LINE_BYTES + 1).read_until(b'\n', &mut line);
+        if read.context("standard input cannot be read")? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let number = self.number;
+        if line.len() as u64 > LINE_BYTES {
+            bail!(
+                "standard input, line {number}: longer than {} MiB; expected one text a line, and little of a long one is read",
+                LINE_BYTES >> 20
+            );
+        }
+        if number == 1 {
+            if is_utf16(&line) {
+                bail!("standard input, line 1: UTF-16; expected UTF-8, as `iconv -f UTF-16 -t UTF-8` makes it");
+            }
+            if line.starts_with(BYTE_ORDER_MARK) {
+                line.drain(..BYTE_ORDER_MARK.len());
+            }
+        }
+        let mut line = String::from_utf8(line).map_err(|error| {
+            let at = error.utf8_error().valid_up_to() + 1;
+            anyhow!(
+                "standard input, line {number}: not UTF-8 at byte {at}; convert it, as `iconv -f LATIN1 -t UTF-8` does"
+            )
+        })?;
+        line.truncate(line.trim_end_matches(['\n', '\r']).len());
+        Ok(Some(line))
+    }
+
+    /// The next text; none at the end of the input.
+    fn text(&mut self) -> anyhow::Result<Option<Text>> {
+        while let Some(line) = self.line()? {
+            if !line.trim().is_empty() {
+                return parse(line, self.number, &mut self.format).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<R: BufRead> Iterator for Texts<R> {
+    type Item = anyhow::Result<Text>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let found = self.text().transpose();
+        self.is_over = !matches!(found, Some(Ok(_)));
+        found
+    }
+}
+
+/// Whether bytes are the first line of UTF-16: after its mark, or where every second byte of the beginning is 0.
+fn is_utf16(line: &[u8]) -> bool {
+    let beginning = &line[..line.len().min(16)];
+    let zeros = |first: usize| beginning.iter().skip(first).step_by(2).all(|&byte| byte == 0);
+    line.starts_with(&[0xff, 0xfe]) || line.starts_with(&[0xfe, 0xff]) || line.len() >= 4 && (zeros(0) || zeros(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn texts(format: Format, input: &[u8]) -> Result<Vec<(u64, String, Option<String>)>, String> {
-        let mut parser = Parser::new(format);
-        let mut texts = Vec::new();
-        for line in lines(io::Cursor::new(input.to_vec())) {
-            let text = parser.parse(&line.unwrap()).map_err(|error| format!("{error:#}"))?;
-            texts.extend(text.map(|text| (text.line, text.text, text.second)));
+    /// Numbers and texts of an input, up to the first failure.
+    fn texts(input: &[u8], format: Format) -> (Vec<(u64, String)>, Option<String>) {
+        let (mut read, mut failure) = (Vec::new(), None);
+        for text in Texts::new(input, format) {
+            match text {
+                Ok(text) => read.push((text.line, text.text)),
+                Err(error) => failure = Some(format!("{error:#}")),
+            }
         }
-        Ok(texts)
+        (read, failure)
     }
 
-    fn alone(line: u64, text: &str) -> (u64, String, Option<String>) {
-        (line, text.to_owned(), None)
+    fn read(input: &[u8]) -> Vec<(u64, String)> {
+        let (read, failure) = texts(input, Format::Auto);
+        assert_eq!(failure, None);
+        read
+    }
+
+    fn owned(expected: &[(u64, &str)]) -> Vec<(u64, String)> {
+        expected.iter().map(|&(line, text)| (line, text.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        assert_eq!(read(b"\xef\xbb\xbf{\"text\": \"a\"}\n"), owned(&[(1, "a")]));
+        assert_eq!(read(b"\xef\xbb\xbfa\n"), owned(&[(1, "a")]));
     }
 
     #[test]
     fn blank_lines_are_skipped_and_counted() {
-        let expected = Ok(vec![alone(2, "a"), alone(4, "b")]);
-        assert_eq!(texts(Format::Auto, b"\na\n  \r\nb\r\n\n"), expected);
-        assert_eq!(texts(Format::Auto, b"\n{\"text\": \"a\"}\n\n{\"text\": \"b\", \"id\": 7}\n\n"), expected);
+        let expected = owned(&[(3, "a"), (5, "b")]);
+        assert_eq!(read(b"\n \n{\"text\": \"a\"}\r\n\n{\"text\": \"b\"}\n\n"), expected);
+        assert_eq!(read(b"\n \r\na\n\nb"), expected);
+        assert_eq!(read(b"\n\n"), owned(&[]));
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_line() {
-        assert_eq!(texts(Format::Auto, "\u{feff}{\"text\": \"a\"}".as_bytes()), Ok(vec![alone(1, "a")]));
-        assert_eq!(texts(Format::Auto, "\u{feff}a".as_bytes()), Ok(vec![alone(1, "a")]));
+    fn line_ends_of_windows_are_no_part_of_the_text() {
+        assert_eq!(read(b"a\r\nb \r\n"), owned(&[(1, "a"), (2, "b ")]));
     }
 
     #[test]
-    fn a_pair_is_a_pair() {
-        let found =
-            texts(Format::Json, b"{\"text\": \"a\", \"text_pair\": \"b\"}\n{\"text\": \"a\", \"text_pair\": null}");
-        assert_eq!(found, Ok(vec![(1, "a".to_owned(), Some("b".to_owned())), alone(2, "a")]));
+    fn what_precedes_a_failure_is_read() {
+        let (read, failure) = texts(b"a\nb\n\xff\nc\n", Format::Auto);
+        assert_eq!(read, owned(&[(1, "a"), (2, "b")]));
+        assert!(failure.unwrap().starts_with("standard input, line 3: not UTF-8 at byte 1; convert it"));
     }
 
     #[test]
-    fn what_is_no_text_says_what_it_is_and_what_to_do() {
-        for (format, input, expected) in [
-            (Format::Auto, &b"\n[{\"text\": \"a\"}]"[..], "line 2: begins with [, as a JSON array does; "),
-            (Format::Auto, b"{\n \"text\": \"a\"}", "line 1: not a JSON object ("),
-            (Format::Auto, b"{spoiler} a", "--format text takes lines as they are"),
-            (Format::Auto, b"{\"sentence\": \"a\", \"label\": 1}", "no field text (fields found: label, sentence); "),
-            (Format::Json, b"{\"text\": [\"a\"]}", "the field text is no string (fields found: text); "),
-            (Format::Json, b"{\"text\": \"a\", \"text_pair\": 3}", "the field text_pair is no string"),
-            (Format::Json, b"{\"text\": \"a\"}\nb", "line 2: not a JSON object ("),
-            (Format::Auto, b"\xff\xfea\0", "line 1: UTF-16; expected UTF-8"),
-            (Format::Auto, b"a\n\xc3(\n", "line 2: not UTF-8"),
-        ] {
-            let message = texts(format, input).unwrap_err();
-            assert!(message.starts_with("standard input, line ") && message.contains(expected), "{message}");
+    fn utf16_is_refused_with_and_without_its_mark() {
+        for input in [&b"\xff\xfea\0\n\0"[..], b"\xfe\xff\0a\0\n", b"a\0b\0c\0\n\0", b"\0a\0b\0c\0\n"] {
+            let (read, failure) = texts(input, Format::Auto);
+            assert!(read.is_empty() && failure.is_some_and(|failure| failure.contains("UTF-16")), "{input:?}");
         }
-        assert_eq!(texts(Format::Text, b"[a]\n{b}"), Ok(vec![alone(1, "[a]"), alone(2, "{b}")]));
+    }
+
+    #[test]
+    fn texts_go_together_as_long_as_more_wait() {
+        let lines = "a\n".repeat(40).into_bytes();
+        let mut input = Input::read(std::io::Cursor::new(lines), true, Format::Auto);
+        let sizes: Vec<usize> = std::iter::from_fn(|| Some(input.next().unwrap().len())).take(4).collect();
+        assert_eq!(sizes, [16, 16, 8, 0]);
+    }
+
+    #[test]
+    fn long_texts_do_not_wait_for_company() {
+        let line = format!("{}\n", "a ".repeat(BYTES));
+        let mut input = Input::read(std::io::Cursor::new(line.repeat(2).into_bytes()), true, Format::Auto);
+        assert_eq!([input.next().unwrap().len(), input.next().unwrap().len()], [1, 1]);
     }
 }

@@ -6,14 +6,28 @@ use std::time::Duration;
 use bayeslora_data::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Shows progress on standard error.
-pub(crate) struct Terminal {
+use crate::lines::say;
+
+/// Progress on standard error.
+#[derive(Debug)]
+pub struct Terminal {
     bar: ProgressBar,
     watched: bool,
 }
 
+/// The stages of a computation alone, on a terminal whose bar counts something else.
+#[derive(Debug)]
+pub struct Stages<'a>(&'a Terminal);
+
+impl Default for Terminal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Terminal {
-    pub(crate) fn new() -> Self {
+    /// A bar where somebody watches standard error, and lines elsewhere.
+    pub fn new() -> Self {
         let watched = std::io::stderr().is_terminal();
         let bar = ProgressBar::with_draw_target(
             Some(0),
@@ -24,8 +38,18 @@ impl Terminal {
         Self { bar, watched }
     }
 
+    /// `work` units need not be done: they were found finished, which says nothing about speed.
+    pub fn found(&self, work: u64) {
+        self.bar.set_length(self.bar.length().unwrap_or(work).saturating_sub(work));
+    }
+
+    /// What hears the stages of a computation and leaves the bar alone.
+    pub fn stages(&self) -> Stages<'_> {
+        Stages(self)
+    }
+
     /// Takes the bar away.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
@@ -45,7 +69,7 @@ impl Progress for Terminal {
         if self.watched {
             self.bar.set_message(what.to_owned());
         } else {
-            eprintln!("{what}");
+            say(what);
         }
     }
 
@@ -59,7 +83,19 @@ impl Progress for Terminal {
         if self.watched {
             self.bar.println(what);
         } else {
-            eprintln!("{what}");
+            say(what);
         }
     }
+}
+
+impl Progress for Stages<'_> {
+    fn expect(&self, _: u64) {}
+
+    fn advance(&self, _: u64) {}
+
+    fn stage(&self, what: &str) {
+        self.0.stage(what);
+    }
+
+    fn note(&self, _: &str) {}
 }

@@ -1,19 +1,27 @@
 //! `bayeslora predict`: texts on standard input, one JSON line out for each.
 
 mod input;
+mod line;
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope};
-use bayeslora_inference::{Classifier, InferenceOptions, SAMPLES, Text};
+use bayeslora_data::assets::AssetId;
+use bayeslora_inference::{Classifier, InferenceOptions, MOST_SAMPLES, SAMPLES};
+use bayeslora_terminal::say;
 
-use self::input::{Format, Parser};
+use self::input::Input;
+use self::line::Format;
 
-/// Texts predicted at a time: enough to fill the matrix products, few enough to answer soon.
-const TEXTS_PER_PASS: usize = 16;
+/// Shown below the options.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR
+  bayeslora predict --model DIR --adapter DIR --samples 32 < texts.txt > answers.jsonl
+  echo '{\"text\": \"a gorgeous, witty film\"}' | bayeslora predict --model DIR --adapter DIR --format jsonl";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -24,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     adapter: PathBuf,
     /// Monte-Carlo samples per text; with --adaptive, at most [default: 20; Gaussian logits: 1000, or what a Laplace posterior says].
-    #[arg(long, conflicts_with = "deterministic")]
+    #[arg(long, conflicts_with = "deterministic", value_parser = samples)]
     samples: Option<u32>,
     /// Stop sampling a text once its class is known at this error level, such as 0.05 (6 samples at least).
     #[arg(long, value_name = "ALPHA", conflicts_with = "deterministic")]
@@ -42,11 +50,10 @@ pub(crate) struct Arguments {
     /// Seed of the samples; a text's samples depend on it and the line's number only.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Cut texts to this many tokens [default: the tokenizer's own length, at most the model's positions].
+    /// Cut texts to this many tokens [default: the model's positions].
     #[arg(long)]
     max_tokens: Option<usize>,
-    /// Input: one text a line, or JSON lines with a `text` field and, for pairs, `text_pair`; `auto` decides by the first line that is not
-    /// blank. Blank lines are skipped.
+    /// Form of the input. Blank lines are skipped; each other line is answered as soon as no more input waits.
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
     /// Dropout site, instead of the adapter's: input, rank or weight.
@@ -61,9 +68,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    if arguments.samples == Some(0) {
-        bail!("--samples is 0; expected at least 1, or --deterministic");
-    }
+    check_folder("--model", &arguments.model, "config.json, model.safetensors and tokenizer.json")?;
+    check_folder("--adapter", &arguments.adapter, "adapter_config.json and adapter_model.safetensors")?;
     if let Some(alpha) = arguments.adaptive {
         let group = arguments.coupling.group();
         if !(alpha > 0.0 && alpha < 1.0) {
@@ -89,50 +95,61 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let classifier = Classifier::load(&arguments.model, &arguments.adapter, options)?;
     if !arguments.deterministic && !classifier.is_stochastic() {
-        eprintln!(
-            "note: the adapter has no dropout, so all samples agree and its epistemic uncertainty is 0; \
-             --dropout 0.1 would sample with dropout it was not trained with"
-        );
+        say("note: the adapter has no dropout, so all samples agree and its epistemic uncertainty is 0; \
+             --dropout 0.1 would sample with dropout it was not trained with");
     }
-    let mut parser = Parser::new(arguments.format);
-    let lines = input::lines(std::io::stdin());
-    let mut texts = Vec::new();
-    // What has arrived is answered together; nobody waits for lines that are still to come.
-    while let Ok(first) = lines.recv() {
-        let waiting = std::iter::once(first).chain(lines.try_iter());
-        for line in waiting {
-            match parser.parse(&line.context("standard input cannot be read")?) {
-                Ok(text) => texts.extend(text),
-                Err(problem) => {
-                    answer(&classifier, &mut texts)?;
-                    return Err(problem);
-                }
-            }
-            if texts.len() == TEXTS_PER_PASS {
-                answer(&classifier, &mut texts)?;
+    let mut input = Input::read(BufReader::new(std::io::stdin()), stdin_is_file(), arguments.format);
+    loop {
+        let texts = input.next()?;
+        if texts.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        for prediction in classifier.predict(&texts)? {
+            let line = serde_json::to_string(&prediction).context("prediction cannot be encoded")?;
+            if !super::print_line(line)? {
+                // Nobody reads what this command is for.
+                return Ok(ExitCode::SUCCESS);
             }
         }
-        answer(&classifier, &mut texts)?;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-/// Predicts and prints the texts gathered so far. A reader that has gone away (`head`) ends the output quietly.
-fn answer(classifier: &Classifier, texts: &mut Vec<Text>) -> anyhow::Result<()> {
-    if texts.is_empty() {
+/// Whether standard input is a file, whose lines are all there.
+#[cfg(unix)]
+fn stdin_is_file() -> bool {
+    use std::os::fd::AsFd as _;
+    let file = std::io::stdin().as_fd().try_clone_to_owned().map(std::fs::File::from);
+    file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Whether standard input is a file, which this system does not say.
+#[cfg(not(unix))]
+fn stdin_is_file() -> bool {
+    false
+}
+
+/// Refuses what is no folder, with what is likely meant.
+fn check_folder(option: &str, path: &Path, holds: &str) -> anyhow::Result<()> {
+    let shown = path.display();
+    if path.is_dir() {
         return Ok(());
     }
-    let mut out = std::io::stdout().lock();
-    for prediction in classifier.predict(texts)? {
-        let line = serde_json::to_string(&prediction).context("prediction cannot be encoded")?;
-        if let Err(error) = writeln!(out, "{line}") {
-            if error.kind() == std::io::ErrorKind::BrokenPipe {
-                std::process::exit(0);
-            }
-            return Err(error).context("standard output cannot be written");
-        }
+    if path.exists() {
+        bail!("{option} {shown}: a file; expected the folder with {holds}");
     }
-    out.flush().context("standard output cannot be written")?;
-    texts.clear();
-    Ok(())
+    let known = AssetId::ALL.into_iter().find(|id| id.asset().is_model() && path.as_os_str() == id.name());
+    if let Some(known) = known {
+        bail!("{option} {shown}: no such folder; `bayeslora fetch {}` prints the folder of that model", known.name());
+    }
+    bail!(
+        "{option} {shown}: no such folder; expected one with {holds}. A name on a hub is none: download it first \
+         (`hf download NAME --local-dir FOLDER`)"
+    )
+}
+
+/// Number of samples, within what is worth waiting for.
+fn samples(text: &str) -> Result<u32, String> {
+    let expected =
+        format!("expected 1 to {MOST_SAMPLES}, or --deterministic; the last digit shown settles long before");
+    text.parse().ok().filter(|samples| (1..=MOST_SAMPLES).contains(samples)).ok_or(expected)
 }
