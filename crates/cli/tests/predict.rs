@@ -103,6 +103,24 @@ fn a_text_that_begins_with_a_brace_is_taken_where_asked() {
 }
 
 #[test]
+fn the_second_text_of_a_pair_counts() {
+    let pairs = answers(
+        &["--deterministic"],
+        b"{\"text\": \"a movie\", \"text_pair\": \"no journey\"}\n{\"text\": \"a movie\", \"text_pair\": \"a charming idea\"}\n",
+    );
+    // [CLS] a movie [SEP] and the second text with its [SEP].
+    assert!(pairs.iter().all(|pair| pair["tokens"].as_u64().unwrap() > 5), "{pairs:?}");
+    assert_ne!(pairs[0]["logits"], pairs[1]["logits"]);
+}
+
+#[test]
+fn a_text_that_was_cut_says_so() {
+    let found = answers(&[], format!("a movie\n{}\n", "a movie ".repeat(1 << 19)).as_bytes());
+    assert_eq!(shape(&found), [(1, 4), (2, 160)]);
+    assert_eq!((&found[0]["truncated"], &found[1]["truncated"]), (&Value::Null, &Value::Bool(true)));
+}
+
+#[test]
 fn a_line_is_answered_while_the_next_is_awaited() {
     let mut child = command(&[]).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();

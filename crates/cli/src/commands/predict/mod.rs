@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// Seed of the samples; a text's samples depend on it and the line's number only.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Cut texts to this many tokens [default: the model's positions].
+    /// Cut texts to this many tokens [default: the tokenizer's own length, at most the model's positions].
     #[arg(long)]
     max_tokens: Option<usize>,
     /// Form of the input. Blank lines are skipped; each other line is answered as soon as no more input waits.
