@@ -1,6 +1,6 @@
 //! The figures: time against every size, error against time, the roofline. Logarithmic axes throughout.
 
-use bayeslora_figures::{Area, Chart, Estimate, Figure, Result, colour, estimates, files, legend, line};
+use bayeslora_render::{Area, Chart, Estimate, Figure, Result, colour, estimates, file, legend, line};
 use plotters::prelude::*;
 
 use super::scaling::series;
@@ -13,13 +13,13 @@ use crate::record::{Errors, Measurement};
 pub(super) fn all(records: &Records) -> Result<Vec<File>> {
     let mut all = Vec::new();
     if SWEEPS.iter().any(|(set, _)| records.set(set).is_some()) {
-        all.extend(files("time", &Time(records))?);
+        all.push(file("time", &Time(records))?);
     }
     if records.set("samples").is_some() {
-        all.extend(files("error", &Error(records))?);
+        all.push(file("error", &Error(records))?);
     }
     if records.set("limits").is_some() {
-        all.extend(files("roofline", &Roofline(records))?);
+        all.push(file("roofline", &Roofline(records))?);
     }
     Ok(all)
 }
@@ -51,16 +51,13 @@ fn doubling(logarithm: f64) -> String {
 }
 
 /// A chart whose coordinates are logarithms: decimal ones, on the horizontal axis those that `x_tick` undoes.
-fn logarithmic<'b, B: DrawingBackend>(
-    panel: &Area<'b, B>,
+fn logarithmic<'a>(
+    panel: &'a Area,
     title: &str,
     x_tick: fn(f64) -> String,
     (x, (left, right)): (&str, (f64, f64)),
     (y, (bottom, top)): (&str, (f64, f64)),
-) -> Result<Chart<'b, B>>
-where
-    B::ErrorType: 'static,
-{
+) -> Result<Chart<'a>> {
     let mut chart = ChartBuilder::on(panel)
         .caption(title, ("sans-serif", 17))
         .margin(10)
@@ -83,10 +80,7 @@ where
 }
 
 /// Marks with their intervals in the colour of their place, without an entry in the legend.
-fn marks<B: DrawingBackend>(chart: &mut Chart<'_, B>, points: &[Estimate], place: usize) -> Result
-where
-    B::ErrorType: 'static,
-{
+fn marks(chart: &mut Chart<'_>, points: &[Estimate], place: usize) -> Result {
     let colour = colour(place);
     chart.draw_series(points.iter().map(|&Estimate { x, interval: (least, largest), .. }| {
         PathElement::new([(x, least), (x, largest)], colour.stroke_width(2))
@@ -103,10 +97,7 @@ impl Figure for Time<'_> {
         (1200, 760)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         // Where there is room beside lines that rise.
         let (keyed, corner) = if series(self.0, "texts").is_empty() {
             ("samples", SeriesLabelPosition::UpperLeft)
@@ -152,10 +143,7 @@ impl Figure for Error<'_> {
         (1120, 480)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let panels: [Panel; 2] = [
             ("Error of the mean probability", |errors| Some(errors.mean)),
             ("Error of the logit variance, share", |errors| errors.logit_variance),
@@ -220,10 +208,7 @@ impl Figure for Roofline<'_> {
         (900, 560)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let points = self.points();
         let threads = self.0.set("limits").map_or(1, |record| record.machine.threads);
         let mut roofs: Vec<_> = [threads, 1].into_iter().filter_map(|n| Some((n, self.0.limits(n)?))).collect();

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bayeslora_figures::{Area, Axes, Figure, files, legend, line};
 use bayeslora_metrics::{MetricInfo, metric};
+use bayeslora_render::{Area, Axes, Figure, file, legend, line};
 use plotters::prelude::*;
 use serde::Serialize;
 
@@ -140,10 +140,7 @@ impl Figure for Curves {
         (900, 440 * u32::try_from(self.settings.metrics.len()).unwrap_or(1))
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> bayeslora_figures::Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> bayeslora_render::Result {
         let CurveSettings { axis, logarithmic, .. } = &self.settings;
         let place = |at: f64| if *logarithmic { at.log10() } else { at };
         let label = if *logarithmic { format!("{axis} (logarithmic)") } else { axis.clone() };
@@ -188,7 +185,7 @@ fn files_of(path: &Path) -> Result<Files> {
         ("curve.md".to_owned(), curves.markdown(&experiment).into_bytes()),
         ("curve.csv".to_owned(), curves.csv()?),
     ];
-    all.extend(files("curve", &curves)?);
+    all.push(file("curve", &curves)?);
     Ok(all.into_iter().map(|(name, bytes)| (folder.join(name), bytes)).collect())
 }
 

@@ -84,7 +84,7 @@ pub enum Error {
     Decomposition(#[from] ndarray_linalg::error::LinalgError),
     /// A figure.
     #[error(transparent)]
-    Figure(#[from] bayeslora_figures::Error),
+    Figure(#[from] bayeslora_render::Error),
 }
 
 impl Error {

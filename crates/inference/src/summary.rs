@@ -1,6 +1,6 @@
 //! What the samples of one text say together, also where they are drawn in pieces that are not kept.
 
-use bayeslora_metrics::{Averaging, Predictive};
+use bayeslora_metrics::{Averaging, Predictive, softmax};
 use ndarray::{Array3, Axis};
 
 use crate::error::Result;
@@ -40,7 +40,7 @@ impl Summary {
         let drawn = logits.dim().0;
         let summary = |(text, own): (usize, ndarray::ArrayView2<'_, f32>)| {
             let own = own.mapv(f64::from);
-            let sampled = own.map_axis(Axis(1), |row| softmax(row.to_vec().as_slice()));
+            let sampled = own.map_axis(Axis(1), |row| softmax(&row.to_vec()));
             let squares = (0..own.ncols()).map(|class| {
                 let mean = sampled.iter().map(|p| p[class]).sum::<f64>() / drawn as f64;
                 sampled.iter().map(|p| (p[class] - mean).powi(2)).sum::<f64>()
@@ -95,13 +95,6 @@ impl Summary {
         let divisor = f64::from(self.samples.saturating_sub(1).max(1));
         self.squares.iter().map(|squares| squares / divisor).collect()
     }
-}
-
-fn softmax(logits: &[f64]) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exponentials: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
-    let total: f64 = exponentials.iter().sum();
-    exponentials.into_iter().map(|value| value / total).collect()
 }
 
 #[cfg(test)]

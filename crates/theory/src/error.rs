@@ -53,7 +53,7 @@ pub enum Error {
     Algebra(#[from] ndarray_linalg::error::LinalgError),
     /// A figure.
     #[error(transparent)]
-    Figure(#[from] bayeslora_figures::Error),
+    Figure(#[from] bayeslora_render::Error),
     /// A table that cannot be encoded.
     #[error("{0}")]
     Table(String),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use bayeslora_figures::CriticalDifference;
+use bayeslora_render::CriticalDifference;
 
 use super::folders;
 use crate::error::{Error, Result};
@@ -51,8 +51,8 @@ pub(super) fn files(results: &Path) -> Result<Files> {
         ranks::table(&rows, &ranked)
     );
     let rankings: Vec<_> = ranked.iter().map(ranks::Ranked::ranking).collect();
-    let figure = bayeslora_figures::files("critical_difference", &CriticalDifference(&rankings))?;
-    let files = std::iter::once(("table.md".to_owned(), text.into_bytes())).chain(figure);
+    let figure = bayeslora_render::file("critical_difference", &CriticalDifference(&rankings))?;
+    let files = std::iter::once(("table.md".to_owned(), text.into_bytes())).chain([figure]);
     Ok(files.map(|(name, bytes)| (results.join(FOLDER).join(name), bytes)).collect())
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use bayeslora_figures::{Area, Figure, Result, colour, files};
 use bayeslora_metrics::{MetricInfo, median, metric};
+use bayeslora_render::{Area, Figure, Result, colour, file};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -73,7 +73,7 @@ pub(super) fn picture(definition: &Definition, aggregate: &Aggregate, folder: &s
 /// `differences.svg`; nothing where nothing was compared.
 pub(super) fn figure(definition: &Definition, aggregate: &Aggregate) -> Result<Vec<File>> {
     match Differences::of(definition, aggregate) {
-        Some(drawn) => Ok(files("differences", &drawn)?.into()),
+        Some(drawn) => Ok(vec![file("differences", &drawn)?]),
         None => Ok(Vec::new()),
     }
 }
@@ -145,10 +145,7 @@ impl Figure for Differences<'_> {
         (WIDTH, (ABOVE + self.rows_height() + BELOW).unsigned_abs())
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let text = |text: String, at: (i32, i32), side: HPos| {
             let style = ("sans-serif", 13).into_font().color(&BLACK).pos(Pos::new(side, VPos::Center));
             area.draw(&Text::new(text, at, style))
@@ -172,10 +169,7 @@ impl Figure for Differences<'_> {
 }
 
 impl Panel<'_> {
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>, figure: &Differences<'_>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area, figure: &Differences<'_>) -> Result {
         let reach = self.reach();
         let height = f64::from(figure.rows_height());
         // Ticks are a fifth of the axis apart, or a little more.

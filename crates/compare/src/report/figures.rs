@@ -1,6 +1,6 @@
 //! The figures of the report.
 
-use bayeslora_figures::{Area, Figure, Result, colour, files, legend, line};
+use bayeslora_render::{Area, Figure, Result, colour, file, legend, line};
 use plotters::prelude::*;
 
 use super::aggregate::records_of;
@@ -20,9 +20,9 @@ pub(super) fn all(definition: &Definition, readings: &[RowDefinition], units: &[
         .collect();
     let entropy = Histograms { definition, rows: &rows, score: "predictive_entropy", axis: "predictive entropy, nats" };
     let mut all = Vec::new();
-    all.extend(files("risk_coverage", &RiskCoverage { rows: &rows, reference: &definition.reference })?);
-    all.extend(files("reliability", &Reliability(&rows))?);
-    all.extend(files("entropy_histograms", &entropy)?);
+    all.push(file("risk_coverage", &RiskCoverage { rows: &rows, reference: &definition.reference })?);
+    all.push(file("reliability", &Reliability(&rows))?);
+    all.push(file("entropy_histograms", &entropy)?);
     let sampled: Vec<Curves<'_>> = rows
         .iter()
         .filter(|row| row.records[0].iter().any(|d| d.histograms.contains_key("log10_mutual_information")))
@@ -31,7 +31,7 @@ pub(super) fn all(definition: &Definition, readings: &[RowDefinition], units: &[
     if !sampled.is_empty() {
         let rows = sampled.as_slice();
         let (score, axis) = ("log10_mutual_information", "log10 of mutual information, nats");
-        all.extend(files("mutual_information_histograms", &Histograms { definition, rows, score, axis })?);
+        all.push(file("mutual_information_histograms", &Histograms { definition, rows, score, axis })?);
     }
     Ok(all)
 }
@@ -73,10 +73,7 @@ impl Figure for RiskCoverage<'_> {
         panel_size(self.rows)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let Self { rows, reference } = *self;
         let curves: Vec<Vec<(f64, f64)>> = rows.iter().map(risk_coverage).collect();
         // The first percents of coverage are a handful of examples; they do not set the scale.
@@ -135,10 +132,7 @@ impl Figure for Reliability<'_> {
         panel_size(self.0)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let Self(rows) = *self;
         for (panel, row) in area.split_evenly((panel_rows(rows), ACROSS)).iter().zip(rows) {
             let domains = row.domain(|domain| domain.in_distribution);
@@ -199,10 +193,7 @@ impl Figure for Histograms<'_> {
         panel_size(self.rows)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let Self { definition, rows, score, axis } = *self;
         for (number, (panel, row)) in area.split_evenly((panel_rows(rows), ACROSS)).iter().zip(rows).enumerate() {
             let mut lines = Vec::new();

@@ -14,7 +14,7 @@ mod splice;
 mod summary;
 mod temperature;
 
-use bayeslora_figures::CriticalDifference;
+use bayeslora_render::CriticalDifference;
 
 pub use aggregate::{Aggregate, Cell};
 pub(crate) use markdown::cell_text;
@@ -103,7 +103,7 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
     files.extend(differences::figure(definition, &aggregate)?);
     if !ranked.is_empty() {
         let rankings: Vec<_> = ranked.iter().map(ranks::Ranked::ranking).collect();
-        files.extend(bayeslora_figures::files("critical_difference", &CriticalDifference(&rankings))?);
+        files.push(bayeslora_render::file("critical_difference", &CriticalDifference(&rankings))?);
     }
     Ok(files)
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use bayeslora_figures::Ranking;
 use bayeslora_metrics::{Better, Friedman, MetricInfo, friedman, metric, nemenyi_critical_difference};
+use bayeslora_render::Ranking;
 use ndarray::Array2;
 
 use super::aggregate::LEVEL;

@@ -1,6 +1,6 @@
 //! The figures: theory overlaid on measurement.
 
-use bayeslora_figures::{Area, Axes, Estimate, Figure, File, band, colour, estimates, files, legend, line};
+use bayeslora_render::{Area, Axes, Estimate, Figure, File, band, colour, estimates, file, legend, line};
 use ndarray::{Array1, Array2, ArrayView1};
 use plotters::prelude::*;
 use rayon::prelude::*;
@@ -21,7 +21,7 @@ use crate::subspace::Subspace;
 /// Points of a line.
 type Line = Vec<(f64, f64)>;
 
-type Drawn = bayeslora_figures::Result;
+type Drawn = bayeslora_render::Result;
 
 /// Draws every figure. `report` supplies what its checks measured.
 ///
@@ -33,11 +33,11 @@ pub fn draw(report: &Report, seed: u64) -> Result<Vec<File>> {
         found.map(|decision| decision.evidence.seen.clone()).unwrap_or_default()
     };
     let mut all = Vec::new();
-    all.extend(files("growth", &Growth::compute(seed)?)?);
-    all.extend(files("angle", &Angle::compute(seed)?)?);
-    all.extend(files("rho", &Rho(seen("F1")))?);
-    all.extend(files("ensemble", &Ensemble(seen("E1")))?);
-    all.extend(files("softmax", &Softmax::compute(seed)?)?);
+    all.push(file("growth", &Growth::compute(seed)?)?);
+    all.push(file("angle", &Angle::compute(seed)?)?);
+    all.push(file("rho", &Rho(seen("F1")))?);
+    all.push(file("ensemble", &Ensemble(seen("E1")))?);
+    all.push(file("softmax", &Softmax::compute(seed)?)?);
     Ok(all)
 }
 
@@ -133,10 +133,7 @@ impl Figure for Growth {
         WIDE
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawn
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Drawn {
         let panels = area.split_evenly((1, 2));
         let top = highest(self.sites.iter().map(|site| &site.1)) * 1.2;
         let title = "Growth along a ray: exact (lines), sampled (marks, 95 %)";
@@ -277,10 +274,7 @@ impl Figure for Angle {
         WIDE
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawn
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Drawn {
         let panels = area.split_evenly((1, 2));
         let x = ("angle to S_X, degrees", (-3.0, 93.0));
         let top = highest(self.learnt.iter().map(|family| &family.band[1])) * 1.45;
@@ -314,10 +308,7 @@ impl Figure for Rho {
         (620, 560)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawn
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Drawn {
         let top = self.0.iter().map(|seen| seen.measured + 1.96 * seen.standard_error).fold(1.0, f64::max) * 1.05;
         let axes = Axes {
             title: "rho, V outside over V inside per unit of energy",
@@ -348,10 +339,7 @@ impl Figure for Ensemble {
         (760, 480)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawn
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Drawn {
         let mut names: Vec<&'static str> = Vec::new();
         for seen in &self.0 {
             if !names.contains(&seen.of) {
@@ -420,10 +408,7 @@ impl Figure for Softmax {
         (760, 480)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawn
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Drawn {
         let axes = Axes {
             title: "Variance of a class probability along five rays; marks: its limit",
             x: ("delta", (-2.0, 2.2)),

@@ -1,14 +1,14 @@
 //! Standard errors against the number of samples.
 
-use bayeslora_figures::{Area, Axes, Figure, File, Result, files, legend, line};
+use bayeslora_render::{Area, Axes, Figure, File, Result, file, legend, line};
 use plotters::prelude::*;
 
 use super::findings::{Finding, SAMPLES, Scheme};
 use super::method::MethodCouplings;
 
 /// `errors`: standard error of the predictive mean and of the variance, and the variance's bias, for every method.
-pub(crate) fn draw(methods: &[MethodCouplings]) -> Result<[File; 2]> {
-    files("errors", &Errors(methods))
+pub(crate) fn draw(methods: &[MethodCouplings]) -> Result<File> {
+    file("errors", &Errors(methods))
 }
 
 struct Errors<'a>(&'a [MethodCouplings]);
@@ -27,10 +27,7 @@ impl Figure for Errors<'_> {
         (1260, u32::try_from(self.0.len()).unwrap_or(1) * 360)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let panels = area.split_evenly((self.0.len().max(1), COLUMNS.len()));
         for (row, MethodCouplings { label: method, findings, .. }) in self.0.iter().enumerate() {
             for (column, (title, logarithm, value)) in COLUMNS.into_iter().enumerate() {

@@ -102,7 +102,7 @@ pub fn measure_couplings(
         ("table.md".to_owned(), markdown(plan, &options, &methods).into_bytes()),
         ("table.csv".to_owned(), csv(&methods)?),
     ];
-    files.extend(draw(&methods)?);
+    files.push(draw(&methods)?);
     generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
 }
 

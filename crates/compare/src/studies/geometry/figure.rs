@@ -1,7 +1,7 @@
 //! Correlations map by map, with their intervals.
 
-use bayeslora_figures::{Area, Estimate, Figure, File, Result, estimates, files, legend};
 use bayeslora_metrics::Interval;
+use bayeslora_render::{Area, Estimate, Figure, File, Result, estimates, file, legend};
 use plotters::prelude::*;
 
 use super::cells::over;
@@ -9,9 +9,9 @@ use super::findings::{Finding, behind_layer_norm};
 use super::table::{by_map, panels};
 
 /// `correlations`: V against delta, against delta / |x|, and given |x|, for every method at the site it was trained with.
-pub(crate) fn draw(findings: &[Finding]) -> Result<[File; 2]> {
+pub(crate) fn draw(findings: &[Finding]) -> Result<File> {
     let own = panels(findings).into_iter().filter(|panel| panel.2).map(|(method, site, _)| (method, site)).collect();
-    files("correlations", &Correlations { findings, own })
+    file("correlations", &Correlations { findings, own })
 }
 
 struct Correlations<'a> {
@@ -34,10 +34,7 @@ impl Figure for Correlations<'_> {
         (1000, u32::try_from(self.own.len()).unwrap_or(1) * 480)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         for (panel, &(method, site)) in area.split_evenly((self.own.len().max(1), 1)).iter().zip(&self.own) {
             let maps = by_map(self.findings, method, site);
             let mut chart = ChartBuilder::on(panel)

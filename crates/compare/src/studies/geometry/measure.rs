@@ -83,7 +83,7 @@ pub fn measure_geometry(
         ("table.csv".to_owned(), csv(&findings)?),
         ("predictions.csv".to_owned(), predictions::csv(&reached)?),
     ];
-    files.extend(draw(&findings)?);
+    files.push(draw(&findings)?);
     generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
 }
 

@@ -1,6 +1,6 @@
 //! The pictures: representations sized by variance, and error by decile.
 
-use bayeslora_figures::{Area, Axes, Figure, File, Result, colour, files, legend, line};
+use bayeslora_render::{Area, Axes, Figure, File, Result, colour, file, legend, line};
 use plotters::prelude::*;
 
 use super::findings::{Finding, Kind, Point};
@@ -9,8 +9,8 @@ use super::table::{by_method, mean_deciles};
 /// `cls_states` and `deciles`; `shifted` names the other test sets.
 pub(crate) fn draw(findings: &[Finding], points: &[Point], shifted: &[String]) -> Result<Vec<File>> {
     let mut all = Vec::new();
-    all.extend(files("cls_states", &States { points, shifted })?);
-    all.extend(files("deciles", &Deciles(findings))?);
+    all.push(file("cls_states", &States { points, shifted })?);
+    all.push(file("deciles", &Deciles(findings))?);
     Ok(all)
 }
 
@@ -27,10 +27,7 @@ impl Figure for States<'_> {
         (900, 700)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let range = |of: fn(&Point) -> f64| {
             let low = self.points.iter().map(of).fold(f64::INFINITY, f64::min);
             let high = self.points.iter().map(of).fold(f64::NEG_INFINITY, f64::max);
@@ -79,10 +76,7 @@ impl Figure for Deciles<'_> {
         (800, 460)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let mut lines = Vec::new();
         for (label, own) in by_method(self.0) {
             lines.push((format!("{label}: by variance"), mean_deciles(&own, |f| &f.variance_deciles)));

@@ -3,7 +3,8 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::{Area, Figure, Result};
+use super::{Area, Figure};
+use crate::error::Result;
 
 /// Average ranks of some rows by one criterion, and by how much two must differ.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,10 +72,7 @@ impl Figure for CriticalDifference<'_> {
         (WIDTH.unsigned_abs(), height.unsigned_abs().max(1))
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, area: &Area) -> Result {
         let mut top = 0;
         for ranking in self.0 {
             diagram(area, ranking, top)?;
@@ -84,10 +82,7 @@ impl Figure for CriticalDifference<'_> {
     }
 }
 
-fn diagram<B: DrawingBackend>(area: &Area<'_, B>, ranking: &Ranking<'_>, top: i32) -> Result
-where
-    B::ErrorType: 'static,
-{
+fn diagram(area: &Area, ranking: &Ranking<'_>, top: i32) -> Result {
     let (sorted, groups) = (ranking.sorted(), ranking.groups());
     let most = sorted.len().max(2);
     #[allow(
@@ -138,7 +133,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files;
+    use crate::figures::file;
 
     fn ranking(ranks: &[(&'static str, f64)], critical: f64) -> Ranking<'static> {
         Ranking { title: "NLL", ranks: ranks.to_vec(), critical }
@@ -157,7 +152,7 @@ mod tests {
     #[test]
     fn every_name_is_drawn_with_its_rank_and_diagrams_stand_below_each_other() {
         let one = ranking(&[("first", 1.25), ("second", 1.75), ("third", 3.0)], 1.0);
-        let [(_, svg), _] = files("cd", &CriticalDifference(&[one.clone(), one.clone()])).unwrap();
+        let (_, svg) = file("cd", &CriticalDifference(&[one.clone(), one.clone()])).unwrap();
         let svg = String::from_utf8(svg).unwrap();
         for name in ["first (1.25)", "second (1.75)", "third (3.00)", "CD 1.00"] {
             assert_eq!(svg.matches(name).count(), 2, "{name}: {svg}");

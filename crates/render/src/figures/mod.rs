@@ -1,55 +1,29 @@
-//! What the figures of all tables share: a font that comes with the program, colours for colour-blind readers, lines and marks told
-//! apart in grey, and SVG and PNG from one drawing ([`files`]).
+//! What the figures of all pages share: colours for colour-blind readers, lines and marks told apart in grey, legends and axes.
 
 mod critical_difference;
 
-use std::sync::Once;
+use std::rc::Rc;
 
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
+
+use crate::error::Result;
+use crate::svg::Svg;
 
 pub use critical_difference::{CriticalDifference, Ranking};
 
-/// A figure that cannot be drawn or encoded.
-#[derive(Debug, thiserror::Error)]
-#[error("a figure cannot be drawn: {0}")]
-pub struct Error(String);
-
-impl Error {
-    /// From whatever a backend or an encoder says.
-    pub fn new(problem: impl std::fmt::Display) -> Self {
-        Self(problem.to_string())
-    }
-}
-
-impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Error {
-    fn from(error: DrawingAreaErrorKind<E>) -> Self {
-        Self::new(error)
-    }
-}
-
-impl From<png::EncodingError> for Error {
-    fn from(error: png::EncodingError) -> Self {
-        Self::new(error)
-    }
-}
-
-/// A result of this crate.
-pub type Result<T = (), E = Error> = std::result::Result<T, E>;
-
 /// Where a figure is drawn.
-pub type Area<'a, B> = DrawingArea<B, Shift>;
+pub type Area = DrawingArea<Svg, Shift>;
 
 /// Two real axes.
-pub type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+pub type Chart<'a> = ChartContext<'a, Svg, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Name and bytes of a file.
 pub type File = (String, Vec<u8>);
 
-/// A figure that any backend can draw.
+/// A figure.
 pub trait Figure {
     /// Width and height in pixels.
     fn size(&self) -> (u32, u32);
@@ -58,54 +32,21 @@ pub trait Figure {
     ///
     /// # Errors
     /// What the backend says.
-    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-    where
-        B::ErrorType: 'static;
+    fn draw(&self, area: &Area) -> Result;
 }
 
-/// `name.svg` and `name.png`.
+/// `name.svg`.
 ///
 /// # Errors
-/// When the figure cannot be drawn or encoded.
-pub fn files(name: &str, figure: &impl Figure) -> Result<[File; 2]> {
-    load_font();
-    let size = figure.size();
-    let mut svg = String::new();
-    draw(figure, &SVGBackend::with_string(&mut svg, size).into_drawing_area())?;
-    let mut pixels = vec![0; size.0 as usize * size.1 as usize * 3];
-    draw(figure, &BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area())?;
-    Ok([(format!("{name}.svg"), svg.into_bytes()), (format!("{name}.png"), png(&pixels, size)?)])
-}
-
-fn draw<B: DrawingBackend>(figure: &impl Figure, area: &Area<'_, B>) -> Result
-where
-    B::ErrorType: 'static,
-{
+/// When the figure cannot be drawn.
+pub fn file(name: &str, figure: &impl Figure) -> Result<File> {
+    let svg = Rc::default();
+    let area = Svg::new(Rc::clone(&svg), figure.size()).into_drawing_area();
     area.fill(&WHITE)?;
-    figure.draw(area)?;
-    Ok(area.present()?)
-}
-
-/// A picture does not depend on the fonts of the machine.
-fn load_font() {
-    static FONT: Once = Once::new();
-    FONT.call_once(|| {
-        let _ = register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
-    });
-}
-
-fn png(pixels: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    // Flat colours repeat byte by byte: unfiltered they take a third of the space.
-    encoder.set_filter(png::FilterType::NoFilter);
-    encoder.set_compression(png::Compression::Best);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(pixels)?;
-    writer.finish()?;
-    Ok(bytes)
+    figure.draw(&area)?;
+    area.present()?;
+    drop(area);
+    Ok((format!("{name}.svg"), svg.take().into_bytes()))
 }
 
 /// Okabe and Ito's colours, distinguishable by colour-blind readers.
@@ -134,15 +75,7 @@ fn dashes(place: usize) -> (i32, i32) {
 ///
 /// # Errors
 /// What the backend says.
-pub fn line<'a, B: DrawingBackend + 'a>(
-    chart: &mut Chart<'a, B>,
-    points: Vec<(f64, f64)>,
-    place: usize,
-    label: &str,
-) -> Result
-where
-    B::ErrorType: 'static,
-{
+pub fn line(chart: &mut Chart<'_>, points: Vec<(f64, f64)>, place: usize, label: &str) -> Result {
     let (length, gap) = dashes(place);
     let style = colour(place).stroke_width(2);
     chart
@@ -170,10 +103,7 @@ impl Axes<'_> {
     ///
     /// # Errors
     /// What the backend says.
-    pub fn on<'b, B: DrawingBackend>(&self, panel: &Area<'b, B>) -> Result<Chart<'b, B>>
-    where
-        B::ErrorType: 'static,
-    {
+    pub fn on<'a>(&self, panel: &'a Area) -> Result<Chart<'a>> {
         let ((x_label, (left, right)), (y_label, (bottom, top))) = (self.x, self.y);
         let mut chart = ChartBuilder::on(panel)
             .caption(self.title, ("sans-serif", 17))
@@ -213,15 +143,7 @@ impl Axes<'_> {
 ///
 /// # Errors
 /// What the backend says.
-pub fn band<B: DrawingBackend>(
-    chart: &mut Chart<'_, B>,
-    lower: &[(f64, f64)],
-    upper: &[(f64, f64)],
-    place: usize,
-) -> Result
-where
-    B::ErrorType: 'static,
-{
+pub fn band(chart: &mut Chart<'_>, lower: &[(f64, f64)], upper: &[(f64, f64)], place: usize) -> Result {
     let corners: Vec<(f64, f64)> = lower.iter().chain(upper.iter().rev()).copied().collect();
     chart.draw_series(std::iter::once(Polygon::new(corners, colour(place).mix(0.18).filled())))?;
     Ok(())
@@ -242,15 +164,7 @@ pub struct Estimate {
 ///
 /// # Errors
 /// What the backend says.
-pub fn estimates<'a, B: DrawingBackend + 'a>(
-    chart: &mut Chart<'a, B>,
-    points: &[Estimate],
-    place: usize,
-    label: &str,
-) -> Result
-where
-    B::ErrorType: 'static,
-{
+pub fn estimates(chart: &mut Chart<'_>, points: &[Estimate], place: usize, label: &str) -> Result {
     let colour = colour(place);
     chart.draw_series(points.iter().map(|point| {
         let (lower, upper) = point.interval;
@@ -276,10 +190,7 @@ where
 ///
 /// # Errors
 /// What the backend says.
-pub fn legend<'a, B: DrawingBackend + 'a>(chart: &mut Chart<'a, B>, position: SeriesLabelPosition, size: u32) -> Result
-where
-    B::ErrorType: 'static,
-{
+pub fn legend(chart: &mut Chart<'_>, position: SeriesLabelPosition, size: u32) -> Result {
     chart
         .configure_series_labels()
         .position(position)
@@ -301,10 +212,7 @@ mod tests {
             (120, 80)
         }
 
-        fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Result
-        where
-            B::ErrorType: 'static,
-        {
+        fn draw(&self, area: &Area) -> Result {
             let mut chart = ChartBuilder::on(area).margin(4).build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
             line(&mut chart, vec![(0.0, 0.0), (1.0, 1.0)], 1, "line")?;
             let point = Estimate { x: 0.5, y: 0.5, interval: (0.25, 0.75) };
@@ -314,13 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn both_files_hold_the_same_drawing_every_time() {
-        let (once, again) = (files("square", &Square).unwrap(), files("square", &Square).unwrap());
-        assert_eq!(once, again);
-        let [(svg_name, svg), (png_name, png)] = once;
-        assert_eq!((svg_name.as_str(), png_name.as_str()), ("square.svg", "square.png"));
+    fn a_figure_is_the_same_every_time_and_names_what_it_draws() {
+        let (name, svg) = file("square", &Square).unwrap();
+        assert_eq!((name.clone(), svg.clone()), file("square", &Square).unwrap());
         let svg = String::from_utf8(svg).unwrap();
+        assert_eq!(name, "square.svg");
         assert!(svg.contains("width=\"120\" height=\"80\"") && svg.contains("point"), "{svg}");
-        assert_eq!(&png[1..4], b"PNG");
+        assert!(svg.ends_with("</svg>\n"), "{svg}");
     }
 }

@@ -1,0 +1,24 @@
+//! What pages are made of: one [`Table`] value in Markdown, CSV, LaTeX and HTML, prose, and figures in SVG.
+//!
+//! Nothing here reads a file, a clock or a model: values in, text out.
+
+mod csv;
+mod error;
+mod figures;
+pub mod html;
+mod latex;
+mod markdown;
+mod prose;
+mod svg;
+mod table;
+
+pub use csv::csv;
+pub use error::{Error, Result};
+pub use figures::{
+    Area, Axes, Chart, CriticalDifference, Estimate, Figure, File, Ranking, band, colour, estimates, file, legend, line,
+};
+pub use html::Html;
+pub use latex::Latex;
+pub use markdown::{Markdown, cell_text};
+pub use svg::Svg;
+pub use table::{Align, Cell, Column, Format, Table};
