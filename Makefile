@@ -19,8 +19,7 @@ test: lapack
 
 # The committed tables, figures and README block, from the committed records, and all results on two pages: seconds, no model.
 report:
-	cargo run --release -p bayeslora -- report results/every-method/experiment.toml --profile main --readme README.md
-	cargo run --release -p bayeslora -- overview
+	cargo run --release -p bayeslora -- report --all
 
 # This program beside PyTorch + PEFT on this machine: about 25 minutes, or ARGS=--quick; see benches/peers/README.md.
 # PYTHON=/path/to/python takes an interpreter that has the requirements.

@@ -163,3 +163,12 @@ fn a_disturbed_set_is_named_above_everything() {
     assert_eq!(records.0[0].others, Some(0.5));
     assert!(table::markdown(&records).contains("so their times mean little: limits.**"));
 }
+
+#[test]
+fn the_committed_page_is_what_its_records_give() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/performance");
+    for (name, bytes) in super::files(&folder.join("records")).unwrap() {
+        let path = folder.join(name);
+        assert!(!bayeslora_compare::is_stale(&path, &bytes), "{}: run `peers report`", path.display());
+    }
+}

@@ -177,7 +177,7 @@ impl Figure for Curves {
     }
 }
 
-fn files_of(path: &Path) -> Result<Files> {
+pub(crate) fn files_of(path: &Path) -> Result<Files> {
     let experiment = Experiment::load(path)?;
     let curves = Curves::read(&experiment, path)?;
     let folder = path.parent().unwrap_or(Path::new("."));

@@ -22,7 +22,7 @@ pub use experiment::{
     Space, TuningSettings,
 };
 pub use overview::{check_overview, write_overview};
-pub use publish::{check_report, is_stale, publish, write_report};
+pub use publish::{check_all, check_report, is_stale, publish, write_all, write_report};
 pub use run::{COMMIT, RunSummary, run};
 pub use studies::couplings::{CouplingsOptions, measure_couplings};
 pub use studies::geometry::{GeometryOptions, measure_geometry};

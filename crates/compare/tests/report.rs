@@ -33,6 +33,7 @@ fn definition() -> Definition {
         domains: vec![domain("in", "Inside", true), domain("out", "Outside", false)],
         reference: "mle".to_owned(),
         command: "make results".to_owned(),
+        readme: None,
     }
 }
 

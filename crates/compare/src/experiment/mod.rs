@@ -21,6 +21,7 @@ pub use model::{Model, ModelEntry, ModelFolder};
 pub use plan::{Plan, PlannedMethod, Row};
 
 use crate::error::{Error, Result};
+use crate::report::ReadmeTable;
 
 /// An experiment as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +33,12 @@ pub struct Experiment {
     pub title: String,
     /// What is measured and how to read it, in Markdown; printed above the tables.
     pub analysis: String,
+    /// The question that the experiment asks, in one sentence, for the index of all results.
+    pub question: Option<String>,
+    /// The answer found, in one sentence, for the index of all results.
+    pub answer: Option<String>,
+    /// The table that the README shows of it; by default its main table.
+    pub readme: Option<ReadmeTable>,
     /// What was found, in a few sentences of Markdown, for the overview of all results.
     pub findings: Option<String>,
     /// Name as one task of the ranks over tasks, in the overview of all results; without it the experiment is none.

@@ -40,23 +40,6 @@ impl Page {
         self.parts().0.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
     }
 
-    /// Items of the list under a heading that begins with one of `headings`.
-    fn items(&self, headings: &[&str]) -> Vec<&str> {
-        let mut lines = self.text.lines().skip_while(|line| {
-            !line.strip_prefix("## ").is_some_and(|title| headings.iter().any(|heading| title.starts_with(heading)))
-        });
-        lines.next();
-        let inside = lines.take_while(|line| !line.starts_with("## "));
-        inside.filter_map(|line| line.strip_prefix("- ")).collect()
-    }
-
-    /// Its first table.
-    fn first_table(&self) -> String {
-        let lines =
-            self.text.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
     /// Shows at its end what is drawn beside it and it does not show itself.
     fn show_all(&mut self, results: &Path) {
         let path = results.join(&self.path);
@@ -90,6 +73,12 @@ impl Page {
 struct Section {
     folder: String,
     title: String,
+    /// What it asks, from the experiment file.
+    question: Option<String>,
+    /// What came of it, from the experiment file.
+    answer: Option<String>,
+    /// Seeds of each method, in the profile that has most.
+    seeds: Option<usize>,
     /// What was found, by hand; from the experiment file.
     findings: Option<String>,
     /// How to run it, where it has not been run.
@@ -108,6 +97,7 @@ impl Section {
     /// The section of a folder; `None` where it holds no results of ours.
     fn read(results: &Path, folder: &str) -> Result<Option<Self>> {
         let (mut paths, mut title, mut findings, mut command) = (vec!["table.md".to_owned()], None, None, None);
+        let (mut question, mut answer, mut seeds) = (None, None, None);
         let experiment = results.join(folder).join("experiment.toml");
         if experiment.is_file() {
             let read = Experiment::load(&experiment)?;
@@ -119,7 +109,9 @@ impl Section {
             }
             let profile = kept.first().map_or(NOT_KEPT, |(name, _)| name.as_str());
             command = Some(format!("make results EXPERIMENT=results/{folder}/experiment.toml PROFILE={profile}"));
+            seeds = kept.iter().map(|(_, profile)| profile.seeds.len()).max();
             (title, findings) = (Some(read.title), read.findings);
+            (question, answer) = (read.question, read.answer);
         }
         paths.extend(FURTHER.map(str::to_owned));
         let mut pages: Vec<Page> = Vec::new();
@@ -132,12 +124,8 @@ impl Section {
             }
         }
         let Some(title) = title.or_else(|| pages.first().map(|page| page.title().to_owned())) else { return Ok(None) };
-        Ok(Some(Self { folder: folder.to_owned(), title, findings, command, pages }))
-    }
-
-    /// What the pages say of themselves in sentences.
-    fn sentences(&self) -> Vec<&str> {
-        self.pages.iter().flat_map(|page| page.items(&["What the numbers say", "What it says"])).collect()
+        let folder = folder.to_owned();
+        Ok(Some(Self { folder, title, question, answer, seeds, findings, command, pages }))
     }
 }
 
@@ -146,7 +134,7 @@ fn text_of(path: &Path) -> Result<String> {
 }
 
 /// Names of the folders in a results folder, in order.
-fn folders(results: &Path) -> Result<Vec<String>> {
+pub(crate) fn folders(results: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(results)
         .map_err(|error| Error::Store { path: results.to_owned(), problem: format!("cannot be read: {error}") })?;
     let mut folders: Vec<String> = entries

@@ -29,6 +29,7 @@ pub(crate) fn definition(plan: &Plan) -> Definition {
             "make results EXPERIMENT=results/{}/experiment.toml PROFILE={}",
             plan.experiment.name, plan.profile
         ),
+        readme: plan.experiment.readme.clone(),
     }
 }
 
@@ -81,7 +82,7 @@ pub(crate) fn aggregated(plan: &Plan) -> Result<Aggregate> {
 }
 
 /// The files of the report, by path, with the block of the README when one is given.
-fn files(plan: &Plan, readme: Option<&Path>, model: Option<&str>) -> Result<Files> {
+pub(crate) fn report_files(plan: &Plan, readme: Option<&Path>, model: Option<&str>) -> Result<Files> {
     let store = Store::new(&plan.folder);
     let definition = definition(plan);
     let (units, comparisons) = records(plan, &store, model)?;
@@ -101,7 +102,7 @@ fn files(plan: &Plan, readme: Option<&Path>, model: Option<&str>) -> Result<File
 /// # Errors
 /// When there are no records, one cannot be read, or a file cannot be written.
 pub fn write_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> {
-    generated::write(files(plan, readme, None)?)
+    generated::write(report_files(plan, readme, None)?)
 }
 
 /// Writes the report of a plan that just ran on the model of this digest: records of the weights it had before are left out.
@@ -109,7 +110,7 @@ pub fn write_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> 
 /// # Errors
 /// As [`write_report`].
 pub fn publish(plan: &Plan, model: &str) -> Result<Vec<PathBuf>> {
-    generated::write(files(plan, None, Some(model))?)
+    generated::write(report_files(plan, None, Some(model))?)
 }
 
 /// The files on disk that differ from what the records give.
@@ -117,5 +118,5 @@ pub fn publish(plan: &Plan, model: &str) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When there are no records, or one cannot be read.
 pub fn check_report(plan: &Plan, readme: Option<&Path>) -> Result<Vec<PathBuf>> {
-    Ok(generated::stale(files(plan, readme, None)?))
+    Ok(generated::stale(report_files(plan, readme, None)?))
 }

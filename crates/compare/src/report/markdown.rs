@@ -10,7 +10,8 @@ use super::aggregate::{display, records_of, star};
 use super::power::Power;
 use super::ranks::Ranked;
 use super::{
-    Aggregate, Definition, RowDefinition, beyond, columns, cost, differences, power, ranks, summary, temperature,
+    Aggregate, Definition, ReadmeTable, RowDefinition, beyond, columns, cost, differences, power, ranks, summary,
+    temperature,
 };
 use crate::error::{Error, Result};
 use bayeslora_data::tasks::{Corruption, DomainInfo};
@@ -100,12 +101,16 @@ pub(super) fn provenance(definition: &Definition, units: &[&UnitRecord]) -> Resu
 }
 
 pub(super) fn heading(metric: &MetricInfo) -> String {
-    let arrow = match metric.better {
+    format!("{}{}", metric.label, arrow(metric))
+}
+
+/// Where better values are.
+fn arrow(metric: &MetricInfo) -> &'static str {
+    match metric.better {
         Better::Higher => " ↑",
         Better::Lower => " ↓",
         Better::Neither => "",
-    };
-    format!("{}{arrow}", metric.label)
+    }
 }
 
 /// Text as it stands in a cell.
@@ -151,6 +156,40 @@ fn table(definition: &Definition, aggregate: &Aggregate, domain: &DomainInfo, ke
         let _ = writeln!(text, "| {} |{cells}", cell_text(&row.label));
     }
     text
+}
+
+/// The rows and columns that a README wants.
+///
+/// # Errors
+/// [`Error::Report`] for a row, a metric or a test set that there is not.
+pub(super) fn chosen(definition: &Definition, aggregate: &Aggregate, table: &ReadmeTable) -> Result<String> {
+    let unknown = |what: &str, got: &str, known: Vec<&str>| {
+        Error::Report(format!("{}: readme: {}", definition.name, bayeslora_data::unknown(what, got, known)))
+    };
+    let mut columns = Vec::new();
+    for column in &table.columns {
+        let keys = || bayeslora_metrics::METRICS.iter().map(|metric| metric.key).collect();
+        let metric = metric(&column.metric).ok_or_else(|| unknown("metric", &column.metric, keys()))?;
+        let domains = || definition.domains.iter().map(|domain| domain.id.as_str());
+        if !domains().any(|domain| domain == column.domain) {
+            return Err(unknown("domain", &column.domain, domains().collect()));
+        }
+        columns.push((column, metric));
+    }
+    let mut text = String::from("| method |");
+    for (column, metric) in &columns {
+        let _ = write!(text, " {}{} |", column.label, arrow(metric));
+    }
+    let _ = write!(text, "\n|---|{}\n", "---:|".repeat(columns.len()));
+    for id in &table.rows {
+        let known = || definition.rows.iter().map(|row| row.id.as_str()).collect();
+        let row = definition.rows.iter().find(|row| row.id == *id).ok_or_else(|| unknown("row", id, known()))?;
+        let cells =
+            columns.iter().map(|(column, metric)| display(aggregate.get(id, &column.domain, metric.key), metric));
+        let cells = cells.fold(String::new(), |text, cell| format!("{text} {cell} |"));
+        let _ = writeln!(text, "| {} |{cells}", cell_text(&row.label));
+    }
+    Ok(text)
 }
 
 pub(super) fn inside(definition: &Definition) -> impl Iterator<Item = &DomainInfo> {

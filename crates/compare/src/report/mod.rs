@@ -15,6 +15,7 @@ mod summary;
 mod temperature;
 
 use bayeslora_render::CriticalDifference;
+use serde::Deserialize;
 
 pub use aggregate::{Aggregate, Cell};
 pub(crate) use markdown::cell_text;
@@ -43,6 +44,30 @@ pub struct Definition {
     pub reference: String,
     /// Command that regenerates the results.
     pub command: String,
+    /// The table that the README shows; the main table where there is none.
+    pub readme: Option<ReadmeTable>,
+}
+
+/// A small table of some rows and some metrics, for a README.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReadmeTable {
+    /// Identifiers of the rows, in order.
+    pub rows: Vec<String>,
+    /// Columns after the method, in order.
+    pub columns: Vec<ReadmeColumn>,
+}
+
+/// A metric on one test set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReadmeColumn {
+    /// Heading, without the arrow to the better direction.
+    pub label: String,
+    /// Key of the metric.
+    pub metric: String,
+    /// Identifier of the test set.
+    pub domain: String,
 }
 
 impl Definition {
@@ -108,19 +133,24 @@ pub fn render(definition: &Definition, units: &[UnitRecord], comparisons: &[Comp
     Ok(files)
 }
 
-/// The main table for the README, one row for each method, and the differences from the reference in a picture.
+/// What the README shows: the table that the experiment names, or the main table with one row for each method, and the differences from
+/// the reference in a picture.
 ///
 /// # Errors
-/// [`Error::Report`] when there is no record.
+/// [`Error::Report`] when there is no record, or the table names a row, a metric or a test set that there is not.
 pub fn readme_block(definition: &Definition, units: &[UnitRecord], comparisons: &[ComparisonRecord]) -> Result<String> {
     let units: Vec<&UnitRecord> = units.iter().collect();
     let aggregate = Aggregate::new(definition, &units, comparisons)?;
+    let picture = differences::picture(definition, &aggregate, &format!("results/{}/", definition.name));
+    if let Some(table) = &definition.readme {
+        return Ok(format!("{}\n{picture}", markdown::chosen(definition, &aggregate, table)?));
+    }
     let short = Definition { rows: one_reading_each(&definition.rows), ..definition.clone() };
     Ok(format!(
         "{}\n{}\n\n{}",
         markdown::main_table(&short, &aggregate),
         markdown::legend(definition, &aggregate),
-        differences::picture(definition, &aggregate, &format!("results/{}/", definition.name))
+        picture
     ))
 }
 

@@ -40,7 +40,7 @@ fn on_record(plan: &Plan, model: Option<&str>) -> Result<Vec<Searched>> {
 }
 
 /// The files that follow from the records.
-fn files(plan: &Plan, model: Option<&str>) -> Result<Files> {
+pub(crate) fn files(plan: &Plan, model: Option<&str>) -> Result<Files> {
     let searched = on_record(plan, model)?;
     let folder = folder(plan);
     Ok(vec![

@@ -11,6 +11,7 @@ mod trial;
 mod tune;
 
 pub use files::check_tuning;
+pub(crate) use files::files;
 pub use tune::tune;
 
 #[cfg(test)]
