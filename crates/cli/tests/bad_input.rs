@@ -178,7 +178,7 @@ fn a_missing_experiment_and_an_unwritable_folder_are_named() {
     fs::write(folder.path().join("quick"), "in the way").unwrap();
     assert_says(&refusal(&["run", &path], None, b""), &["quick", "cannot be written"]);
     let message = refusal(&["report", &path, "--profile", "full"], None, b"");
-    assert_says(&message, &["no records yet", "make results PROFILE=full"]);
+    assert_says(&message, &["no records yet", "make results EXPERIMENT=", "PROFILE=full"]);
 }
 
 #[test]
