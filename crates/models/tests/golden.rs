@@ -155,12 +155,23 @@ fn adapted_gradients(model: &str, cases: &[&str]) {
 }
 
 #[test]
-fn adapters_that_would_be_computed_wrongly_are_refused() {
+fn an_adapter_of_weights_apart_from_their_sizes_is_refused() {
     let bert = Bert::load(&golden("tiny"), &Device::Cpu).unwrap();
-    for (case, feature) in [("dora", "use_dora is not supported"), ("bias", "bias \"lora_only\" is not supported")] {
-        let error = SavedAdapter::load(&golden("tiny").join(case), &bert, &golden("tiny"), Ok).unwrap_err().to_string();
-        assert!(error.contains(feature), "{case}: {error}");
-    }
+    let error = SavedAdapter::load(&golden("tiny/dora"), &bert, &golden("tiny"), Ok).unwrap_err().to_string();
+    assert!(error.contains("use_dora true is not supported"), "{error}");
+}
+
+#[test]
+fn trained_biases_of_the_adapted_maps_give_the_logits_of_pytorch() {
+    let folder = golden("tiny/bias");
+    let (bert, saved) = SavedAdapter::load_with_model(&folder, &golden("tiny"), &Device::Cpu, Ok).unwrap();
+    let ids: Vec<Vec<u32>> = expected("tiny").sentences.into_iter().map(|sentence| sentence.ids).collect();
+    let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
+    let x = bert.embed(&tokens).unwrap();
+    let output = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
+    let logits: Vec<Vec<f32>> = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    assert_close(&output.logits, &logits.concat(), "bias");
 }
 
 /// A folder like `distilbert` with `change` made to its configuration and some tensors replaced (an empty one: left out); what loading it says.
@@ -186,15 +197,22 @@ fn a_distilbert_that_would_be_computed_wrongly_is_refused() {
     let key = |key: &'static str, value: serde_json::Value| distilbert_with(|config| config[key] = value, &[]);
     let zeros = |shape: (usize, usize)| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
     let lin1 = "distilbert.transformer.layer.1.ffn.lin1.weight";
+    let positions = "distilbert.embeddings.position_embeddings.weight";
+    let sinusoidal = |config: &mut serde_json::Value| config["sinusoidal_pos_embds"] = true.into();
     let without = |config: &mut serde_json::Value| drop(config.as_object_mut().unwrap().remove("hidden_dim"));
     for (message, file, says) in [
-        (key("sinusoidal_pos_embds", true.into()), "config.json", "sinusoidal_pos_embds is true"),
         (
             key("activation", "relu".into()),
             "config.json",
             "activation is \"relu\"; this backbone supports \"gelu\" only",
         ),
         (key("n_heads", 3.into()), "config.json", "dim 16 is not a multiple of n_heads 3"),
+        // Sinusoidal positions are read from their table, which every checkpoint has.
+        (
+            distilbert_with(sinusoidal, &[(positions, zeros((0, 0)))]),
+            "model.safetensors",
+            &format!("has no tensor {positions}"),
+        ),
         (distilbert_with(without, &[]), "config.json", "has no hidden_dim"),
         (distilbert_with(|_| (), &[(lin1, zeros((0, 0)))]), "model.safetensors", &format!("has no tensor {lin1}")),
         (distilbert_with(|_| (), &[(lin1, zeros((3, 4)))]), "model.safetensors", &format!("{lin1} has shape [3, 4]")),
@@ -230,7 +248,7 @@ fn configurations_of_other_families_are_named_before_what_they_lack() {
     let place = tempfile::tempdir().unwrap();
     for (config, says) in [
         (r#"{"model_type": "gpt2", "n_embd": 768}"#, "model_type is \"gpt2\"; this backbone supports"),
-        (r#"{"hidden_size": 16}"#, "model_type is \"\"; this backbone supports \"bert\" and \"distilbert\" only"),
+        (r#"{"hidden_size": 16}"#, "has no model_type; add \"model_type\": \"bert\" to it"),
         (r#"{"model_type": "bert"}"#, "missing field"),
     ] {
         std::fs::write(place.path().join("config.json"), config).unwrap();
