@@ -31,6 +31,8 @@ const BYTES_PER_TOKEN: usize = 256;
 pub struct Tokenizer {
     path: PathBuf,
     inner: Inner,
+    /// The same with room for one token more, which a text that was cut fills.
+    wider: Inner,
     max_tokens: usize,
 }
 
@@ -68,9 +70,14 @@ impl Tokenizer {
         let problem = |problem: String| Error::File { path: path.clone(), problem };
         inner.with_padding(None);
         let direction = settings.truncation_side.or(side).unwrap_or_default();
-        let truncation = TruncationParams { max_length: max_tokens, direction, ..TruncationParams::default() };
-        inner.with_truncation(Some(truncation)).map_err(|error| problem(format!("cannot cut texts: {error}")))?;
-        Ok(Self { path, inner, max_tokens })
+        let cut = |mut inner: Inner, max_length: usize| {
+            let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
+            inner.with_truncation(Some(truncation)).map_err(|error| problem(format!("cannot cut texts: {error}")))?;
+            Ok::<_, Error>(inner)
+        };
+        let wider = cut(inner.clone(), max_tokens.saturating_add(1))?;
+        let inner = cut(inner, max_tokens)?;
+        Ok(Self { path, inner, wider, max_tokens })
     }
 
     /// The length in tokens that the folder's `tokenizer_config.json` cuts texts to, if it says one.
@@ -150,17 +157,19 @@ impl Tokenizer {
             None => EncodeInput::from(text),
             Some(second) => EncodeInput::from((text, second)),
         };
-        let encoding = without_panics(|| self.inner.encode_fast(input, true))
-            .map_err(|panic| problem(format!("{} is malformed ({panic})", self.path.display())))?
-            .map_err(|error| problem(error.to_string()))?;
+        let encode = |inner: &Inner| {
+            without_panics(|| inner.encode_fast(input.clone(), true))
+                .map_err(|panic| problem(format!("{} is malformed ({panic})", self.path.display())))?
+                .map_err(|error| problem(error.to_string()))
+        };
+        let encoding = encode(&self.inner)?;
         if encoding.is_empty() {
             return Err(problem("no tokens; the tokenizer adds no special tokens".to_owned()));
         }
-        Ok(Encoded {
-            ids: encoding.get_ids().to_vec(),
-            segments: encoding.get_type_ids().to_vec(),
-            truncated: !encoding.get_overflowing().is_empty(),
-        })
+        // The crate stops tokenising where it would cut, so what was cut off cannot be asked for.
+        let is_full = encoding.len() >= self.max_tokens;
+        let truncated = is_full && encode(&self.wider)?.len() > encoding.len();
+        Ok(Encoded { ids: encoding.get_ids().to_vec(), segments: encoding.get_type_ids().to_vec(), truncated })
     }
 
     /// Most tokens of a text.
