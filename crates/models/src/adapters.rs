@@ -11,10 +11,10 @@ use bayeslora_adapters::{
 use bayeslora_host::{read, write_atomically};
 use candle_core::{Device, Tensor};
 
-use crate::base::{changes_base, load_under, tables, wrong};
+use crate::base::{changes_base, load_under, tables};
 use crate::bert::Bert;
 use crate::classifier::{Head, is_of_head};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, wrong};
 use crate::slots::pooler_slot;
 
 /// Settings of the posterior, written beside PEFT's files; without it an adapter has PEFT's input-site dropout.

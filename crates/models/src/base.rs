@@ -13,17 +13,12 @@ use candle_core::{Device, Tensor};
 use crate::bert::Bert;
 use crate::classifier::is_of_head;
 use crate::config::BertConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, wrong};
 use crate::slots::{Family, pooler_slot};
 use crate::weights::{Replacements, Weights};
 
 /// The table whose rows are the vocabulary.
 const WORDS: &str = "embeddings.word_embeddings";
-
-/// An error about the adapter's tensors.
-pub(crate) fn wrong(adapter: &PeftAdapter, problem: String) -> Error {
-    adapter.problem(problem).into()
-}
 
 /// Whether the adapter needs an encoder of its own.
 pub(crate) fn changes_base(adapter: &PeftAdapter) -> bool {

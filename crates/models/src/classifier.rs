@@ -9,9 +9,8 @@ use bayeslora_adapters::{AdapterSet, Address, Draw, Noise, Slot, TargetMap};
 use bayeslora_kernels::Packing;
 use candle_core::{DType, Tensor, Var};
 
-use crate::base::wrong;
 use crate::bert::{Bert, Pass};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, wrong};
 use crate::slots::MOST_BLOCKS;
 use crate::weights::Weights;
 

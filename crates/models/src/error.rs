@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bayeslora_adapters::peft::PeftAdapter;
+
 /// `Result` of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -50,4 +52,9 @@ pub enum Error {
     /// A file that could not be read or written.
     #[error(transparent)]
     Host(#[from] bayeslora_host::Error),
+}
+
+/// An error about the adapter's tensors.
+pub(crate) fn wrong(adapter: &PeftAdapter, problem: String) -> Error {
+    adapter.problem(problem).into()
 }

@@ -125,10 +125,11 @@ impl Tokenizer {
                 let (kept, cut) = self.kept_end(second, bytes);
                 (Some(kept), cut)
             });
-            let encoded = self.encode_whole(first, other)?;
-            // Where all of a piece was kept, more of its text may be wanted.
-            if encoded.truncated || !(first_cut || other_cut) {
-                return Ok(encoded);
+            // Where all of a piece was kept, or it is nothing but spaces, more of its text may be wanted.
+            match self.encode_whole(first, other) {
+                Ok(encoded) if encoded.truncated => return Ok(encoded),
+                encoded if !(first_cut || other_cut) => return encoded,
+                _ => {}
             }
             bytes = bytes.saturating_mul(8);
         }

@@ -1,16 +1,12 @@
 //! Tables in HTML, and the escaping of text.
 
+pub use crate::escape::escape;
 use crate::prose;
 use crate::table::{Align, Cell, Format, Table};
 
 /// HTML whose wide tables scroll in a box of their own.
 #[derive(Debug, Clone, Copy)]
 pub struct Html;
-
-/// Text in which nothing is a tag or ends an attribute.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
 
 /// Prose as HTML: paragraphs, lists, block quotes, `code`, **bold**, *emphasis* and links. Tags in it are shown and not obeyed.
 ///

@@ -4,6 +4,7 @@
 
 mod csv;
 mod error;
+mod escape;
 mod figures;
 pub mod html;
 mod latex;

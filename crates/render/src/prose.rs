@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::html::escape;
+use crate::escape::escape;
 
 /// Paragraphs, lists (`- `), headings of the third level and block quotes (`> `), separated by empty lines.
 pub(crate) fn blocks(text: &str) -> String {

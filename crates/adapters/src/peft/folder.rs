@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use super::{CONFIG_FILE, WEIGHTS_FILE};
 use crate::error::{Error, Result};
 use crate::files::read_whole;
 
+/// The settings of an adapter.
+pub const CONFIG_FILE: &str = "adapter_config.json";
+/// The tensors of an adapter.
+pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// What PEFT wrote before it wrote safetensors.
 const PICKLE_FILE: &str = "adapter_model.bin";
 

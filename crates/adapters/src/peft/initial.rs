@@ -53,7 +53,8 @@ impl Initialisation {
             Self::Pissa => (leading_left_vectors(&double, rank)?, 1.0),
             Self::Olora => {
                 let mut columns = double.narrow(1, 0, rank)?.t()?.to_vec2()?;
-                let kept = orthonormal(&mut columns).then_some(columns);
+                columns = independent(columns, 1e-9);
+                let kept = (columns.len() == rank).then_some(columns);
                 (kept.ok_or_else(|| format!("the first {rank} columns depend on each other")), scale)
             }
         };
@@ -83,7 +84,9 @@ fn leading_left_vectors(w: &Tensor, count: usize) -> Result<Result<Vec<Vec<f64>>
     Noise::new(0, Stream::Initial).fill_normal(at, &mut Vec::new(), &mut values);
     let mut vectors: Vec<Vec<f64>> = values.chunks(n).map(|row| row.iter().map(|&v| f64::from(v)).collect()).collect();
     for step in 0..STEPS {
-        if !orthonormal(&mut vectors) {
+        // Weights of a low rank have fewer directions than vectors.
+        vectors = independent(vectors, 1e-13);
+        if vectors.len() < count {
             return Ok(Err("the weights have too few independent rows".to_owned()));
         }
         if step % 8 == 0 {
@@ -123,25 +126,25 @@ fn dot(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
 }
 
-/// Gram and Schmidt, twice for accuracy; false where a vector depends on those before it.
-fn orthonormal(vectors: &mut [Vec<f64>]) -> bool {
-    for k in 0..vectors.len() {
-        let (done, rest) = vectors.split_at_mut(k);
-        let vector = &mut rest[0];
-        let before = dot(vector, vector).sqrt();
+/// An orthonormal basis of what `vectors` span, by Gram and Schmidt, twice for accuracy; those go that depend on others before
+/// them, but for `tolerance` of the largest length.
+fn independent(vectors: Vec<Vec<f64>>, tolerance: f64) -> Vec<Vec<f64>> {
+    let largest = vectors.iter().map(|vector| dot(vector, vector).sqrt()).fold(0.0, f64::max);
+    let mut done: Vec<Vec<f64>> = Vec::new();
+    for mut vector in vectors {
         for _ in 0..2 {
-            for other in &*done {
-                let along = dot(vector, other);
+            for other in &done {
+                let along = dot(&vector, other);
                 vector.iter_mut().zip(other).for_each(|(value, other)| *value -= along * other);
             }
         }
-        let length = dot(vector, vector).sqrt();
-        if !(length > 1e-9 * before) {
-            return false;
+        let length = dot(&vector, &vector).sqrt();
+        if length > tolerance * largest {
+            vector.iter_mut().for_each(|value| *value /= length);
+            done.push(vector);
         }
-        vector.iter_mut().for_each(|value| *value /= length);
     }
-    true
+    done
 }
 
 #[cfg(test)]

@@ -20,13 +20,10 @@ use crate::files::{LARGEST, parse_tensors, write_tensors};
 use names::Part;
 
 pub use config::{PeftConfig, PlainSettings};
+pub use folder::{CONFIG_FILE, WEIGHTS_FILE};
 pub use initial::Initialisation;
 pub use pattern::{Patterns, Targets, ends_with_module};
 
-/// The settings of an adapter.
-pub const CONFIG_FILE: &str = "adapter_config.json";
-/// Its tensors.
-pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// A classification head kept beside an adapter that was saved without one.
 pub const HEAD_FILE: &str = "head.safetensors";
 

@@ -95,7 +95,7 @@ fn what_was_written_is_found_to_be_current_until_a_table_changes() {
     let written = write_overview(folder.path()).unwrap();
     assert_eq!(written, [folder.path().join("README.md"), folder.path().join("report.html")]);
     assert!(check_overview(folder.path()).unwrap().is_empty());
-    fs::write(folder.path().join("theory/table.md"), "# Claims\n").unwrap();
+    fs::write(folder.path().join("theory/table.md"), "# Other claims\n").unwrap();
     assert_eq!(check_overview(folder.path()).unwrap(), [folder.path().join("README.md")]);
 }
 

@@ -22,11 +22,10 @@ pub(crate) fn write(files: Files) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-/// Whether a file is not there or holds something else than `bytes`. What says the same as a file beside it need not be there, and is
-/// not in version control: a picture in PNG, which is there in SVG, and `summary.json`, which has the cells of `table.csv`.
+/// Whether a file is not there or holds something else than `bytes`. `summary.json` says the same as `table.csv` beside it: it need not be
+/// there, and is not in version control.
 pub fn is_stale(path: &Path, bytes: &[u8]) -> bool {
-    let is_second = path.extension().is_some_and(|extension| extension == "png") || path.ends_with("summary.json");
-    if is_second && !path.exists() {
+    if path.ends_with("summary.json") && !path.exists() {
         return false;
     }
     std::fs::read(path).map_or(true, |found| found != bytes)
@@ -44,9 +43,7 @@ mod tests {
     #[test]
     fn a_file_is_stale_when_it_differs_or_is_missing_and_nothing_beside_it_says_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, missing) in
-            [("table.md", true), ("a.svg", true), ("a.png", false), ("summary.json", false), ("a.json", true)]
-        {
+        for (name, missing) in [("table.md", true), ("a.svg", true), ("summary.json", false), ("a.json", true)] {
             let path = folder.path().join(name);
             assert_eq!(is_stale(&path, b"this"), missing, "{name} is not there");
             std::fs::write(&path, "this").unwrap();
