@@ -78,7 +78,7 @@ pub fn finite_f32(path: &Path, name: &str, tensor: &Tensor) -> Result<Tensor> {
     // A sum of squares is finite unless an entry is bad (or there are many large ones, which the search below then clears).
     if !tensor.sqr()?.sum_all()?.to_scalar::<f32>()?.is_finite() {
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        let bad = values.iter().enumerate().find(|(_, value)| !(f64::from(value.abs()) <= LARGEST));
+        let bad = values.iter().enumerate().find(|(_, value)| value.is_nan() || f64::from(value.abs()) > LARGEST);
         if let Some((entry, value)) = bad {
             let shape = tensor.dims();
             return Err(refused(format!(

@@ -1,4 +1,6 @@
 //! Bad input on the real binary: one clear message, a non-zero exit, nothing half-written.
+//!
+//! More than 400 lines: one short test for each kind of bad input, on the same damaged copies.
 #![cfg(test)]
 
 use std::fs;

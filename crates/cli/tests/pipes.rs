@@ -1,5 +1,6 @@
 //! Readers that go away and devices that are full, on the real binary: no command panics.
-#![cfg(all(test, unix))]
+#![cfg(test)]
+#![cfg(unix)]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -7,7 +7,6 @@
 mod curve;
 mod error;
 mod experiment;
-mod overview;
 mod publish;
 mod run;
 mod scoring;
@@ -21,8 +20,9 @@ pub use experiment::{
     Changes, CurveSettings, Experiment, MethodEntry, Model, ModelEntry, ModelFolder, Plan, PlannedMethod, Profile, Row,
     Space, TuningSettings,
 };
-pub use overview::{check_overview, write_overview};
-pub use publish::{check_all, check_report, is_stale, publish, write_all, write_report};
+pub use publish::{
+    check_all, check_overview, check_report, is_stale, publish, write_all, write_overview, write_report,
+};
 pub use run::{COMMIT, RunSummary, run};
 pub use studies::couplings::{CouplingsOptions, measure_couplings};
 pub use studies::geometry::{GeometryOptions, measure_geometry};

@@ -1,4 +1,6 @@
 //! Reports are pure functions of records: what they say, what they leave out, and that nothing else moves them.
+//!
+//! More than 400 lines: every section of a page is tested on the same made-up records.
 #![cfg(test)]
 
 use std::collections::BTreeMap;

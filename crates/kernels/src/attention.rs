@@ -1,6 +1,8 @@
 //! Multi-head softmax attention within sentences packed without padding.
 //!
 //! `O_i = sum_j softmax_j(q_i k_j / sqrt(d_head)) v_j` (Vaswani et al., arXiv 1706.03762), `j` over the sentence of `i`.
+//!
+//! More than 400 lines: the plain form, the fast form and the backward pass of one operation, with the tests that hold them together.
 
 use std::ops::Range;
 

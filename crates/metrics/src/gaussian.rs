@@ -146,8 +146,8 @@ mod tests {
         let logits = GaussianLogits::new(arr2(&[[1.0, -2.0, 0.5]]), Array3::zeros((1, 3, 3))).unwrap();
         let expected = crate::softmax(&[1.0, -2.0, 0.5]);
         let sampled = Predictive::from_logits(logits.samples(3, 0).view(), Averaging::Probabilities).unwrap();
-        for class in 0..3 {
-            assert!((sampled.probabilities()[[0, class]] - expected[class]).abs() < 1e-7);
+        for (got, expected) in sampled.probabilities().iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-7);
         }
     }
 

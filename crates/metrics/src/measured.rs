@@ -8,6 +8,8 @@
 //! least `2 / (B + 1)`, which no correction for dozens of rows survives at `B = 1000`, and seeds resampled vary by `(S - 1) / S` of what
 //! they should with the tails of a normal law. Here few seeds cost degrees of freedom. What is noise of an example *and* a
 //! seed is in both variances (the price is at most a factor 2 in `V`, and errs towards no difference).
+//!
+//! More than 400 lines: more than half is simulations that check the level of the test.
 
 use std::collections::BTreeMap;
 

@@ -125,7 +125,8 @@ impl Head {
         }
         let missing: Vec<&str> = names.iter().copied().filter(|name| !own.contains(name)).collect();
         // Where all biases were trained and the head was not, its biases stand alone.
-        let only_biases = adapter.config.trains_all_biases && own.iter().all(|name| name.ends_with(".bias"));
+        let only_biases =
+            adapter.config.trains_all_biases && own.iter().all(|name| name.rsplit('.').next() == Some("bias"));
         if !own.is_empty() && !missing.is_empty() && !only_biases {
             let problem = format!("has {} without {}; save the whole head", own.join(" and "), missing.join(" and "));
             return Err(wrong(adapter, problem));

@@ -143,13 +143,14 @@ impl FromStr for RowId {
         let (row, tempered) = text.strip_suffix(TEMPERED).map_or((text, false), |row| (row, true));
         let (method, reading) = match row.split_once('/') {
             None => (row, None),
-            Some((method, word)) => match Reading::ALL.into_iter().find(|reading| reading.word() == word) {
-                Some(reading) => (method, Some(reading)),
-                None => {
+            Some((method, word)) => {
+                if let Some(reading) = Reading::ALL.into_iter().find(|reading| reading.word() == word) {
+                    (method, Some(reading))
+                } else {
                     let words: Vec<&str> = Reading::ALL.into_iter().map(Reading::word).collect();
                     return Err(format!("the row \"{text}\" is read as \"{word}\"; expected {}", words.join(", ")));
                 }
-            },
+            }
         };
         if method.is_empty() || method.contains('+') {
             return Err(format!("\"{text}\" is no row; expected METHOD or METHOD/READING, with {TEMPERED} or without"));

@@ -2,6 +2,8 @@
 //!
 //! Nothing here reads a file, a clock or a model: values in, text out.
 
+#![expect(clippy::format_push_string, reason = "pages are put together from formatted pieces, and a String takes any")]
+
 mod csv;
 mod error;
 mod escape;

@@ -371,7 +371,7 @@ pub struct PlainSettings {
 
 impl PlainSettings {
     /// The text of [`CONFIG_FILE`] for an adapter on `modules`.
-    pub(super) fn to_json(&self, modules: Vec<&String>) -> String {
+    pub(super) fn to_json(&self, modules: &[&String]) -> String {
         let settings = serde_json::json!({
             "peft_type": "LORA",
             "task_type": "SEQ_CLS",

@@ -1,7 +1,7 @@
 //! What PEFT takes out of a map when an adapter is initialised from the map's own weights.
 //!
 //! The pair then holds that part from the start, so the untouched map plus the trained pair would count it twice. Only initialisations
-//! whose part follows from the weights alone can be repeated: PiSSA (arXiv 2404.02948) and OLoRA (arXiv 2406.01775).
+//! whose part follows from the weights alone can be repeated: `PiSSA` (arXiv 2404.02948) and `OLoRA` (arXiv 2406.01775).
 
 use candle_core::{DType, Device, Tensor};
 
@@ -98,7 +98,9 @@ fn leading_left_vectors(w: &Tensor, count: usize) -> Result<Result<Vec<Vec<f64>>
             let sizes: Vec<f64> = left.iter().map(length).collect();
             let largest = sizes[0].max(f64::MIN_POSITIVE);
             for (vector, size) in left.iter_mut().zip(&sizes) {
-                vector.iter_mut().for_each(|value| *value /= size.max(f64::MIN_POSITIVE));
+                for value in vector {
+                    *value /= size.max(f64::MIN_POSITIVE);
+                }
             }
             left.truncate(count);
             let right = matrix(&left, w.device())?.matmul(w)?;
@@ -140,7 +142,9 @@ fn independent(vectors: Vec<Vec<f64>>, tolerance: f64) -> Vec<Vec<f64>> {
         }
         let length = dot(&vector, &vector).sqrt();
         if length > tolerance * largest {
-            vector.iter_mut().for_each(|value| *value /= length);
+            for value in &mut vector {
+                *value /= length;
+            }
             done.push(vector);
         }
     }

@@ -195,7 +195,7 @@ impl PeftAdapter {
             Ok(f64::from(tensor.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?))
         };
         let bound = scale.abs() * size(&a)? * size(&b)? * rank as f64;
-        if !(bound <= LARGEST) {
+        if bound.is_nan() || bound > LARGEST {
             return Err(self.problem(format!(
                 "the increment of {module} reaches {bound:.0e} (scale {scale:e}); expected weights of ordinary size: is lora_alpha right?"
             )));
@@ -223,6 +223,6 @@ pub fn save_plain(
         tensors.insert(format!("{PREFIX}{path}"), tensor.clone());
     }
     write_tensors(&folder.join(WEIGHTS_FILE), &tensors)?;
-    let text = settings.to_json(pairs.keys().collect());
+    let text = settings.to_json(&pairs.keys().collect::<Vec<_>>());
     Ok(write_atomically(&folder.join(CONFIG_FILE), text.as_bytes())?)
 }

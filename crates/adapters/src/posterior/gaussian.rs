@@ -5,6 +5,8 @@
 //! `s^2 B diag(v) B'`, `v_i = sum_j sigma_ij^2 x_j^2`, so with fresh noise at every token `r` normals per row have the law of
 //! `r d_in`. The reference code's flipout draws one `N` per pass and random signs per token: the same law at each token, and
 //! tokens that are uncorrelated but not independent. Rows that share `N` here are one weight sample read at several inputs.
+//!
+//! More than 400 lines: a third is tests of the two samplers against the moments written beside them.
 
 use bayeslora_kernels::{Onto, Threads, borrow, multiply, product};
 use candle_core::{DType, Device, Tensor, Var};

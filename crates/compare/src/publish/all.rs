@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::generated::{self, Files};
+use super::overview;
 use super::report_files::report_files;
 use crate::curve;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::overview;
 use crate::studies::tuning;
 
 /// The profile that is for a reader's own machine and not kept.

@@ -2,8 +2,10 @@
 
 mod all;
 pub(crate) mod generated;
+mod overview;
 pub(crate) mod report_files;
 
 pub use all::{check_all, write_all};
 pub use generated::is_stale;
+pub use overview::{check_overview, write_overview};
 pub use report_files::{check_report, publish, write_report};

@@ -49,7 +49,7 @@ pub(super) fn section(definition: &Definition, units: &[&UnitRecord]) -> String 
 fn ranged(values: Vec<f64>) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let largest = values.iter().copied().fold(0.0, f64::max);
-    let middle = median(values.into_iter());
+    let middle = median(values);
     if least < largest { format!("{middle:.1} ({least:.1} to {largest:.1})") } else { format!("{middle:.1}") }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 pub(crate) const FACTORS_FILE: &str = "laplace.safetensors";
 
 impl Laplace {
-    /// Writes [`FACTORS_FILE`] into `folder`: `<block>.<side>.values` and `.vectors` for the outputs and the inputs of every map, `A` and
+    /// Writes `laplace.safetensors` into `folder`: `<block>.<side>.values` and `.vectors` for the outputs and the inputs of every map, `A` and
     /// `B` of each adapter in the order of the slots, then the head.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub trait Method: std::fmt::Debug + Send + Sync {
         self.members()
     }
 
-    /// Token passes after the trainings (see [`Progress`](crate::Progress)), at most, given the tokens of the training and the validation
+    /// Token passes after the trainings (see [`Progress`](bayeslora_data::Progress)), at most, given the tokens of the training and the validation
     /// set.
     fn post_hoc_work(&self, _train: u64, _validation: u64) -> u64 {
         0

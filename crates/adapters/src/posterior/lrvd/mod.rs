@@ -5,6 +5,8 @@
 //! With `u = A_mu x` and `v = sigma_A^2 x^2` the core `e = A x` has mean `u` and variance `v`, and the increment `s B e` has mean
 //! `s B_mu u` and covariance `s^2 [ B_mu diag(v) B_mu' + diag(sigma_B^2 (u^2 + v)) ]`: the noise of `B` reaches every output by itself.
 //! Of the two ways to sample only `weights` has that covariance; `local-reparametrisation` has its diagonal.
+//!
+//! More than 400 lines: two ways to sample and the pruning of ranks share one set of parameters and its divergence.
 
 use bayeslora_kernels::{Onto, Threads, product};
 use candle_core::{DType, Device, Tensor, Var};

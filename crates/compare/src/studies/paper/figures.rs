@@ -8,10 +8,7 @@ use super::table::{by_method, mean_deciles};
 
 /// `cls_states` and `deciles`; `shifted` names the other test sets.
 pub(crate) fn draw(findings: &[Finding], points: &[Point], shifted: &[String]) -> Result<Vec<File>> {
-    let mut all = Vec::new();
-    all.push(file("cls_states", &States { points, shifted })?);
-    all.push(file("deciles", &Deciles(findings))?);
-    Ok(all)
+    Ok(vec![file("cls_states", &States { points, shifted })?, file("deciles", &Deciles(findings))?])
 }
 
 struct States<'a> {

@@ -8,13 +8,13 @@ fn pool(coupling: Coupling, samples: u32) -> Pool {
     let noise = Noise::new(3, Stream::Predictive).coupled(coupling);
     let mut probabilities = Array3::zeros((samples as usize, 40, 2));
     for sample in 0..samples {
-        for text in 0..40 {
-            let at = Address { slot: Slot::new(0, TargetMap::Query), sample, example: text, position: 0 };
+        for (text, example) in (0..40).zip(0_u64..) {
+            let at = Address { slot: Slot::new(0, TargetMap::Query), sample, example, position: 0 };
             let mut z = [0.0; 3];
             noise.fill_multipliers(at, keep, &mut Vec::new(), &mut z);
             let p = 0.2 + 0.1 * f64::from(z.iter().sum::<f32>());
-            probabilities[[sample as usize, text as usize, 0]] = p;
-            probabilities[[sample as usize, text as usize, 1]] = 1.0 - p;
+            probabilities[[sample as usize, text, 0]] = p;
+            probabilities[[sample as usize, text, 1]] = 1.0 - p;
         }
     }
     Pool { coupling, probabilities }
