@@ -201,7 +201,7 @@ impl Slot {
 ///
 /// # Examples
 /// ```
-/// use bayeslora_compare::linear_schedule;
+/// use bayeslora_inference::linear_schedule;
 /// assert_eq!(linear_schedule(0, 100, 0.1), 0.0);
 /// assert_eq!(linear_schedule(5, 100, 0.1), 0.5);
 /// assert_eq!(linear_schedule(10, 100, 0.1), 1.0);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
 
-use super::{Page, Section};
+use super::section::{Page, Section};
 use crate::error::Result;
 use bayeslora_host::read;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Page, Section};
+use super::section::{Page, Section};
 
 /// What stands where nothing is known.
 const NONE: &str = "–";

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bayeslora_render::CriticalDifference;
 
-use super::folders;
+use super::section::folders;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::publish::generated::Files;
