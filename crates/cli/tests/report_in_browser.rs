@@ -62,11 +62,23 @@ fn the_report_sorts_fetches_nothing_and_fits_a_phone() {
         let line = found.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.unwrap_or_else(|| panic!("no {name} in {found}")).to_owned()
     };
-    let folders = std::fs::read_dir(&results).unwrap().flatten().filter(|entry| entry.path().is_dir()).count();
-    assert_eq!(value("sections"), folders.to_string());
-    for (name, expected) in
-        [("links", "true"), ("unique", "true"), ("images", "true"), ("fetched", "0"), ("errors", "")]
-    {
+    let about = |folder: &Path| ["experiment.toml", "about.toml"].iter().any(|name| folder.join(name).is_file());
+    let folders = std::fs::read_dir(&results).unwrap().flatten().filter(|entry| about(&entry.path())).count();
+    assert_eq!(value("experiments"), folders.to_string());
+    assert!(page.len() < 3_000_000, "{} bytes", page.len());
+    let chosen = value("chosen");
+    let (first, all) = chosen.split_once(" 1 ").unwrap();
+    let (shown, choices) = all.split_once(" of ").unwrap();
+    assert!(first == "every-method" && shown == choices, "{chosen}");
+    for (name, expected) in [
+        ("links", "true"),
+        ("unique", "true"),
+        ("images", "true"),
+        ("once", "true"),
+        ("fetched", "0"),
+        ("folded", "false"),
+        ("errors", ""),
+    ] {
         assert_eq!(value(name), expected, "{name}: {found}");
     }
     assert!(value("width").parse::<u32>().unwrap() <= 390, "{found}");

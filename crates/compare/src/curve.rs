@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bayeslora_metrics::{MetricInfo, metric};
-use bayeslora_render::{Area, Axes, Figure, file, legend, line};
+use bayeslora_render::{Area, Axes, Figure, cell_text, csv, file, legend, line};
+use bayeslora_report::{Aggregate, RowDefinition, Score, one_reading_each};
 use plotters::prelude::*;
 use serde::Serialize;
 
@@ -12,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::experiment::{CurveSettings, Experiment};
 use crate::publish::generated::{self, Files};
 use crate::publish::report_files::{aggregated, definition};
-use crate::report::{Aggregate, Cell, RowDefinition, cell_text, one_reading_each};
 use bayeslora_data::unknown;
 
 /// The curves of an experiment.
@@ -67,7 +67,7 @@ impl Curves {
         }
     }
 
-    fn cell(&self, point: usize, row: &str, metric: &str) -> Option<&Cell> {
+    fn cell(&self, point: usize, row: &str, metric: &str) -> Option<&Score> {
         self.points[point].1.get(row, &self.domain.0, metric)
     }
 
@@ -119,19 +119,17 @@ impl Curves {
             mean: f64,
             sd: Option<f64>,
         }
-        let failed = |error: &dyn std::fmt::Display| Error::Report(format!("curve.csv: {error}"));
-        let mut writer = ::csv::Writer::from_writer(Vec::new());
+        let mut rows = Vec::new();
         for (point, (at, _)) in self.points.iter().enumerate() {
             for RowDefinition { id: method, .. } in &self.rows {
                 for metric in self.metrics() {
                     let Some(cell) = self.cell(point, method, metric.key) else { continue };
-                    let Cell { seeds, mean, sd, .. } = *cell;
-                    let row = Row { at: *at, method, metric: metric.key, seeds, mean, sd };
-                    writer.serialize(row).map_err(|error| failed(&error))?;
+                    let Score { seeds, mean, sd, .. } = *cell;
+                    rows.push(Row { at: *at, method, metric: metric.key, seeds, mean, sd });
                 }
             }
         }
-        writer.into_inner().map_err(|error| failed(&error))
+        Ok(csv("curve.csv", &[], rows)?)
     }
 }
 

@@ -52,7 +52,7 @@ pub enum Error {
     /// The system gives no more threads.
     #[error("threads cannot be started: {0}; ask for fewer (--jobs, --threads)")]
     Threads(String),
-    /// A report cannot be made.
+    /// What a study needs is not there.
     #[error("{0}")]
     Report(String),
     /// A fit or a prediction.
@@ -82,6 +82,9 @@ pub enum Error {
     /// A matrix that has no decomposition.
     #[error("a matrix could not be decomposed: {0}")]
     Decomposition(#[from] ndarray_linalg::error::LinalgError),
+    /// A page cannot be made of the records.
+    #[error(transparent)]
+    Page(#[from] bayeslora_report::Error),
     /// A figure.
     #[error(transparent)]
     Figure(#[from] bayeslora_render::Error),

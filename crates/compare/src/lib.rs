@@ -12,8 +12,6 @@ mod run;
 mod scoring;
 mod studies;
 
-pub mod report;
-
 pub use curve::{check_curve, write_curve};
 pub use error::{Error, Result};
 pub use experiment::{

@@ -2,7 +2,7 @@
 
 pub use crate::escape::escape;
 use crate::prose;
-use crate::table::{Align, Cell, Format, Table};
+use crate::table::{Align, Format, Table};
 
 /// HTML whose wide tables scroll in a box of their own.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ impl Format for Html {
             text += "<tr>";
             for ((column, cell), shown) in table.columns.iter().zip(row).zip(shown) {
                 let shown = escape(&shown);
-                let shown = if matches!(cell, Cell::Strong(_)) { format!("<strong>{shown}</strong>") } else { shown };
+                let shown = if cell.is_strong() { format!("<strong>{shown}</strong>") } else { shown };
                 text += &format!("<td{}>{shown}</td>", class(column.align));
             }
             text += "</tr>\n";

@@ -1,6 +1,6 @@
 //! Tables in LaTeX, for `booktabs`.
 
-use crate::table::{Align, Cell, Format, Table};
+use crate::table::{Align, Format, Table};
 
 /// LaTeX with the `booktabs` package.
 #[derive(Debug, Clone, Copy)]
@@ -48,9 +48,9 @@ impl Format for Latex {
             let cells: Vec<String> = row
                 .iter()
                 .zip(shown)
-                .map(|(cell, shown)| match cell {
-                    Cell::Strong(_) => format!("\\textbf{{{}}}", escape(&shown)),
-                    _ => escape(&shown),
+                .map(|(cell, shown)| match cell.is_strong() {
+                    true => format!("\\textbf{{{}}}", escape(&shown)),
+                    false => escape(&shown),
                 })
                 .collect();
             text += &format!("{} \\\\\n", cells.join(" & "));

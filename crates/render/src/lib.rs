@@ -11,6 +11,7 @@ mod figures;
 pub mod html;
 mod latex;
 mod markdown;
+mod page;
 mod prose;
 mod svg;
 mod table;
@@ -23,5 +24,6 @@ pub use figures::{
 pub use html::Html;
 pub use latex::Latex;
 pub use markdown::{Markdown, cell_text};
+pub use page::{Block, Page, Section};
 pub use svg::Svg;
 pub use table::{Align, Cell, Column, Format, Table};

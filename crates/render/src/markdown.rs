@@ -1,6 +1,6 @@
 //! Tables in Markdown.
 
-use crate::table::{Align, Cell, Format, Table};
+use crate::table::{Align, Format, Table};
 
 /// Markdown with pipes, as GitHub shows it.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,7 @@ impl Format for Markdown {
         for (row, shown) in table.rows.iter().zip(table.shown()) {
             text += &line(&mut row.iter().zip(shown).map(|(cell, shown)| {
                 let shown = cell_text(&shown);
-                if matches!(cell, Cell::Strong(_)) { format!("**{shown}**") } else { shown }
+                if cell.is_strong() { format!("**{shown}**") } else { shown }
             }));
         }
         for note in &table.notes {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_inference::{AdapterSettings, PredictionSettings, TrainingSettings};
 use bayeslora_metrics::Bootstrap;
+use bayeslora_report::ReadmeTable;
 use serde::{Deserialize, Serialize};
 
 pub use changes::Changes;
@@ -21,7 +22,6 @@ pub use model::{Model, ModelEntry, ModelFolder};
 pub use plan::{Plan, PlannedMethod, Row};
 
 use crate::error::{Error, Result};
-use crate::report::ReadmeTable;
 
 /// An experiment as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,6 +37,8 @@ pub struct Experiment {
     pub question: Option<String>,
     /// The answer found, in one sentence, for the index of all results.
     pub answer: Option<String>,
+    /// Place in the index of all results, lowest first; those without one follow by name.
+    pub order: Option<u32>,
     /// The table that the README shows of it; by default its main table.
     pub readme: Option<ReadmeTable>,
     /// What was found, in a few sentences of Markdown, for the overview of all results.

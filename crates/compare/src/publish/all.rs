@@ -4,66 +4,64 @@ use std::path::{Path, PathBuf};
 
 use super::generated::{self, Files};
 use super::overview;
-use super::report_files::report_files;
+use super::report_files::files_of;
+use super::results::{Made, folders, made};
 use crate::curve;
 use crate::error::{Error, Result};
-use crate::experiment::Experiment;
 use crate::studies::tuning;
 
-/// The profile that is for a reader's own machine and not kept.
-const NOT_KEPT: &str = "quick";
-
-/// Files of every experiment in a results folder that has records, and the README above it where an experiment has a table there.
-fn files(results: &Path) -> Result<Files> {
+/// Files of a folder, and the README above the results where the experiment has a table there.
+fn files(results: &Path, Made { folder, reports }: &Made<'_>) -> Result<Files> {
     let mut files = Files::new();
-    let mut experiments = 0;
-    for folder in overview::folders(results)? {
-        let path = results.join(folder).join("experiment.toml");
-        if !path.is_file() {
-            continue;
-        }
-        experiments += 1;
-        let experiment = Experiment::load(&path)?;
-        for profile in experiment.profiles.keys().filter(|name| *name != NOT_KEPT) {
-            let untuned = experiment.clone().plan_untuned(&path, profile)?;
-            if untuned.folder.join("tuning/trials").is_dir() {
-                files.extend(tuning::files(&untuned, None)?);
-            }
-            let plan = experiment.clone().plan(&path, profile)?;
-            if !plan.folder.join("units").is_dir() {
-                continue;
-            }
-            let readme = results.join("../README.md");
-            let shown = experiment.readme.is_some() && readme.is_file();
-            files.extend(report_files(&plan, shown.then_some(readme.as_path()), None)?);
-        }
-        if experiment.curve.is_some() {
-            files.extend(curve::files_of(&path)?);
+    let Some((path, experiment)) = &folder.experiment else { return Ok(files) };
+    for plan in &folder.untuned {
+        if plan.folder.join("tuning/trials").is_dir() {
+            files.extend(tuning::files(plan, None)?);
         }
     }
-    if experiments == 0 {
-        let problem = "holds no experiment; name the folder of the results".to_owned();
-        return Err(Error::Store { path: results.to_owned(), problem });
+    let readme = results.join("../README.md");
+    let shown = (experiment.readme.is_some() && readme.is_file()).then_some(readme.as_path());
+    for (run, report) in folder.runs.iter().zip(reports) {
+        files.extend(files_of(report, &run.folder, shown)?);
+    }
+    if experiment.curve.is_some() {
+        files.extend(curve::files_of(path)?);
     }
     Ok(files)
 }
 
-/// Writes everything that is made from the records of a results folder, the overview last: it reads what the others wrote.
+/// The files of all folders, and of the overview.
+fn all_files(results: &Path, made: &[Made<'_>]) -> Result<Files> {
+    if made.iter().all(|made| made.folder.experiment.is_none()) {
+        let problem = "holds no experiment; name the folder of the results".to_owned();
+        return Err(Error::Store { path: results.to_owned(), problem });
+    }
+    let mut all = Files::new();
+    for made in made {
+        all.extend(files(results, made)?);
+    }
+    all.extend(overview::files(made, results)?);
+    Ok(all)
+}
+
+/// Writes everything that is made from the records of a results folder.
 ///
 /// # Errors
 /// When a record cannot be read or a file cannot be written.
 pub fn write_all(results: &Path) -> Result<Vec<PathBuf>> {
-    let mut written = generated::write(files(results)?)?;
-    written.extend(overview::write_overview(results)?);
+    let folders = folders(results)?;
+    let made = made(&folders)?;
+    let mut written = generated::write(all_files(results, &made)?)?;
+    // It shows figures that have just been drawn.
+    written.extend(generated::write(vec![overview::html_file(&made, results)?])?);
     Ok(written)
 }
 
-/// The files on disk that differ from what the records of a results folder give.
+/// The files on disk that differ from what the records of a results folder give. `report.html` is large and not kept: it is not looked at.
 ///
 /// # Errors
 /// When a record cannot be read.
 pub fn check_all(results: &Path) -> Result<Vec<PathBuf>> {
-    let mut stale = generated::stale(files(results)?);
-    stale.extend(overview::check_overview(results)?);
-    Ok(stale)
+    let folders = folders(results)?;
+    Ok(generated::stale(all_files(results, &made(&folders)?)?))
 }

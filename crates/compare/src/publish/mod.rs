@@ -4,6 +4,7 @@ mod all;
 pub(crate) mod generated;
 mod overview;
 pub(crate) mod report_files;
+mod results;
 
 pub use all::{check_all, write_all};
 pub use generated::is_stale;

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use bayeslora_data::tasks::DomainInfo;
 use bayeslora_host::read;
+use bayeslora_records::{ComparisonRecord, Provenance, RowId, Store, UnitRecord, one_model};
+use bayeslora_report::{Aggregate, Definition, Report, RowDefinition, TestSet, splice};
 
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, Row};
 use crate::publish::generated::{self, Files};
-use crate::report::{Aggregate, Definition, File, RowDefinition, readme_block, render, splice};
 use crate::run::keys::{comparison_key, unit_key};
-use bayeslora_records::{ComparisonRecord, Provenance, RowId, Store, UnitRecord, one_model};
 
 pub(crate) fn definition(plan: &Plan) -> Definition {
     let row = |row: &Row| RowDefinition {
@@ -17,13 +18,21 @@ pub(crate) fn definition(plan: &Plan) -> Definition {
         label: row.label.clone(),
         method: plan.method_of(row).id.clone(),
     };
+    let test_set = |domain: DomainInfo| TestSet {
+        id: domain.id,
+        label: domain.label,
+        in_distribution: domain.in_distribution,
+        labelled: domain.labelled,
+        rated: domain.rated,
+        corruption: domain.corruption.map(|(kind, strength)| (kind.label(), strength)),
+    };
     Definition {
         name: plan.experiment.name.clone(),
         title: plan.experiment.title.clone(),
         analysis: plan.experiment.analysis.clone(),
         seeds: plan.seeds.clone(),
         rows: plan.rows.iter().map(row).collect(),
-        domains: plan.task.domains(),
+        domains: plan.task.domains().into_iter().map(test_set).collect(),
         reference: plan.experiment.reference.clone(),
         command: format!(
             "make results EXPERIMENT=results/{}/experiment.toml PROFILE={}",
@@ -33,42 +42,61 @@ pub(crate) fn definition(plan: &Plan) -> Definition {
     }
 }
 
-/// The records that belong to the plan as it stands; those of other settings are left out, and those of other models than the one of
-/// this digest, where it is known.
-fn records(plan: &Plan, store: &Store, model: Option<&str>) -> Result<(Vec<UnitRecord>, Vec<ComparisonRecord>)> {
-    let belongs = |unit: &UnitRecord| {
-        let planned = plan.methods.iter().find(|planned| planned.id == unit.method);
-        let Provenance { model_digest, data_digest, .. } = &unit.provenance;
-        plan.seeds.contains(&unit.seed)
-            && model.is_none_or(|model| model == model_digest)
-            && planned.is_some_and(|m| unit_key(plan, m, unit.seed, model_digest, data_digest) == unit.key)
-    };
-    let units: Vec<UnitRecord> = store.units()?.into_iter().filter(belongs).collect();
-    if let Some(other) = units.iter().find(|unit| unit.provenance.data_digest != units[0].provenance.data_digest) {
-        return Err(Error::Report(format!(
-            "{}: the records of {} and {} come from different data; delete those of the old data",
-            store.folder().display(),
-            units[0].method,
-            other.method
-        )));
+/// A plan's definition and the records that belong to it.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) definition: Definition,
+    /// Folder of the profile.
+    pub(crate) folder: PathBuf,
+    units: Vec<UnitRecord>,
+    comparisons: Vec<ComparisonRecord>,
+}
+
+impl Recorded {
+    /// The records that belong to the plan as it stands; those of other settings are left out, and those of other models than the one of
+    /// this digest, where it is known.
+    pub(crate) fn read(plan: &Plan, model: Option<&str>) -> Result<Self> {
+        let store = Store::new(&plan.folder);
+        let belongs = |unit: &UnitRecord| {
+            let planned = plan.methods.iter().find(|planned| planned.id == unit.method);
+            let Provenance { model_digest, data_digest, .. } = &unit.provenance;
+            plan.seeds.contains(&unit.seed)
+                && model.is_none_or(|model| model == model_digest)
+                && planned.is_some_and(|m| unit_key(plan, m, unit.seed, model_digest, data_digest) == unit.key)
+        };
+        let units: Vec<UnitRecord> = store.units()?.into_iter().filter(belongs).collect();
+        if let Some(other) = units.iter().find(|unit| unit.provenance.data_digest != units[0].provenance.data_digest) {
+            return Err(Error::Store {
+                path: store.folder().to_owned(),
+                problem: format!(
+                    "the records of {} and {} come from different data; delete those of the old data",
+                    units[0].method, other.method
+                ),
+            });
+        }
+        one_model(units.iter().map(|unit| &unit.provenance))
+            .map_err(|problem| Error::Store { path: store.folder().join("units"), problem })?;
+        let keys_of = |method: &str| -> Vec<&str> {
+            let seeds = plan.seeds.iter();
+            let keys = seeds.filter_map(|seed| units.iter().find(|unit| unit.method == method && unit.seed == *seed));
+            keys.map(|unit| unit.key.as_str()).collect()
+        };
+        let current = |comparison: &ComparisonRecord| {
+            let Ok(id) = comparison.row.parse::<RowId>() else { return false };
+            let plain = id.untempered();
+            let row = plan.rows.iter().find(|row| row.id == plain);
+            let Some(row) = row.or((id == RowId::Distances).then_some(&plan.reference)) else { return false };
+            let [own, other] = [row, &plan.reference].map(|row| keys_of(&plan.method_of(row).id));
+            comparison_key(plan, &id, &own, &other) == comparison.key
+        };
+        let comparisons = store.comparisons()?.into_iter().filter(current).collect();
+        Ok(Self { definition: definition(plan), folder: plan.folder.clone(), units, comparisons })
     }
-    one_model(units.iter().map(|unit| &unit.provenance))
-        .map_err(|problem| Error::Store { path: store.folder().join("units"), problem })?;
-    let keys_of = |method: &str| -> Vec<&str> {
-        let seeds = plan.seeds.iter();
-        let keys = seeds.filter_map(|seed| units.iter().find(|unit| unit.method == method && unit.seed == *seed));
-        keys.map(|unit| unit.key.as_str()).collect()
-    };
-    let current = |comparison: &ComparisonRecord| {
-        let Ok(id) = comparison.row.parse::<RowId>() else { return false };
-        let plain = id.untempered();
-        let row = plan.rows.iter().find(|row| row.id == plain);
-        let Some(row) = row.or((id == RowId::Distances).then_some(&plan.reference)) else { return false };
-        let [own, other] = [row, &plan.reference].map(|row| keys_of(&plan.method_of(row).id));
-        comparison_key(plan, &id, &own, &other) == comparison.key
-    };
-    let comparisons = store.comparisons()?.into_iter().filter(current).collect();
-    Ok((units, comparisons))
+
+    /// What pages are made from.
+    pub(crate) fn report(&self) -> Result<Report<'_>> {
+        Ok(Report::new(&self.definition, &self.units, &self.comparisons)?)
+    }
 }
 
 /// The numbers of a plan's tables.
@@ -76,25 +104,25 @@ fn records(plan: &Plan, store: &Store, model: Option<&str>) -> Result<(Vec<UnitR
 /// # Errors
 /// When there are no records, or one cannot be read.
 pub(crate) fn aggregated(plan: &Plan) -> Result<Aggregate> {
-    let definition = definition(plan);
-    let (units, comparisons) = records(plan, &Store::new(&plan.folder), None)?;
-    Aggregate::of(&definition, &units, &comparisons)
+    let Recorded { definition, units, comparisons, .. } = Recorded::read(plan, None)?;
+    Ok(Aggregate::of(&definition, &units, &comparisons)?)
 }
 
-/// The files of the report, by path, with the block of the README when one is given.
-pub(crate) fn report_files(plan: &Plan, readme: Option<&Path>, model: Option<&str>) -> Result<Files> {
-    let store = Store::new(&plan.folder);
-    let definition = definition(plan);
-    let (units, comparisons) = records(plan, &store, model)?;
-    let rendered: Vec<File> = render(&definition, &units, &comparisons)?;
-    let mut files: Vec<_> = rendered.into_iter().map(|(name, bytes)| (plan.folder.join(name), bytes)).collect();
+/// The files of a report in `folder`, by path, with the block of the README when one is given.
+pub(crate) fn files_of(report: &Report<'_>, folder: &Path, readme: Option<&Path>) -> Result<Files> {
+    let mut files: Files = report.files()?.into_iter().map(|(name, bytes)| (folder.join(name), bytes)).collect();
     if let Some(path) = readme {
-        let text = String::from_utf8(read(path)?)
-            .map_err(|error| Error::Report(format!("{}: not UTF-8: {error}", path.display())))?;
-        let block = readme_block(&definition, &units, &comparisons)?;
-        files.push((path.to_owned(), splice(&text, &plan.experiment.name, &block)?.into_bytes()));
+        let problem = |problem: String| Error::Store { path: path.to_owned(), problem };
+        let text = String::from_utf8(read(path)?).map_err(|error| problem(format!("not UTF-8: {error}")))?;
+        let text = splice(&text, &report.definition.name, &report.readme_block()?);
+        files.push((path.to_owned(), text.map_err(|error| problem(error.to_string()))?.into_bytes()));
     }
     Ok(files)
+}
+
+fn report_files(plan: &Plan, readme: Option<&Path>, model: Option<&str>) -> Result<Files> {
+    let recorded = Recorded::read(plan, model)?;
+    files_of(&recorded.report()?, &plan.folder, readme)
 }
 
 /// Writes the report of a plan from its records, and the README's block when a README is given.

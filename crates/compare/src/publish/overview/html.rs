@@ -1,87 +1,125 @@
 //! `report.html`: one file, no network.
+//!
+//! The answers and a leaderboard come first; each experiment is folded below them, with its main tables and the picture of its differences.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
-
-use super::section::{Page, Section};
-use crate::error::Result;
 use bayeslora_host::read;
+use bayeslora_render::html::{escape, prose};
+use bayeslora_render::{Block, Format, Html, Page, Section};
+use bayeslora_report::{Report, leaderboard};
+
+use crate::error::Result;
+use crate::publish::results::{Folder, Made};
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
-pub(super) fn report(sections: &[Section], results: &Path) -> Result<String> {
-    let (mut contents, mut body) = (String::new(), String::new());
-    for section in sections {
-        let (folder, title) = (escape(&section.folder), escape(&section.title));
-        let state = if section.pages.is_empty() { " <small>not run yet</small>" } else { "" };
-        let _ = writeln!(contents, "<li><a href=\"#{folder}\">{title}</a>{state}</li>");
-        let _ = writeln!(body, "<section id=\"{folder}\">\n<h1>{title}</h1>");
-        if let Some(command) = section.command.as_ref().filter(|_| section.pages.is_empty()) {
-            let _ = writeln!(body, "<p><code>{}</code></p>", escape(command));
+/// Ends of the headings of what is shown of an experiment; the other tables are a link away.
+const SHOWN: [&str; 4] =
+    ["What the numbers say", ": predictive quality", ": under shift", "With a temperature fitted on validation"];
+
+/// Figures beside a page that show what it is about, where they are there.
+const FIGURES: [&str; 4] = ["curve.svg", "critical_difference.svg", "rho.svg", "time.svg"];
+
+pub(super) fn report(made: &[Made<'_>], results: &Path) -> Result<String> {
+    let (mut answers, mut further) = (String::new(), String::new());
+    let mut details = String::new();
+    for Made { folder, reports } in made {
+        let title = escape(&folder.title);
+        let name = escape(&folder.name);
+        if let (Some(question), Some(answer), false) = (&folder.question, &folder.answer, folder.is_empty()) {
+            let _ = writeln!(
+                if folder.is_ordered() { &mut answers } else { &mut further },
+                "<li><a href=\"#{name}\">{}</a> {}</li>",
+                escape(question),
+                bayeslora_render::html::inline(answer)
+            );
         }
-        if let Some(findings) = &section.findings {
-            body += &rendered(findings, &|_| None);
-        }
-        for page in &section.pages {
-            body += &article(page, results)?;
-        }
-        body += "</section>\n";
+        let state = if folder.is_empty() { " <small>not run yet</small>" } else { "" };
+        let _ = writeln!(details, "<details class=\"experiment\" id=\"{name}\">\n<summary>{title}{state}</summary>");
+        details += &experiment(folder, reports, results)?;
+        details += "</details>\n";
     }
+    if !further.is_empty() {
+        further = format!(
+            "<details>\n<summary>Further answers</summary>\n<ul class=\"answers\">\n{further}</ul>\n</details>\n"
+        );
+    }
+    let named = made.iter().flat_map(|Made { folder, reports }| {
+        let several = reports.len() > 1;
+        let names = folder.runs.iter().map(move |run| match run.folder.file_name().filter(|_| several) {
+            Some(profile) => format!("{}, {}", folder.name, profile.to_string_lossy()),
+            None => folder.name.clone(),
+        });
+        names.zip(reports).collect::<Vec<_>>()
+    });
+    let named: Vec<(String, &Report<'_>)> = named.collect();
+    let table = leaderboard(named.iter().map(|(name, report)| (name.as_str(), *report)));
+    let legend = "One reading of each fit, on the test set of its training domain. Choose an experiment, or sort by a heading. Bold: not told \
+                  apart from the best of its experiment. `*`: differs from the reference of its experiment after correction. AUROC of shift: \
+                  mean over the shifted test sets of the predictive entropy's; 0.5 knows nothing. Numbers of two experiments do not compare.";
     Ok(format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>bayeslora: results</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<nav aria-label=\"Contents\">\n<ul>\n{contents}</ul>\n</nav>\n<main>\n{body}</main>\n\
-         <script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Can the uncertainty of a fine-tuned LoRA adapter be trusted?</h1>\n\
+         <nav aria-label=\"Answers\">\n<ul class=\"answers\">\n{answers}</ul>\n{further}</nav>\n\
+         <section id=\"leaderboard\" aria-label=\"Leaderboard\">\n<h2>Leaderboard</h2>\n{}<label>Experiment <select></select></label>\n{}\
+         </section>\n<h2>Experiments</h2>\n{details}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+        prose(legend),
+        Html.table(&table)
     ))
 }
 
-/// A page with its figures in it, folded away but for the first.
-fn article(page: &Page, results: &Path) -> Result<String> {
-    let mut figures = Vec::new();
-    for (_, path) in page.figures() {
-        if Path::new(&path).extension().is_some_and(|extension| extension == "svg") && results.join(&path).is_file() {
-            figures.push((path.clone(), data_uri(&read(&results.join(&path))?)));
+/// What was found, then the main tables of each run, folded where there are several.
+fn experiment(folder: &Folder, reports: &[Report<'_>], results: &Path) -> Result<String> {
+    let mut text = String::new();
+    if let Some(command) = folder.command.as_ref().filter(|_| folder.is_empty()) {
+        let _ = writeln!(text, "<p><code>{}</code></p>", escape(command));
+    }
+    text += &folder.findings.as_deref().map(prose).unwrap_or_default();
+    let links = folder.pages(results);
+    if !links.is_empty() {
+        let link = |(title, path): &(String, String)| format!("<a href=\"{}\">{}</a>", escape(path), escape(title));
+        let links: Vec<String> = links.iter().map(link).collect();
+        let _ = writeln!(text, "<p>{}</p>", links.join(" · "));
+    }
+    for figure in FIGURES {
+        let path = results.join(&folder.name).join(figure);
+        if path.is_file() {
+            let alt = figure.trim_end_matches(".svg").replace('_', " ");
+            let _ = writeln!(text, "<img src=\"{}\" alt=\"{alt}\">", data_uri(&read(&path)?));
         }
     }
-    let folder = page.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let inlined = |target: &str| {
-        let path = format!("{folder}/{target}");
-        figures.iter().find(|(known, _)| *known == path).map(|(_, uri)| uri.clone())
-    };
-    // The title of the page stands in its summary; links to its headings lead nowhere here.
-    let (_, text) = page.parts();
-    let text: String = text
-        .lines()
-        .filter(|line| !line.starts_with("# ") && !line.starts_with("Contents: "))
-        .collect::<Vec<_>>()
-        .join("\n");
-    let provenance: Vec<String> = page.provenance().into_iter().map(escape).collect();
-    Ok(format!(
-        "<details open>\n<summary>{} <code>{}</code></summary>\n<p class=\"provenance\">{}</p>\n{}</details>\n",
-        escape(page.title()),
-        escape(&page.path),
-        provenance.join("<br>"),
-        rendered(&text, &inlined)
-    ))
+    for (run, report) in folder.runs.iter().zip(reports) {
+        let picture = run.folder.join("differences.svg");
+        let picture = if picture.is_file() { Some(data_uri(&read(&picture)?)) } else { None };
+        let body = tables(&report.page()?, &|file| picture.clone().filter(|_| file == "differences.svg"));
+        if reports.len() > 1 {
+            let name = run.folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            let _ = writeln!(text, "<details>\n<summary>{}</summary>\n{body}</details>", escape(&name));
+        } else {
+            text += &body;
+        }
+    }
+    Ok(text)
 }
 
-/// Markdown as HTML: tables in a box of their own that scrolls, images as `inlined` gives them, HTML in the text shown and not obeyed.
-fn rendered(text: &str, inlined: &dyn Fn(&str) -> Option<String>) -> String {
-    let options = Options::ENABLE_TABLES;
-    let events = Parser::new_ext(text, options).map(|event| match event {
-        Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
-            let dest_url = inlined(&dest_url).map_or(dest_url, CowStr::from);
-            Event::Start(Tag::Image { link_type, dest_url, title, id })
-        }
-        Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
-        other => other,
-    });
-    let mut page = String::new();
-    html::push_html(&mut page, events);
-    page.replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>").replace("</table>", "</table></div>")
+/// The picture and the shown sections of a page.
+fn tables(page: &Page, figure: &dyn Fn(&str) -> Option<String>) -> String {
+    let mut text = format!(
+        "<p class=\"provenance\">{}</p>\n",
+        page.provenance.iter().map(|line| escape(line)).collect::<Vec<_>>().join("<br>")
+    );
+    let pictures = page.opening.iter().filter(|block| matches!(block, Block::Figure { .. }));
+    text += &pictures.map(|block| block.html(figure)).collect::<String>();
+    let shown = |section: &&Section| SHOWN.iter().any(|end| section.heading.ends_with(end));
+    for section in page.sections.iter().filter(shown) {
+        let _ = writeln!(text, "<h3>{}</h3>", escape(&section.heading));
+        text += &section.blocks.iter().map(|block| block.html(figure)).collect::<String>();
+    }
+    text
 }
 
 /// A picture as an address: what may not stand in one is encoded.
@@ -89,20 +127,9 @@ fn data_uri(svg: &[u8]) -> String {
     let mut uri = String::from("data:image/svg+xml,");
     for &byte in svg {
         match byte {
-            b'A'..=b'Z'
-            | b'a'..=b'z'
-            | b'0'..=b'9'
-            | b' '
-            | b'-'
-            | b'_'
-            | b'.'
-            | b'/'
-            | b'='
-            | b':'
-            | b','
-            | b'('
-            | b')' => {
-                uri.push(char::from(byte));
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => uri.push(char::from(byte)),
+            b' ' | b'-' | b'_' | b'.' | b'/' | b'=' | b':' | b',' | b'(' | b')' | b'\'' | b';' => {
+                uri.push(char::from(byte))
             }
             _ => {
                 let _ = write!(uri, "%{byte:02X}");
@@ -110,8 +137,4 @@ fn data_uri(svg: &[u8]) -> String {
         }
     }
     uri
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,40 +1,49 @@
 //! Everything in the results folder on two pages: `README.md` to find one's way, and `report.html`, which needs no network.
 //!
-//! Both are made of what the reports wrote (`table.md` and its like) and of the experiment files: nothing is computed twice.
+//! Both are made of the values that the experiments' own pages are made of: nothing is computed twice, and no page is read back.
 
 mod html;
 mod markdown;
 mod ranks;
-mod section;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use section::folders;
-use section::sections;
-
 use crate::error::Result;
-use crate::publish::generated;
+use crate::publish::generated::{self, Files};
+use crate::publish::results::{Made, folders, made};
+
+/// `README.md`, and the ranks over tasks where there are several.
+pub(super) fn files(made: &[Made<'_>], results: &Path) -> Result<Files> {
+    let mut files = ranks::files(made, results)?;
+    files.push((results.join("README.md"), markdown::index(made, results).into_bytes()));
+    Ok(files)
+}
+
+/// `report.html`.
+pub(super) fn html_file(made: &[Made<'_>], results: &Path) -> Result<(PathBuf, Vec<u8>)> {
+    Ok((results.join("report.html"), html::report(made, results)?.into_bytes()))
+}
 
 /// Writes `README.md` and `report.html` into a results folder, and the ranks over its tasks where there are several.
 ///
 /// # Errors
 /// Naming the file, when one cannot be read or written.
 pub fn write_overview(results: &Path) -> Result<Vec<PathBuf>> {
-    let mut written = generated::write(ranks::files(results)?)?;
-    let sections = sections(results)?;
-    let pages = [("README.md", markdown::overview(&sections)), ("report.html", html::report(&sections, results)?)];
-    written.extend(generated::write(pages.map(|(name, text)| (results.join(name), text.into_bytes())).into())?);
+    let folders = folders(results)?;
+    let made = made(&folders)?;
+    let mut written = generated::write(files(&made, results)?)?;
+    // It shows figures that have just been drawn.
+    written.extend(generated::write(vec![html_file(&made, results)?])?);
     Ok(written)
 }
 
-/// `README.md` and the ranks where they differ from what the tables give. `report.html` is large and not kept: it is not looked at.
+/// `README.md` and the ranks where they differ from what the records give. `report.html` is large and not kept: it is not looked at.
 ///
 /// # Errors
 /// Naming the file, when one cannot be read.
 pub fn check_overview(results: &Path) -> Result<Vec<PathBuf>> {
-    let mut expected = ranks::files(results)?;
-    expected.push((results.join("README.md"), markdown::overview(&sections(results)?).into_bytes()));
-    Ok(generated::stale(expected))
+    let folders = folders(results)?;
+    Ok(generated::stale(files(&made(&folders)?, results)?))
 }
 
 #[cfg(test)]

@@ -32,3 +32,26 @@ for (const table of document.querySelectorAll("main table")) {
     });
   });
 }
+// The leaderboard shows one experiment at a time, or all.
+const board = document.querySelector("#leaderboard");
+const select = board.querySelector("select");
+const lines = Array.from(board.querySelector("table").tBodies[0].rows);
+const names = Array.from(new Set(lines.map((line) => line.cells[0].textContent)));
+for (const name of [...names, "all experiments"]) select.add(new Option(name));
+function choose() {
+  const all = select.selectedIndex === names.length;
+  board.querySelector("table").classList.toggle("one", !all);
+  for (const line of lines) line.hidden = !all && line.cells[0].textContent !== select.value;
+}
+select.addEventListener("change", choose);
+choose();
+// A link opens what it leads to.
+function open() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) {
+    target.open = true;
+    target.scrollIntoView();
+  }
+}
+addEventListener("hashchange", open);
+open();

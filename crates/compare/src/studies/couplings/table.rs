@@ -7,7 +7,7 @@ use bayeslora_metrics::Interval;
 use super::findings::{Finding, SAMPLES, Scheme, Variance};
 use super::method::{CouplingsOptions, MethodCouplings};
 use super::stopping::Stopped;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::Plan;
 
 fn cell(Interval { estimate, lower, upper }: Interval) -> String {
@@ -148,10 +148,9 @@ fn tables(text: &mut String, method: &MethodCouplings) {
 /// `table.csv`: every method, number of samples and scheme.
 ///
 /// # Errors
-/// [`Error::Report`] when a row cannot be encoded.
+/// When a row cannot be encoded.
 pub(crate) fn csv(methods: &[MethodCouplings]) -> Result<Vec<u8>> {
-    let failed = |error: &dyn std::fmt::Display| Error::Report(format!("couplings/table.csv: {error}"));
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut rows = Vec::new();
     let mut head = ["method", "samples", "masks", "replicates", "mean_error"].map(ToOwned::to_owned).to_vec();
     let intervals = |names: &[&str]| -> Vec<String> {
         names.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_lower"), format!("{name}_upper")]).collect()
@@ -161,7 +160,6 @@ pub(crate) fn csv(methods: &[MethodCouplings]) -> Result<Vec<u8>> {
         head.push(format!("{name}_error"));
         head.extend(intervals(&[&format!("{name}_factor"), &format!("{name}_bias")]));
     }
-    writer.write_record(&head).map_err(|error| failed(&error))?;
     for method in methods {
         for finding in &method.findings {
             let mut row = vec![
@@ -184,8 +182,9 @@ pub(crate) fn csv(methods: &[MethodCouplings]) -> Result<Vec<u8>> {
                     None => row.extend(std::iter::repeat_n(String::new(), 7)),
                 }
             }
-            writer.write_record(&row).map_err(|error| failed(&error))?;
+            rows.push(row);
         }
     }
-    writer.into_inner().map_err(|error| failed(&error))
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    Ok(bayeslora_render::csv("couplings/table.csv", &head, rows)?)
 }

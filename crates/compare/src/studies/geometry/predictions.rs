@@ -9,7 +9,7 @@ use bayeslora_theory::Site;
 
 use super::cells::{cell, interval_cells, interval_columns, over, side};
 use super::findings::{SHOWN_PLACE, Text, both, gather, interval};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Values of texts of the training domain, then of shifted ones.
 pub(crate) type Sides = [Vec<f64>; 2];
@@ -197,20 +197,19 @@ fn words(groups: &[Vec<&Reached>]) -> String {
 /// `predictions.csv`: every method, seed and score.
 ///
 /// # Errors
-/// [`Error::Report`] when a row cannot be encoded.
+/// When a row cannot be encoded.
 pub(crate) fn csv(found: &[Reached]) -> Result<Vec<u8>> {
-    let failed = |error: &dyn std::fmt::Display| Error::Report(format!("geometry/predictions.csv: {error}"));
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut rows = Vec::new();
     let mut head: Vec<String> = ["method", "seed", "score"].map(ToOwned::to_owned).to_vec();
     head.extend(interval_columns(&["distance", "distance_given_entropy", "v", "v_given_entropy", "auroc"]));
-    writer.write_record(&head).map_err(|error| failed(&error))?;
     for one in found {
         let mut row = vec![one.method.clone(), one.seed.to_string(), one.score.to_owned()];
         let values = [one.distance, one.distance_given_entropy, one.variance, one.variance_given_entropy, one.auroc];
         row.extend(interval_cells(&values));
-        writer.write_record(&row).map_err(|error| failed(&error))?;
+        rows.push(row);
     }
-    writer.into_inner().map_err(|error| failed(&error))
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    Ok(bayeslora_render::csv("geometry/predictions.csv", &head, rows)?)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use bayeslora_theory::Site;
 use super::cells::{cell, interval_cells, interval_columns, over, side};
 use super::findings::{Finding, GeometryOptions, SHARES, SHOWN_PLACE, behind_layer_norm};
 use super::predictions::{self, Reached};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::Plan;
 
 /// Share of energy that the Markdown tables show.
@@ -213,16 +213,14 @@ fn connection(findings: &[Finding]) -> String {
 /// `table.csv`: every method, seed, map, site and share.
 ///
 /// # Errors
-/// [`Error::Report`] when a row cannot be encoded.
+/// When a row cannot be encoded.
 pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
-    let failed = |error: &dyn std::fmt::Display| Error::Report(format!("geometry/table.csv: {error}"));
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut rows = Vec::new();
     let mut head: Vec<String> =
         ["method", "seed", "map", "layer_norm", "site", "own_site", "share", "k", "d", "rho", "norm_variation"]
             .map(ToOwned::to_owned)
             .to_vec();
     head.extend(interval_columns(&["distance", "relative", "given_norm", "auroc", "auroc_distance", "auroc_norm"]));
-    writer.write_record(&head).map_err(|error| failed(&error))?;
     for f in findings {
         let mut row = vec![
             f.method.clone(),
@@ -238,7 +236,8 @@ pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
             format!("{:.6}", f.norm_variation),
         ];
         row.extend(interval_cells(&[f.distance, f.relative, f.given_norm, f.auroc, f.auroc_distance, f.auroc_norm]));
-        writer.write_record(&row).map_err(|error| failed(&error))?;
+        rows.push(row);
     }
-    writer.into_inner().map_err(|error| failed(&error))
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    Ok(bayeslora_render::csv("geometry/table.csv", &head, rows)?)
 }

@@ -6,7 +6,7 @@ use bayeslora_metrics::{Correlation, QuantileBin, summarise};
 use serde::Serialize;
 
 use super::findings::{Finding, REPORTED, SENTENCE_SAMPLES, SENTENCES};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::Plan;
 use bayeslora_data::tasks::TaskData;
 
@@ -226,8 +226,7 @@ pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
         value: f64,
         p: Option<f64>,
     }
-    let failed = |error: &dyn std::fmt::Display| Error::Report(format!("table.csv: {error}"));
-    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let mut lines = Vec::new();
     for finding in findings {
         let mut rows: Vec<(String, f64, Option<f64>)> = vec![
             ("validation accuracy".to_owned(), finding.validation_accuracy, None),
@@ -254,11 +253,10 @@ pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
             rows.push((format!("deterministic entropy: {sentence}"), found.entropy, None));
         }
         for (quantity, value, p) in rows {
-            let row = Row { method: &finding.label, seed: finding.seed, quantity, value, p };
-            writer.serialize(row).map_err(|error| failed(&error))?;
+            lines.push(Row { method: &finding.label, seed: finding.seed, quantity, value, p });
         }
     }
-    writer.into_inner().map_err(|error| failed(&error))
+    Ok(bayeslora_render::csv("table.csv", &[], lines)?)
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::stored::command;
 use super::trial::{Searched, TrialOutcome, TrialRecord, mean_nll};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::Plan;
-use crate::report::cell_text;
+use bayeslora_render::cell_text;
 
 /// Mean of what finished trials say of themselves.
 fn mean(records: &[TrialRecord], of: impl Fn(&TrialOutcome) -> Option<f64>) -> Option<f64> {
@@ -83,14 +83,13 @@ pub(super) fn csv(searched: &[Searched]) -> Result<Vec<u8>> {
         seconds: Option<f64>,
         failure: &'a str,
     }
-    let failed = |error: &dyn std::fmt::Display| Error::Report(format!("table.csv: {error}"));
-    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let mut rows = Vec::new();
     for one in searched {
         for (place, (trial, records)) in one.trials.iter().enumerate() {
             for record in records {
                 let own = std::slice::from_ref(record);
                 let nll = mean_nll(own);
-                let row = Row {
+                rows.push(Row {
                     method: &one.id,
                     changes: trial.changes.to_string(),
                     seed: record.seed,
@@ -99,10 +98,9 @@ pub(super) fn csv(searched: &[Searched]) -> Result<Vec<u8>> {
                     validation_accuracy: accuracy(&record.outcome),
                     seconds: seconds(&record.outcome),
                     failure: failure(own).unwrap_or_default(),
-                };
-                writer.serialize(row).map_err(|error| failed(&error))?;
+                });
             }
         }
     }
-    writer.into_inner().map_err(|error| failed(&error))
+    Ok(bayeslora_render::csv("table.csv", &[], rows)?)
 }

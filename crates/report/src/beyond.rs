@@ -1,0 +1,132 @@
+//! What scores know beyond one deterministic pass, by test set and question.
+
+use std::collections::BTreeSet;
+
+use bayeslora_metrics::{holm, metric};
+use bayeslora_records::{Beyond, ComparisonRecord, DISTANCES, Question};
+use bayeslora_render::{Block, Cell, Column, Section, Table};
+
+use crate::aggregate::LEVEL;
+use crate::definition::{Definition, TestSet};
+use crate::error::Result;
+use crate::report::Report;
+
+const QUESTIONS: [(Question, &str); 3] = [
+    (
+        Question::Errors,
+        "Detecting the row's errors: AUROC of the score minus that of the deterministic entropy, which is in the first column.",
+    ),
+    (
+        Question::ErrorsGivenEntropy,
+        "Correlation with the row's errors given the deterministic entropy: partial Spearman ρ.",
+    ),
+    (
+        Question::Shift,
+        "Detecting this test set against the in-distribution one: AUROC of the score minus that of the deterministic entropy.",
+    ),
+];
+
+/// One score of one row (or a distance), with its p-value corrected over everything asked the same question on the same domain.
+pub(crate) struct Asked<'a> {
+    pub(crate) row: &'a str,
+    pub(crate) found: &'a Beyond,
+    pub(crate) holm_p: f64,
+}
+
+impl Asked<'_> {
+    pub(crate) fn differs(&self) -> bool {
+        self.holm_p <= LEVEL
+    }
+
+    /// The score as tables name it.
+    pub(crate) fn score(&self) -> &str {
+        score_label(&self.found.score)
+    }
+}
+
+fn score_label(score: &str) -> &str {
+    metric(&format!("auroc_{score}")).map_or("score", |metric| metric.label.trim_start_matches("AUROC, "))
+}
+
+/// Everything asked `question` on a domain, in the order of rows and scores.
+pub(crate) fn asked<'a>(
+    definition: &Definition,
+    comparisons: &'a [ComparisonRecord],
+    domain: &TestSet,
+    question: Question,
+) -> Result<Vec<Asked<'a>>> {
+    let rows = definition.rows.iter().map(|row| row.id.as_str()).chain([DISTANCES]);
+    let of_row = |row: &str| comparisons.iter().filter(move |comparison| comparison.row == row).collect::<Vec<_>>();
+    let mut found = Vec::new();
+    for comparison in rows.flat_map(of_row) {
+        let here = comparison.beyond.iter().filter(|b| b.domain == domain.id && b.question == question);
+        found.extend(here.map(|one| Asked { row: comparison.row.as_str(), found: one, holm_p: one.p_value }));
+    }
+    let adjusted = holm(&found.iter().map(|one| one.holm_p).collect::<Vec<_>>())?;
+    for (one, p) in found.iter_mut().zip(adjusted) {
+        one.holm_p = p;
+    }
+    Ok(found)
+}
+
+/// The tables; nothing where no comparison has any.
+pub(crate) fn sections(report: &Report<'_>) -> Result<Vec<Section>> {
+    let mut sections = Vec::new();
+    for domain in &report.definition.domains {
+        let mut blocks = Vec::new();
+        for (question, caption) in QUESTIONS {
+            let asked = asked(report.definition, report.comparisons, domain, question)?;
+            if !asked.is_empty() {
+                blocks.push(Block::text(caption));
+                blocks.extend(tables(report.definition, &asked).map(Block::Table));
+            }
+        }
+        if !blocks.is_empty() {
+            sections.push(Section::new(format!("{}: beyond one deterministic pass", domain.label), blocks));
+        }
+    }
+    if let Some(first) = sections.first_mut() {
+        let opening = format!(
+            "These tables hold the scores of each row against the predictive entropy of one deterministic pass. The pass is the fit's own \
+             reading at its mean, or {} at the same seed where it has none. Intervals are over examples (DeLong's placements averaged over \
+             seeds) and seeds, not corrected. `*`: differs from 0 at 0.05 after Holm's correction over all scores of one table and the \
+             distances below it.",
+            report.definition.reference_label()
+        );
+        first.blocks.insert(0, Block::text(opening));
+    }
+    Ok(sections)
+}
+
+fn cell(one: &Asked<'_>) -> Cell {
+    let &Beyond { estimate, lower, upper, .. } = one.found;
+    Cell::Interval { estimate, lower, upper, mark: if one.differs() { "*" } else { "" } }
+}
+
+/// Rows against scores, then the distances, which belong to no row.
+fn tables(definition: &Definition, asked: &[Asked<'_>]) -> impl Iterator<Item = Table> {
+    let baseline = |one: Option<&&Asked<'_>>| Cell::maybe(one.and_then(|one| one.found.baseline));
+    let (distances, scores): (Vec<&Asked<'_>>, Vec<_>) = asked.iter().partition(|one| one.row == DISTANCES);
+    let mut seen = BTreeSet::new();
+    let columns: Vec<&str> =
+        scores.iter().map(|one| one.found.score.as_str()).filter(|score| seen.insert(*score)).collect();
+    let pass = || Column::number("entropy of one pass", 3);
+    let heads = columns.iter().map(|score| Column::number(score_label(score), 3).left());
+    let mut of_rows = Table::new([Column::text("method"), pass()].into_iter().chain(heads));
+    for row in &definition.rows {
+        let own: Vec<&&Asked<'_>> = scores.iter().filter(|one| one.row == row.id).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let cells = columns
+            .iter()
+            .map(|score| own.iter().find(|one| one.found.score == *score).map_or(Cell::Missing, |one| cell(one)));
+        of_rows.push([Cell::text(&row.label), baseline(own.first().copied())].into_iter().chain(cells));
+    }
+    let difference = Column::number("difference", 3).left();
+    let mut of_distances = Table::new([Column::text("distance of the adapters' input"), pass(), difference]);
+    for one in &distances {
+        of_distances.push([Cell::text(one.score()), baseline(Some(one)), cell(one)]);
+    }
+    [of_rows, of_distances].into_iter().filter(|table| !table.rows.is_empty())
+}

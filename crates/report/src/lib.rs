@@ -1,0 +1,33 @@
+//! Records and a definition in; pages, tables and figures out.
+//!
+//! Everything here is a pure function: no file, no clock, no network is touched. A page is a [`bayeslora_render::Page`] value until a format
+//! writes it, once.
+
+mod aggregate;
+mod best;
+mod beyond;
+mod columns;
+mod cost;
+mod definition;
+mod differences;
+mod error;
+mod figures;
+mod latex;
+mod leaderboard;
+mod page;
+mod power;
+mod provenance;
+mod ranks;
+mod report;
+mod splice;
+mod summary;
+mod tables;
+mod temperature;
+
+pub use aggregate::{Aggregate, Score};
+pub use definition::{Definition, ReadmeColumn, ReadmeTable, RowDefinition, TestSet, one_reading_each};
+pub use error::{Error, Result};
+pub use leaderboard::leaderboard;
+pub use ranks::{Task, ranks};
+pub use report::Report;
+pub use splice::splice;

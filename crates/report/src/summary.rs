@@ -1,0 +1,206 @@
+//! What the numbers say: sentences, and small tables of what is told apart, made from the records.
+
+use bayeslora_metrics::{Better, METRICS, holm, median, metric};
+use bayeslora_records::{ComparisonRecord, DISTANCES, Question, TEMPERED};
+use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
+
+use crate::aggregate::{LEVEL, Score, tempered};
+use crate::beyond::{Asked, asked};
+use crate::definition::TestSet;
+use crate::error::Result;
+use crate::report::Report;
+use crate::temperature;
+
+/// Metrics that have a line whatever came of them.
+const ALWAYS: [&str; 4] = ["accuracy", "nll", "brier", "ece"];
+/// Names in one cell; the others are counted.
+const NAMES: usize = 5;
+
+/// The section; nothing where there is one row only.
+pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
+    let Report { definition, aggregate, comparisons, .. } = report;
+    let reference = definition.reference_label();
+    if definition.rows.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let mut blocks = Vec::new();
+    if aggregate.compared().next().is_none() {
+        blocks.push(Block::Points(vec![format!(
+            "No row is compared with {reference}: predictions of all seeds were not kept."
+        )]));
+    } else {
+        let mut points: Vec<String> = coverage(comparisons).into_iter().collect();
+        points.extend(counted(report)?);
+        points.extend(not_compared(report));
+        blocks.push(Block::Points(points));
+        let heading = format!("### What is told apart from {reference}");
+        let said = "Rows named here are told apart after correction. A row that is not named may differ all the same. The last column is the \
+                    difference that would have been found with probability 0.8, median over rows.";
+        blocks.extend([Block::text(heading), Block::text(said), Block::Table(told_apart(report))]);
+        if let Some(lowered) = temperature::lowered(report) {
+            blocks.extend([Block::text("### What one temperature changes"), Block::Table(lowered)]);
+        }
+        if let Some(beyond) = beyond(report)? {
+            let said = "AUROC of each score minus that of the entropy of one deterministic pass. Where the errors are asked for given that \
+                        entropy, the gain is a partial correlation.";
+            let heading = "### Which scores know more than one deterministic pass";
+            blocks.extend([Block::text(heading), Block::text(said), Block::Table(beyond)]);
+        }
+    }
+    Ok(vec![Section::new("What the numbers say", blocks)])
+}
+
+/// What the tests generalise over.
+fn coverage(comparisons: &[ComparisonRecord]) -> Option<String> {
+    let seeds = comparisons.iter().map(|comparison| comparison.seeds.len()).max()?;
+    Some(match seeds {
+        1 => "One seed: the tests are over examples, and say nothing about how another seed would have come out."
+            .to_owned(),
+        _ => format!(
+            "The tests are over examples and {seeds} seeds. A seed sets the initialisation and the order of the batches; the training \
+             texts are the same for all."
+        ),
+    })
+}
+
+/// How many tests stand on the page, how many of them have a star, and what a correction over all of them would leave.
+fn counted(report: &Report<'_>) -> Result<Vec<String>> {
+    let scores = || report.aggregate.compared();
+    let mut tests: Vec<(f64, bool)> = scores().filter_map(|score| Some((score.p_value?, score.differs()))).collect();
+    for domain in &report.definition.domains {
+        for question in [Question::Errors, Question::ErrorsGivenEntropy, Question::Shift] {
+            let asked = asked(report.definition, report.comparisons, domain, question)?;
+            tests.extend(asked.iter().map(|one| (one.found.p_value, one.differs())));
+        }
+    }
+    let both =
+        if scores().any(|score| score.row.ends_with(TEMPERED)) { ", with a temperature and without" } else { "" };
+    let starred = tests.iter().filter(|(_, starred)| *starred).count();
+    let p_values: Vec<f64> = tests.iter().map(|(p, _)| *p).collect();
+    let left = holm(&p_values)?.into_iter().filter(|p| *p <= LEVEL).count();
+    Ok(vec![
+        format!("This page tests {} differences{both}.", tests.len()),
+        format!("A star is corrected (Holm, 0.05) over one column of one table. The page has {starred}."),
+        format!("Holm's correction over all tests of the page leaves {left}."),
+    ])
+}
+
+/// Rows for which no predictions were kept.
+fn not_compared(report: &Report<'_>) -> Option<String> {
+    let reference = &report.definition.reference;
+    let compared = |row: &str| report.aggregate.compared().any(|score| score.row == row);
+    let rows = report.definition.rows.iter().filter(|row| row.id != *reference && !compared(&row.id));
+    let missing: Vec<&str> = rows.map(|row| row.label.as_str()).collect();
+    let name = report.definition.reference_label();
+    (!missing.is_empty())
+        .then(|| format!("Not compared with {name}, for want of kept predictions: {}.", missing.join("; ")))
+}
+
+/// Names in a cell, the first few of many.
+fn listed(names: &[String]) -> Cell {
+    match names {
+        [] => Cell::text("none"),
+        all if all.len() > NAMES => Cell::text(format!("{}; and {} more", all[..NAMES].join("; "), all.len() - NAMES)),
+        all => Cell::text(all.join("; ")),
+    }
+}
+
+/// Rows that are better and rows that are worse than the reference in a metric, among those tested; `None` where none was.
+fn better_and_worse(report: &Report<'_>, domain: &str, key: &str, id: fn(&str) -> String) -> Option<[Vec<String>; 2]> {
+    let higher = metric(key)?.better == Better::Higher;
+    let rows = report.definition.rows.iter();
+    let tested: Vec<(&Score, &str)> = rows
+        .filter_map(|row| Some((report.aggregate.get(&id(&row.id), domain, key)?, row.label.as_str())))
+        .filter(|(score, _)| score.holm_p.is_some())
+        .collect();
+    let of = |better: bool| -> Vec<String> {
+        let wanted =
+            |score: &Score| score.differs() && score.difference.is_some_and(|d| (d > 0.0) == (better == higher));
+        tested.iter().filter(|(score, _)| wanted(score)).map(|(_, label)| (*label).to_owned()).collect()
+    };
+    (!tested.is_empty()).then(|| [of(true), of(false)])
+}
+
+/// Test sets and metrics: who is better, who is worse, what would have been seen.
+fn told_apart(report: &Report<'_>) -> Table {
+    let mut table = Table::new([
+        Column::text("test set"),
+        Column::text("metric"),
+        Column::text("better"),
+        Column::text("worse"),
+        Column { align: Align::Right, ..Column::text("detectable") },
+    ]);
+    for domain in report.definition.labelled() {
+        for info in METRICS.iter().filter(|info| info.better != Better::Neither) {
+            let readings: [(fn(&str) -> String, &str); 2] = [(str::to_owned, ""), (tempered, ", with temperature")];
+            for (id, said) in readings {
+                let found = better_and_worse(report, &domain.id, info.key, id);
+                let Some([better, worse]) = found else { continue };
+                let always = said.is_empty() && ALWAYS.contains(&info.key);
+                if !always && better.is_empty() && worse.is_empty() {
+                    continue;
+                }
+                table.push([
+                    Cell::text(&domain.label),
+                    Cell::text(format!("{}{said}", info.label)),
+                    listed(&better),
+                    listed(&worse),
+                    if said.is_empty() { detectable(report, domain, info.key, info.digits) } else { Cell::Missing },
+                ]);
+            }
+        }
+    }
+    table
+}
+
+fn detectable(report: &Report<'_>, domain: &TestSet, key: &str, digits: usize) -> Cell {
+    let found = report.power.of(&domain.id, key).filter(|found| !found.by_test.is_empty());
+    found.map_or(Cell::Missing, |found| Cell::text(format!("{:.digits$}", median(found.by_test.iter().copied()))))
+}
+
+/// Scores that know more than the entropy of one deterministic pass, by question and test set; `None` where nothing was asked.
+fn beyond(report: &Report<'_>) -> Result<Option<Table>> {
+    let mut table = Table::new([
+        Column::text("test set"),
+        Column::text("question"),
+        Column { align: Align::Right, ..Column::text("scores with a gain") },
+        Column::text("which (gain)"),
+    ]);
+    for domain in &report.definition.domains {
+        for (question, what) in [
+            (Question::Errors, "which answers are wrong?"),
+            (Question::ErrorsGivenEntropy, "which are wrong, given that entropy?"),
+            (Question::Shift, "which texts are shifted?"),
+        ] {
+            let asked = asked(report.definition, report.comparisons, domain, question)?;
+            if asked.is_empty() {
+                continue;
+            }
+            let mut gains: Vec<&Asked<'_>> =
+                asked.iter().filter(|one| one.differs() && one.found.estimate > 0.0).collect();
+            gains.sort_by(|a, b| b.found.estimate.total_cmp(&a.found.estimate));
+            let names: Vec<String> = gains.iter().map(|one| name(report, one)).collect();
+            table.push([
+                Cell::text(&domain.label),
+                Cell::text(what),
+                Cell::text(format!("{} of {}", gains.len(), asked.len())),
+                listed(&names),
+            ]);
+        }
+    }
+    Ok((!table.rows.is_empty()).then_some(table))
+}
+
+/// `mutual information of SWAG (+0.021 beside MLE's pass)`.
+fn name(report: &Report<'_>, one: &Asked<'_>) -> String {
+    let (gain, score) = (one.found.estimate, one.score());
+    if one.row == DISTANCES {
+        return format!("{score} of the adapters' input ({gain:+.3})");
+    }
+    let rows = &report.definition.rows;
+    let method = rows.iter().find(|row| row.id == one.row).map(|row| &row.method);
+    let own_pass = rows.iter().any(|row| Some(&row.method) == method && row.id.ends_with("/mean"));
+    let beside =
+        if own_pass { String::new() } else { format!(" beside {}'s pass", report.definition.reference_label()) };
+    format!("{score} of {} ({gain:+.3}{beside})", report.definition.label(one.row))
+}
