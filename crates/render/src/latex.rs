@@ -48,10 +48,11 @@ impl Format for Latex {
             let cells: Vec<String> = row
                 .iter()
                 .zip(shown)
-                .map(|(cell, shown)| match cell.is_strong() {
-                    true => format!("\\textbf{{{}}}", escape(&shown)),
-                    false => escape(&shown),
-                })
+                .map(
+                    |(cell, shown)| {
+                        if cell.is_strong() { format!("\\textbf{{{}}}", escape(&shown)) } else { escape(&shown) }
+                    },
+                )
                 .collect();
             text += &format!("{} \\\\\n", cells.join(" & "));
         }

@@ -54,7 +54,7 @@ impl Block {
     pub fn markdown(&self) -> String {
         match self {
             Self::Text(text) => format!("{}\n", text.trim()),
-            Self::Points(points) => points.iter().map(|point| format!("- {point}\n")).collect(),
+            Self::Points(points) => points.iter().fold(String::new(), |text, point| text + "- " + point + "\n"),
             Self::Table(table) => Markdown.table(table),
             Self::Figure { alt, file } => format!("![{alt}]({file})\n"),
         }
@@ -94,7 +94,7 @@ impl Page {
         }
         text += &format!("# {}\n", self.title);
         let blocks =
-            |blocks: &[Block]| blocks.iter().map(|block| format!("\n{}", block.markdown())).collect::<String>();
+            |blocks: &[Block]| blocks.iter().fold(String::new(), |text, block| text + "\n" + &block.markdown());
         text += &blocks(&self.opening);
         for section in &self.sections {
             text += &format!("\n## {}\n{}", section.heading, blocks(&section.blocks));

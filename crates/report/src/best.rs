@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bayeslora_metrics::{Better, holm, paired_t};
 
-use crate::aggregate::{LEVEL, Score};
 use crate::error::Result;
+use crate::score::{LEVEL, Score};
 
 /// Fewer seeds in common say too little about their spread.
 const SEEDS: usize = 3;

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use bayeslora_metrics::{holm, metric};
-use bayeslora_records::{Beyond, ComparisonRecord, DISTANCES, Question};
+use bayeslora_records::{Beyond, DISTANCES, Question};
 use bayeslora_render::{Block, Cell, Column, Section, Table};
 
-use crate::aggregate::LEVEL;
-use crate::definition::{Definition, TestSet};
-use crate::error::Result;
+use crate::asked::{Asked, score_label};
+use crate::definition::Definition;
 use crate::report::Report;
 
 const QUESTIONS: [(Question, &str); 3] = [
@@ -26,59 +24,16 @@ const QUESTIONS: [(Question, &str); 3] = [
     ),
 ];
 
-/// One score of one row (or a distance), with its p-value corrected over everything asked the same question on the same domain.
-pub(crate) struct Asked<'a> {
-    pub(crate) row: &'a str,
-    pub(crate) found: &'a Beyond,
-    pub(crate) holm_p: f64,
-}
-
-impl Asked<'_> {
-    pub(crate) fn differs(&self) -> bool {
-        self.holm_p <= LEVEL
-    }
-
-    /// The score as tables name it.
-    pub(crate) fn score(&self) -> &str {
-        score_label(&self.found.score)
-    }
-}
-
-fn score_label(score: &str) -> &str {
-    metric(&format!("auroc_{score}")).map_or("score", |metric| metric.label.trim_start_matches("AUROC, "))
-}
-
-/// Everything asked `question` on a domain, in the order of rows and scores.
-pub(crate) fn asked<'a>(
-    definition: &Definition,
-    comparisons: &'a [ComparisonRecord],
-    domain: &TestSet,
-    question: Question,
-) -> Result<Vec<Asked<'a>>> {
-    let rows = definition.rows.iter().map(|row| row.id.as_str()).chain([DISTANCES]);
-    let of_row = |row: &str| comparisons.iter().filter(move |comparison| comparison.row == row).collect::<Vec<_>>();
-    let mut found = Vec::new();
-    for comparison in rows.flat_map(of_row) {
-        let here = comparison.beyond.iter().filter(|b| b.domain == domain.id && b.question == question);
-        found.extend(here.map(|one| Asked { row: comparison.row.as_str(), found: one, holm_p: one.p_value }));
-    }
-    let adjusted = holm(&found.iter().map(|one| one.holm_p).collect::<Vec<_>>())?;
-    for (one, p) in found.iter_mut().zip(adjusted) {
-        one.holm_p = p;
-    }
-    Ok(found)
-}
-
 /// The tables; nothing where no comparison has any.
-pub(crate) fn sections(report: &Report<'_>) -> Result<Vec<Section>> {
+pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
     let mut sections = Vec::new();
     for domain in &report.definition.domains {
         let mut blocks = Vec::new();
         for (question, caption) in QUESTIONS {
-            let asked = asked(report.definition, report.comparisons, domain, question)?;
+            let asked = report.asked(&domain.id, question);
             if !asked.is_empty() {
                 blocks.push(Block::text(caption));
-                blocks.extend(tables(report.definition, &asked).map(Block::Table));
+                blocks.extend(tables(report.definition, asked).map(Block::Table));
             }
         }
         if !blocks.is_empty() {
@@ -95,7 +50,7 @@ pub(crate) fn sections(report: &Report<'_>) -> Result<Vec<Section>> {
         );
         first.blocks.insert(0, Block::text(opening));
     }
-    Ok(sections)
+    sections
 }
 
 fn cell(one: &Asked<'_>) -> Cell {

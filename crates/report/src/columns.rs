@@ -2,7 +2,6 @@
 
 use bayeslora_render::{Block, Section};
 
-use crate::error::Result;
 use crate::report::Report;
 
 /// Beginnings or ends of metric keys, and what is said once a table has a metric with one of them.
@@ -54,7 +53,7 @@ const MEANINGS: [(&[&str], &str); 12] = [
 ];
 
 /// The section; what no record holds is not explained.
-pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
+pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
     let has = |mark: &&str| {
         let mut keys = report.aggregate.scores.iter().map(|score| score.metric.as_str());
         keys.any(|key| key.starts_with(mark) || key.ends_with(mark))
@@ -68,5 +67,5 @@ pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
                 .to_owned(),
         );
     }
-    Ok(vec![Section::new("What the columns mean", [Block::Points(points)])])
+    vec![Section::new("What the columns mean", [Block::Points(points)])]
 }

@@ -5,7 +5,6 @@ use bayeslora_records::{FitRecord, Outcome, RowRecord, UnitRecord};
 use bayeslora_render::{Block, Cell, Column, Section, Table};
 
 use crate::aggregate::records_of;
-use crate::error::Result;
 use crate::report::Report;
 
 /// The fits behind some records.
@@ -18,7 +17,7 @@ pub(crate) fn fits_of<'a>(records: &[(&'a UnitRecord, &RowRecord)]) -> Vec<&'a F
 }
 
 /// The table.
-pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
+pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
     let Report { definition, units, .. } = report;
     let mut table = Table::new([
         Column::text("method"),
@@ -50,7 +49,7 @@ pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
     let said = "Medians over seeds on the machine named above; least and largest in parentheses. A wide range means a machine with other \
                 work beside, not a dear method. After the fit: a search or a curvature at the trained weights. Memory: the largest of the \
                 process during fit and prediction. –: none, or not measured.";
-    Ok(vec![Section::new("Cost", [Block::text(said), Block::Table(table)])])
+    vec![Section::new("Cost", [Block::text(said), Block::Table(table)])]
 }
 
 /// Median, least and largest of some seconds.

@@ -6,20 +6,21 @@ use bayeslora_render::{Align, Area, Block, Cell, Column, Figure, File, Result, S
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::aggregate::{Aggregate, Score, tempered};
+use crate::aggregate::Aggregate;
 use crate::definition::{Definition, RowDefinition, one_reading_each};
 use crate::report::Report;
+use crate::score::{Score, tempered};
 use crate::tables::metrics_of;
 
 /// Metrics of the picture; of all of them less is better.
 const PICTURED: [&str; 3] = ["nll", "ece", "aurc"];
 
 /// The differences of the rows as predicted that differ; all of them, and those of tempered rows, are in `table.csv`.
-pub(crate) fn section(report: &Report<'_>) -> crate::error::Result<Vec<Section>> {
+pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
     let Report { definition, aggregate, .. } = report;
     let compared = || aggregate.compared().filter(|score| !score.row.ends_with(TEMPERED));
     if compared().next().is_none() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let differing: Vec<&Score> = compared().filter(|score| score.differs()).collect();
     let said = format!(
@@ -56,7 +57,7 @@ pub(crate) fn section(report: &Report<'_>) -> crate::error::Result<Vec<Section>>
     }
     let table = (!table.rows.is_empty()).then_some(Block::Table(table));
     let heading = format!("Paired differences from {}", definition.reference_label());
-    Ok(vec![Section::new(heading, std::iter::once(Block::text(said)).chain(table))])
+    vec![Section::new(heading, std::iter::once(Block::text(said)).chain(table))]
 }
 
 /// The picture, which lies in `folder`; nothing where nothing is drawn.

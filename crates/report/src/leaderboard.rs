@@ -3,10 +3,11 @@
 use bayeslora_metrics::{median, metric};
 use bayeslora_render::{Cell, Column, Table};
 
-use crate::aggregate::{records_of, tempered};
+use crate::aggregate::records_of;
 use crate::cost::fits_of;
 use crate::definition::{RowDefinition, one_reading_each};
 use crate::report::Report;
+use crate::score::tempered;
 
 /// Metrics on the test set in distribution.
 const INSIDE: [&str; 4] = ["accuracy", "nll", "ece", "aurc"];

@@ -4,11 +4,13 @@
 //! writes it, once.
 
 mod aggregate;
+mod asked;
 mod best;
 mod beyond;
 mod columns;
 mod cost;
 mod definition;
+mod detectable;
 mod differences;
 mod error;
 mod figures;
@@ -19,15 +21,17 @@ mod power;
 mod provenance;
 mod ranks;
 mod report;
+mod score;
 mod splice;
 mod summary;
 mod tables;
 mod temperature;
 
-pub use aggregate::{Aggregate, Score};
+pub use aggregate::Aggregate;
 pub use definition::{Definition, ReadmeColumn, ReadmeTable, RowDefinition, TestSet, one_reading_each};
 pub use error::{Error, Result};
 pub use leaderboard::leaderboard;
 pub use ranks::{Task, ranks};
 pub use report::Report;
+pub use score::Score;
 pub use splice::splice;

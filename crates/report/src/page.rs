@@ -2,15 +2,15 @@
 
 use bayeslora_render::{Block, File, Page, Section, csv};
 
-use crate::aggregate::Score;
 use crate::definition::{Definition, one_reading_each};
 use crate::error::{Error, Result};
 use crate::provenance::{dates, gaps};
 use crate::report::Report;
+use crate::score::Score;
 use crate::{beyond, columns, cost, differences, figures, latex, power, summary, tables, temperature};
 
 /// What a page says, in order.
-const SECTIONS: [fn(&Report<'_>) -> Result<Vec<Section>>; 9] = [
+const SECTIONS: [fn(&Report<'_>) -> Vec<Section>; 9] = [
     summary::section,
     tables::sections,
     tables::corrupted,
@@ -24,10 +24,7 @@ const SECTIONS: [fn(&Report<'_>) -> Result<Vec<Section>>; 9] = [
 
 impl Report<'_> {
     /// The page of the experiment.
-    ///
-    /// # Errors
-    /// When a statistic cannot be computed from the records.
-    pub fn page(&self) -> Result<Page> {
+    pub fn page(&self) -> Page {
         let Definition { title, analysis, .. } = self.definition;
         let mut opening = vec![Block::text(analysis.trim())];
         opening.extend(gaps(self.definition, &self.units).into_iter().map(Block::Text));
@@ -39,13 +36,10 @@ impl Report<'_> {
             self.legend(),
             sizes.collect::<Vec<_>>().join(", ")
         )));
-        let mut sections = Vec::new();
-        for section in SECTIONS {
-            sections.extend(section(self)?);
-        }
+        let sections: Vec<Section> = SECTIONS.iter().flat_map(|section| section(self)).collect();
         let mut page = Page { provenance: self.provenance().to_vec(), title: title.clone(), opening, sections };
         page.opening.push(page.contents());
-        Ok(page)
+        page
     }
 
     /// All files of the report, by name.
@@ -56,7 +50,7 @@ impl Report<'_> {
         let readings = one_reading_each(&self.definition.rows);
         let rows = self.aggregate.scores.iter().map(Score::rounded);
         let mut files = vec![
-            ("table.md".to_owned(), self.page()?.markdown().into_bytes()),
+            ("table.md".to_owned(), self.page().markdown().into_bytes()),
             ("table.csv".to_owned(), csv("table.csv", &[], rows)?),
             ("table.tex".to_owned(), latex::tables(self).into_bytes()),
             ("summary.json".to_owned(), self.json()?),

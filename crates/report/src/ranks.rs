@@ -6,9 +6,9 @@ use bayeslora_metrics::{Better, Friedman, MetricInfo, friedman, metric, nemenyi_
 use bayeslora_render::{Block, Cell, Column, CriticalDifference, File, Page, Ranking, Section, Table};
 use ndarray::Array2;
 
-use crate::aggregate::LEVEL;
 use crate::definition::RowDefinition;
 use crate::error::Result;
+use crate::score::LEVEL;
 
 const METRICS: [&str; 4] = ["nll", "brier", "ece", "aurc"];
 

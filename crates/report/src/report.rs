@@ -1,12 +1,15 @@
 //! What all parts of a report are made from.
 
-use bayeslora_records::{ComparisonRecord, UnitRecord};
+use bayeslora_metrics::holm;
+use bayeslora_records::{ComparisonRecord, Question, UnitRecord};
 
 use crate::aggregate::Aggregate;
+use crate::asked::{Asked, Family, families};
 use crate::definition::Definition;
+use crate::detectable::Power;
 use crate::error::{Error, Result};
-use crate::power::Power;
 use crate::provenance::provenance;
+use crate::score::LEVEL;
 
 /// An experiment's definition, its records and the numbers made of them.
 pub struct Report<'a> {
@@ -17,7 +20,33 @@ pub struct Report<'a> {
     pub(crate) units: Vec<&'a UnitRecord>,
     pub(crate) comparisons: &'a [ComparisonRecord],
     pub(crate) power: Power<'a>,
+    pub(crate) tests: Tests,
+    families: Vec<Family<'a>>,
     provenance: Vec<String>,
+}
+
+/// The tests behind a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tests {
+    pub(crate) made: usize,
+    /// Those that stand out after the correction over their own family.
+    pub(crate) starred: usize,
+    /// Those that a correction over all of them would leave.
+    pub(crate) left: usize,
+}
+
+impl Tests {
+    fn of(aggregate: &Aggregate, families: &[Family<'_>]) -> Result<Self> {
+        let of_scores = aggregate.compared().filter_map(|score| Some((score.p_value?, score.differs())));
+        let asked = families.iter().flat_map(|family| &family.asked);
+        let tests: Vec<(f64, bool)> = of_scores.chain(asked.map(|one| (one.found.p_value, one.differs()))).collect();
+        let adjusted = holm(&tests.iter().map(|(p, _)| *p).collect::<Vec<_>>())?;
+        Ok(Self {
+            made: tests.len(),
+            starred: tests.iter().filter(|(_, starred)| *starred).count(),
+            left: adjusted.into_iter().filter(|p| *p <= LEVEL).count(),
+        })
+    }
 }
 
 impl<'a> Report<'a> {
@@ -37,8 +66,16 @@ impl<'a> Report<'a> {
         units.sort_by(|a, b| (&a.method, a.seed, &a.key).cmp(&(&b.method, b.seed, &b.key)));
         let aggregate = Aggregate::new(definition, &units, comparisons)?;
         let power = Power::new(definition, comparisons)?;
+        let families = families(definition, comparisons)?;
+        let tests = Tests::of(&aggregate, &families)?;
         let provenance = provenance(definition, &units)?;
-        Ok(Self { definition, aggregate, units, comparisons, power, provenance })
+        Ok(Self { definition, aggregate, units, comparisons, power, tests, families, provenance })
+    }
+
+    /// Everything asked a question on a test set, in the order of rows and scores.
+    pub(crate) fn asked(&self, domain: &str, question: Question) -> &[Asked<'a>] {
+        let found = self.families.iter().find(|family| family.domain == domain && family.question == question);
+        found.map_or(&[], |family| &family.asked)
     }
 
     pub(crate) fn provenance(&self) -> &[String] {
@@ -56,10 +93,11 @@ impl<'a> Report<'a> {
         }
         if self.aggregate.compared().next().is_some() {
             let reference = self.definition.reference_label();
-            text += &format!(
+            let starred = format!(
                 " `*`: differs from {reference} at 0.05 (t-test over examples and seeds, over examples alone for one seed). Holm's correction \
                  is over the rows of one test set and metric, not over metrics and test sets."
             );
+            text.push_str(&starred);
         }
         text
     }

@@ -1,27 +1,29 @@
 //! What the numbers say: sentences, and small tables of what is told apart, made from the records.
 
-use bayeslora_metrics::{Better, METRICS, holm, median, metric};
+use bayeslora_metrics::{Better, METRICS, median, metric};
 use bayeslora_records::{ComparisonRecord, DISTANCES, Question, TEMPERED};
 use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
-use crate::aggregate::{LEVEL, Score, tempered};
-use crate::beyond::{Asked, asked};
+use crate::asked::Asked;
 use crate::definition::TestSet;
-use crate::error::Result;
-use crate::report::Report;
+use crate::report::{Report, Tests};
+use crate::score::{Score, tempered};
 use crate::temperature;
 
 /// Metrics that have a line whatever came of them.
 const ALWAYS: [&str; 4] = ["accuracy", "nll", "brier", "ece"];
+/// The identifier under which a row is read.
+type Reading = fn(&str) -> String;
+
 /// Names in one cell; the others are counted.
 const NAMES: usize = 5;
 
 /// The section; nothing where there is one row only.
-pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
+pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
     let Report { definition, aggregate, comparisons, .. } = report;
     let reference = definition.reference_label();
     if definition.rows.len() < 2 {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let mut blocks = Vec::new();
     if aggregate.compared().next().is_none() {
@@ -30,7 +32,7 @@ pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
         )]));
     } else {
         let mut points: Vec<String> = coverage(comparisons).into_iter().collect();
-        points.extend(counted(report)?);
+        points.extend(counted(report));
         points.extend(not_compared(report));
         blocks.push(Block::Points(points));
         let heading = format!("### What is told apart from {reference}");
@@ -40,14 +42,14 @@ pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
         if let Some(lowered) = temperature::lowered(report) {
             blocks.extend([Block::text("### What one temperature changes"), Block::Table(lowered)]);
         }
-        if let Some(beyond) = beyond(report)? {
+        if let Some(beyond) = beyond(report) {
             let said = "AUROC of each score minus that of the entropy of one deterministic pass. Where the errors are asked for given that \
                         entropy, the gain is a partial correlation.";
             let heading = "### Which scores know more than one deterministic pass";
             blocks.extend([Block::text(heading), Block::text(said), Block::Table(beyond)]);
         }
     }
-    Ok(vec![Section::new("What the numbers say", blocks)])
+    vec![Section::new("What the numbers say", blocks)]
 }
 
 /// What the tests generalise over.
@@ -64,25 +66,15 @@ fn coverage(comparisons: &[ComparisonRecord]) -> Option<String> {
 }
 
 /// How many tests stand on the page, how many of them have a star, and what a correction over all of them would leave.
-fn counted(report: &Report<'_>) -> Result<Vec<String>> {
-    let scores = || report.aggregate.compared();
-    let mut tests: Vec<(f64, bool)> = scores().filter_map(|score| Some((score.p_value?, score.differs()))).collect();
-    for domain in &report.definition.domains {
-        for question in [Question::Errors, Question::ErrorsGivenEntropy, Question::Shift] {
-            let asked = asked(report.definition, report.comparisons, domain, question)?;
-            tests.extend(asked.iter().map(|one| (one.found.p_value, one.differs())));
-        }
-    }
-    let both =
-        if scores().any(|score| score.row.ends_with(TEMPERED)) { ", with a temperature and without" } else { "" };
-    let starred = tests.iter().filter(|(_, starred)| *starred).count();
-    let p_values: Vec<f64> = tests.iter().map(|(p, _)| *p).collect();
-    let left = holm(&p_values)?.into_iter().filter(|p| *p <= LEVEL).count();
-    Ok(vec![
-        format!("This page tests {} differences{both}.", tests.len()),
+fn counted(report: &Report<'_>) -> [String; 3] {
+    let Tests { made, starred, left } = report.tests;
+    let tempered = report.aggregate.compared().any(|score| score.row.ends_with(TEMPERED));
+    let both = if tempered { ", with a temperature and without" } else { "" };
+    [
+        format!("This page tests {made} differences{both}."),
         format!("A star is corrected (Holm, 0.05) over one column of one table. The page has {starred}."),
         format!("Holm's correction over all tests of the page leaves {left}."),
-    ])
+    ]
 }
 
 /// Rows for which no predictions were kept.
@@ -106,7 +98,7 @@ fn listed(names: &[String]) -> Cell {
 }
 
 /// Rows that are better and rows that are worse than the reference in a metric, among those tested; `None` where none was.
-fn better_and_worse(report: &Report<'_>, domain: &str, key: &str, id: fn(&str) -> String) -> Option<[Vec<String>; 2]> {
+fn better_and_worse(report: &Report<'_>, domain: &str, key: &str, id: Reading) -> Option<[Vec<String>; 2]> {
     let higher = metric(key)?.better == Better::Higher;
     let rows = report.definition.rows.iter();
     let tested: Vec<(&Score, &str)> = rows
@@ -132,8 +124,7 @@ fn told_apart(report: &Report<'_>) -> Table {
     ]);
     for domain in report.definition.labelled() {
         for info in METRICS.iter().filter(|info| info.better != Better::Neither) {
-            let readings: [(fn(&str) -> String, &str); 2] = [(str::to_owned, ""), (tempered, ", with temperature")];
-            for (id, said) in readings {
+            for (id, said) in [(str::to_owned as Reading, ""), (tempered, ", with temperature")] {
                 let found = better_and_worse(report, &domain.id, info.key, id);
                 let Some([better, worse]) = found else { continue };
                 let always = said.is_empty() && ALWAYS.contains(&info.key);
@@ -159,7 +150,7 @@ fn detectable(report: &Report<'_>, domain: &TestSet, key: &str, digits: usize) -
 }
 
 /// Scores that know more than the entropy of one deterministic pass, by question and test set; `None` where nothing was asked.
-fn beyond(report: &Report<'_>) -> Result<Option<Table>> {
+fn beyond(report: &Report<'_>) -> Option<Table> {
     let mut table = Table::new([
         Column::text("test set"),
         Column::text("question"),
@@ -172,7 +163,7 @@ fn beyond(report: &Report<'_>) -> Result<Option<Table>> {
             (Question::ErrorsGivenEntropy, "which are wrong, given that entropy?"),
             (Question::Shift, "which texts are shifted?"),
         ] {
-            let asked = asked(report.definition, report.comparisons, domain, question)?;
+            let asked = report.asked(&domain.id, question);
             if asked.is_empty() {
                 continue;
             }
@@ -188,7 +179,7 @@ fn beyond(report: &Report<'_>) -> Result<Option<Table>> {
             ]);
         }
     }
-    Ok((!table.rows.is_empty()).then_some(table))
+    (!table.rows.is_empty()).then_some(table)
 }
 
 /// `mutual information of SWAG (+0.021 beside MLE's pass)`.

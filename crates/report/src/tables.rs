@@ -162,7 +162,7 @@ pub(crate) fn chosen(definition: &Definition, aggregate: &Aggregate, wanted: &Re
 }
 
 /// Quality, calibration, selection, shift and detection; one section each.
-pub(crate) fn sections(report: &Report<'_>) -> Result<Vec<Section>> {
+pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
     let Report { definition, aggregate, .. } = report;
     // Some records hold none of these scores.
     let (others, raters) = (aggregate.holds(&OTHER_SELECTIVE), aggregate.holds(&RATERS));
@@ -195,7 +195,7 @@ pub(crate) fn sections(report: &Report<'_>) -> Result<Vec<Section>> {
             section(domain, "agreement with the raters", of(domain, &RATERS));
         }
     }
-    Ok(sections)
+    sections
 }
 
 /// Examples of a test set in the records that have it, `120` or, where they differ, `100 to 120`.
@@ -213,7 +213,7 @@ pub(crate) fn examples(units: &[&UnitRecord], definition: &Definition, domain: &
 }
 
 /// Tables by strength, one for each kind of corruption and metric.
-pub(crate) fn corrupted(report: &Report<'_>) -> Result<Vec<Section>> {
+pub(crate) fn corrupted(report: &Report<'_>) -> Vec<Section> {
     let Report { definition, aggregate, units, .. } = report;
     let mut kinds: Vec<&str> = Vec::new();
     for (kind, _) in definition.domains.iter().filter_map(|domain| domain.corruption) {
@@ -243,5 +243,5 @@ pub(crate) fn corrupted(report: &Report<'_>) -> Result<Vec<Section>> {
             sections.push(Section::new(heading, [said, Block::Table(table)]));
         }
     }
-    Ok(sections)
+    sections
 }

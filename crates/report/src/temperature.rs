@@ -3,19 +3,18 @@
 use bayeslora_metrics::{median, metric};
 use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
-use crate::aggregate::tempered;
 use crate::definition::TestSet;
-use crate::error::Result;
 use crate::report::Report;
+use crate::score::tempered;
 use crate::tables::metrics_of;
 
 const INSIDE: [&str; 6] = ["nll", "brier", "ece", "classwise_ece", "aurc", "soft_nll"];
 const SHIFTED: [&str; 2] = ["nll", "ece"];
 
 /// Two tables; nothing where no temperature was fitted.
-pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
+pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
     if !report.aggregate.holds(&["temperature"]) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let reference = report.definition.reference_label();
     let said = format!(
@@ -27,7 +26,7 @@ pub(crate) fn section(report: &Report<'_>) -> Result<Vec<Section>> {
     let shifted: Vec<&TestSet> = report.definition.shifted().collect();
     let tables = [table(report, &inside, &INSIDE), table(report, &shifted, &SHIFTED)].into_iter().flatten();
     let blocks = std::iter::once(Block::text(said)).chain(tables.map(Block::Table));
-    Ok(vec![Section::new("With a temperature fitted on validation", blocks)])
+    vec![Section::new("With a temperature fitted on validation", blocks)]
 }
 
 fn table(report: &Report<'_>, domains: &[&TestSet], keys: &[&str]) -> Option<Table> {

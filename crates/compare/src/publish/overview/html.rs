@@ -95,7 +95,7 @@ fn experiment(folder: &Folder, reports: &[Report<'_>], results: &Path) -> Result
     for (run, report) in folder.runs.iter().zip(reports) {
         let picture = run.folder.join("differences.svg");
         let picture = if picture.is_file() { Some(data_uri(&read(&picture)?)) } else { None };
-        let body = tables(&report.page()?, &|file| picture.clone().filter(|_| file == "differences.svg"));
+        let body = tables(&report.page(), &|file| picture.clone().filter(|_| file == "differences.svg"));
         if reports.len() > 1 {
             let name = run.folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
             let _ = writeln!(text, "<details>\n<summary>{}</summary>\n{body}</details>", escape(&name));

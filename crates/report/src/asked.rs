@@ -1,0 +1,70 @@
+//! What scores know beyond one deterministic pass: the p-values of one question on one test set, corrected together.
+
+use bayeslora_metrics::{holm, metric};
+use bayeslora_records::{Beyond, ComparisonRecord, DISTANCES, Question};
+
+use crate::definition::{Definition, TestSet};
+use crate::error::Result;
+use crate::score::LEVEL;
+
+/// One score of one row (or a distance), with its p-value corrected over everything asked the same question on the same domain.
+pub(crate) struct Asked<'a> {
+    pub(crate) row: &'a str,
+    pub(crate) found: &'a Beyond,
+    pub(crate) holm_p: f64,
+}
+
+impl Asked<'_> {
+    pub(crate) fn differs(&self) -> bool {
+        self.holm_p <= LEVEL
+    }
+
+    /// The score as tables name it.
+    pub(crate) fn score(&self) -> &str {
+        score_label(&self.found.score)
+    }
+}
+
+pub(crate) fn score_label(score: &str) -> &str {
+    metric(&format!("auroc_{score}")).map_or("score", |metric| metric.label.trim_start_matches("AUROC, "))
+}
+
+/// Everything asked one question on one test set.
+pub(crate) struct Family<'a> {
+    pub(crate) domain: &'a str,
+    pub(crate) question: Question,
+    pub(crate) asked: Vec<Asked<'a>>,
+}
+
+/// Every question that the comparisons answer, test set by test set.
+pub(crate) fn families<'a>(definition: &'a Definition, comparisons: &'a [ComparisonRecord]) -> Result<Vec<Family<'a>>> {
+    let mut families = Vec::new();
+    for domain in &definition.domains {
+        for question in [Question::Errors, Question::ErrorsGivenEntropy, Question::Shift] {
+            let asked = asked(definition, comparisons, domain, question)?;
+            families.push(Family { domain: &domain.id, question, asked });
+        }
+    }
+    Ok(families)
+}
+
+/// Everything asked `question` on a test set, in the order of rows and scores.
+fn asked<'a>(
+    definition: &Definition,
+    comparisons: &'a [ComparisonRecord],
+    domain: &TestSet,
+    question: Question,
+) -> Result<Vec<Asked<'a>>> {
+    let rows = definition.rows.iter().map(|row| row.id.as_str()).chain([DISTANCES]);
+    let of_row = |row: &str| comparisons.iter().filter(move |comparison| comparison.row == row).collect::<Vec<_>>();
+    let mut found = Vec::new();
+    for comparison in rows.flat_map(of_row) {
+        let here = comparison.beyond.iter().filter(|b| b.domain == domain.id && b.question == question);
+        found.extend(here.map(|one| Asked { row: comparison.row.as_str(), found: one, holm_p: one.p_value }));
+    }
+    let adjusted = holm(&found.iter().map(|one| one.holm_p).collect::<Vec<_>>())?;
+    for (one, p) in found.iter_mut().zip(adjusted) {
+        one.holm_p = p;
+    }
+    Ok(found)
+}
