@@ -1,4 +1,4 @@
-//! Experiments on a model in a folder of one's own, through the real binary: a tiny DistilBERT.
+//! Experiments on a model in a folder of one's own, through the real binary: a tiny DistilBERT, or RoBERTa.
 #![cfg(test)]
 
 use std::fs;
@@ -69,10 +69,15 @@ struct Stage(TempDir);
 
 impl Stage {
     fn new() -> Self {
+        Self::of("distilbert")
+    }
+
+    /// The same on another golden model, in the same folder.
+    fn of(model: &str) -> Self {
         let stage = Self(tempfile::tempdir().unwrap());
         fs::create_dir_all(stage.model()).unwrap();
         fs::create_dir_all(stage.results().join("own-model")).unwrap();
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/distilbert");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden").join(model);
         for file in ["config.json", "tokenizer.json", "model.safetensors"] {
             fs::copy(golden.join(file), stage.model().join(file)).unwrap();
         }
@@ -231,6 +236,30 @@ fn units_belong_to_the_bytes_of_the_model_and_reports_need_none() {
     assert!(said.contains("moved: no such folder") && said.contains("relative to the experiment file"), "{said}");
 }
 
+/// The last positions of a RoBERTa are no text's, and adapters fitted on it are answered by `predict`.
+#[test]
+fn an_experiment_on_a_roberta_reads_texts_of_the_positions_after_its_padding() {
+    let stage = Stage::of("roberta");
+    stage.edit("max-tokens = 32", "max-tokens = 25");
+    let said = stage.fails(&["run"]);
+    assert!(said.contains("max-tokens is 25; tiny-distilbert reads texts of 24 at most"), "{said}");
+    stage.edit("max-tokens = 25", "max-tokens = 24");
+    stage.runs(2, 0);
+    let adapters = files(&stage.results()).into_iter().filter(|path| path.ends_with("adapter/adapter_config.json"));
+    let adapters: Vec<PathBuf> = adapters.collect();
+    assert_eq!(adapters.len(), 2);
+    for adapter in adapters {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+        command
+            .args(["predict", "--format", "text", "--model"])
+            .arg(stage.model())
+            .arg("--adapter")
+            .arg(adapter.parent().unwrap());
+        let output = command.stdin(fs::File::open(stage.experiment()).unwrap()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn a_model_that_will_not_do_is_refused_with_file_and_value() {
     /// Damages a stage.
@@ -251,7 +280,10 @@ fn a_model_that_will_not_do_is_refused_with_file_and_value() {
         (&remove("tokenizer.json"), &["tiny-distilbert/tokenizer.json: not found", "save_pretrained"]),
         (&remove("model.safetensors"), &["tiny-distilbert/model.safetensors: not found", "save_pretrained"]),
         (&truncate, &["model.safetensors", "not a complete safetensors file", "copy or download it again"]),
-        (&another_family, &["config.json", "model_type is \"gpt2\"", "\"bert\" and \"distilbert\" only"]),
+        (
+            &another_family,
+            &["config.json", "model_type is \"gpt2\"", "\"distilbert\", \"roberta\", \"xlm-roberta\" only"],
+        ),
         (&more_tokens, &["tokenizer.json", "reach 77", "vocab_size in config.json is 77"]),
         (
             &edit("{ path = \"../../models/tiny-distilbert\" }", "\"distilbert\""),

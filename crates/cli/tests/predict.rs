@@ -9,20 +9,29 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-fn tiny() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny")
+fn golden(model: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden").join(model)
 }
 
 /// The command on the tiny model with its adapter.
 fn command(arguments: &[&str]) -> Command {
+    command_on("tiny", arguments)
+}
+
+fn command_on(model: &str, arguments: &[&str]) -> Command {
+    let model = golden(model);
     let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
-    command.arg("predict").arg("--model").arg(tiny()).arg("--adapter").arg(tiny().join("query-value")).args(arguments);
+    command.arg("predict").arg("--model").arg(&model).arg("--adapter").arg(model.join("query-value")).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 fn output(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = command(arguments).spawn().unwrap();
+    output_of(command(arguments), input)
+}
+
+fn output_of(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // A command that refuses its arguments reads nothing.
     let _unread = stdin.write_all(input);
@@ -118,6 +127,33 @@ fn a_text_that_was_cut_says_so() {
     let found = answers(&[], format!("a movie\n{}\n", "a movie ".repeat(1 << 19)).as_bytes());
     assert_eq!(shape(&found), [(1, 4), (2, 160)]);
     assert_eq!((&found[0]["truncated"], &found[1]["truncated"]), (&Value::Null, &Value::Bool(true)));
+}
+
+/// Pairs, padding tokens within a text and a text that is cut, against transformers and PEFT.
+#[test]
+fn robertas_are_answered_as_pytorch_answers_them() {
+    for model in ["roberta", "xlm-roberta"] {
+        let items: Vec<Value> =
+            serde_json::from_slice(&std::fs::read(golden(model).join("more.json")).unwrap()).unwrap();
+        let line =
+            |item: &Value| serde_json::json!({"text": item["text"], "text_pair": item["second"]}).to_string() + "\n";
+        let input: String = items.iter().map(line).collect();
+        let output = output_of(command_on(model, &["--deterministic"]), input.as_bytes());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let answers = lines(&output);
+        assert_eq!(answers.len(), items.len());
+        for (answer, item) in answers.iter().zip(&items) {
+            assert_eq!(answer["tokens"], item["ids"].as_array().unwrap().len(), "{model}: {answer}");
+            assert_eq!(answer["truncated"].as_bool().unwrap_or(false), item["truncated"], "{model}: {answer}");
+            for (got, expected) in answer["logits"].as_array().unwrap().iter().zip(item["logits"].as_array().unwrap()) {
+                assert!((got.as_f64().unwrap() - expected.as_f64().unwrap()).abs() < 1e-4, "{model}: {answer}");
+            }
+        }
+        // 26 rows of positions, of which the padding token's and those before it are no text's.
+        let refused = output_of(command_on(model, &["--max-tokens", "25"]), b"a\n");
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert!(message.contains("window of 25 tokens") && message.contains("2 to 24 tokens long"), "{message}");
+    }
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl Classifier {
         }
         let (bert, saved) =
             SavedAdapter::load_with_model(adapter, model, &Device::Cpu, |found| replaced(found, &options))?;
-        let positions = bert.config().max_position_embeddings;
+        let positions = bert.config().longest_text();
         // A tokenizer saved with the adapter is the one it was trained with.
         let own = [TOKENIZER_FILE, "vocab.txt"].into_iter().any(|file| adapter.join(file).is_file());
         let folder = if own { adapter } else { model };

@@ -8,11 +8,11 @@
 //! An operation that draws noise is told where ([`Draws`]): words are pure functions of their [`Counter`]. All `unsafe` code
 //! of adapters and networks is here.
 
+mod activation;
 mod attention;
 mod draws;
 mod dropout;
 mod frozen_linear;
-mod gelu;
 mod keep;
 mod layer_norm;
 mod math;
@@ -31,11 +31,11 @@ mod words;
 #[cfg(test)]
 mod testing;
 
+pub use activation::Activation;
 pub use attention::{AttentionScratch, attend, attention};
 pub use draws::Draws;
 pub use dropout::dropout;
 pub use frozen_linear::{FrozenLinear, LowRankTerm};
-pub use gelu::{gelu, gelu_in_place};
 pub use keep::Keep;
 pub use layer_norm::{add_and_normalise, add_layer_norm};
 pub use multiply::multiply;

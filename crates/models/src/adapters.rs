@@ -1,4 +1,4 @@
-//! Adapter sets for a BERT encoder: fresh ones, and those of adapter folders.
+//! Adapter sets for an encoder: fresh ones, and those of adapter folders.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,9 +13,9 @@ use candle_core::{Device, Tensor};
 
 use crate::base::{changes_base, load_under, tables};
 use crate::bert::Bert;
-use crate::classifier::{Head, is_of_head};
+use crate::classifier::Head;
 use crate::error::{Error, Result, wrong};
-use crate::slots::pooler_slot;
+use crate::slots::{is_of_head, pooler_slot};
 
 /// Settings of the posterior, written beside PEFT's files; without it an adapter has PEFT's input-site dropout.
 pub const POSTERIOR_FILE: &str = "posterior.json";
@@ -167,11 +167,12 @@ fn slot_of(bert: &Bert, adapter: &PeftAdapter, module: &str) -> Result<Slot> {
         return Ok(slot);
     }
     if is_of_head(module) {
+        let whole = module.split('.').next().unwrap_or_default();
         return Err(wrong(
             adapter,
             format!(
                 "has LoRA on the classification head ({module}), which is not supported; train the head whole, with \
-             modules_to_save=[\"{module}\"]"
+             modules_to_save=[\"{whole}\"]"
             ),
         ));
     }
@@ -197,11 +198,7 @@ fn slot_of(bert: &Bert, adapter: &PeftAdapter, module: &str) -> Result<Slot> {
 /// Paths of the linear maps that can be adapted, within the encoder.
 fn linear_modules(bert: &Bert) -> Vec<String> {
     let family = bert.config().family();
-    let blocks = (0..bert.blocks()).filter_map(|block| u8::try_from(block).ok());
-    let slots = blocks.flat_map(|block| TargetMap::ALL.map(|map| Slot::new(block, map)));
-    let pooler = bert.slot_shape(pooler_slot(bert.blocks())).is_ok().then(|| pooler_slot(bert.blocks()));
-    let slots = slots.filter(|slot| slot.map != TargetMap::Pooler).chain(pooler);
-    slots.map(|slot| family.module_path(slot)).collect()
+    family.slots(bert.blocks()).map(|slot| family.module_path(slot)).collect()
 }
 
 /// Refuses tensors that the settings do not target, which PEFT leaves out, and targets without tensors, which PEFT leaves untrained.
@@ -224,7 +221,7 @@ fn check_targets(adapter: &PeftAdapter, bert: &Bert) -> Result<()> {
     }
     // The names of the model that was wrapped: with the encoder's prefix, or those of a bare encoder.
     let mut adapted = adapter.pairs.keys().chain(adapter.tables.keys());
-    let prefix = if adapted.any(|module| module.starts_with(family.prefix())) { family.prefix() } else { "" };
+    let prefix = if adapted.any(|module| module.starts_with(family.prefix)) { family.prefix } else { "" };
     let maps = linear_modules(bert).into_iter().map(|module| (module, true));
     for (module, linear) in maps.chain(tables(family).into_iter().map(|table| (table.to_owned(), false))) {
         let module = format!("{prefix}{module}");

@@ -7,14 +7,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bayeslora_adapters::peft::{Initialisation, PeftAdapter, ends_with_module};
-use bayeslora_adapters::{Slot, TargetMap};
 use candle_core::{Device, Tensor};
 
 use crate::bert::Bert;
-use crate::classifier::is_of_head;
 use crate::config::BertConfig;
 use crate::error::{Error, Result, wrong};
-use crate::slots::{Family, pooler_slot};
+use crate::slots::{Family, Segments, is_of_head};
 use crate::weights::{Replacements, Weights};
 
 /// The table whose rows are the vocabulary.
@@ -53,40 +51,31 @@ pub(crate) fn load_under(adapter: &PeftAdapter, folder: &Path, device: &Device) 
 /// Names of the encoder's tensors, without its prefix.
 fn known_tensors(config: &BertConfig) -> Vec<String> {
     let family = config.family();
-    let whole = family == Family::Bert;
     let blocks = (0..config.num_hidden_layers).filter_map(|block| u8::try_from(block).ok());
-    let mut modules: Vec<String> = blocks
-        .flat_map(|block| {
-            let maps = TargetMap::ALL.into_iter().filter(|map| *map != TargetMap::Pooler);
-            let maps = maps.map(move |map| family.module_path(Slot::new(block, map)));
-            maps.chain(family.norms().map(|norm| family.block(block) + norm))
-        })
-        .collect();
-    modules.push("embeddings.LayerNorm".to_owned());
-    if whole {
-        modules.push(family.module_path(pooler_slot(config.num_hidden_layers)));
-    }
+    let norms = blocks.flat_map(|block| family.norms.map(|norm| family.block(block) + norm));
+    let maps = family.slots(config.num_hidden_layers).map(|slot| family.module_path(slot));
+    let modules: Vec<String> = maps.chain(norms).chain(["embeddings.LayerNorm".to_owned()]).collect();
     let parts = modules.iter().flat_map(|module| [format!("{module}.weight"), format!("{module}.bias")]);
     parts.chain(tables(family).into_iter().map(|table| format!("{table}.weight"))).collect()
 }
 
 /// Paths of the embeddings within the encoder.
-pub(crate) fn tables(family: Family) -> Vec<&'static str> {
-    let segments = (family == Family::Bert).then_some("embeddings.token_type_embeddings");
+pub(crate) fn tables(family: &Family) -> Vec<&'static str> {
+    let segments = (family.segments != Segments::None).then_some("embeddings.token_type_embeddings");
     [WORDS, "embeddings.position_embeddings"].into_iter().chain(segments).collect()
 }
 
 /// The tensors that stand in place of the checkpoint's, as they gather.
 struct Changes<'a> {
     adapter: &'a PeftAdapter,
-    family: Family,
+    family: &'static Family,
     weights: &'a Weights,
     tensors: BTreeMap<String, Tensor>,
 }
 
 impl Changes<'_> {
     fn bare<'p>(&self, path: &'p str) -> &'p str {
-        path.strip_prefix(self.family.prefix()).unwrap_or(path)
+        path.strip_prefix(self.family.prefix).unwrap_or(path)
     }
 
     /// The encoder's tensor as it is so far.
@@ -120,7 +109,7 @@ impl Changes<'_> {
             self.adapter.config.modules_to_save.iter().filter(|module| !is_of_head(&format!("{module}.weight")))
         {
             let within = |name: &&String| {
-                let path = format!("{}{name}", self.family.prefix());
+                let path = format!("{}{name}", self.family.prefix);
                 path.match_indices(module.as_str()).any(|(at, _)| {
                     let end = at + module.len();
                     (at == 0 || path[..at].ends_with('.')) && path[end..].starts_with('.')

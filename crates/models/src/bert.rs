@@ -1,15 +1,15 @@
-//! A BERT-family encoder (BERT, arXiv 1810.04805; DistilBERT, arXiv 1910.01108) with adapter slots on every linear map.
+//! An encoder of BERT's kind with adapter slots on every linear map; [`crate::slots`] lists the families.
 
 use std::ops::Range;
 use std::path::Path;
 
 use bayeslora_adapters::{AdapterSet, Draw, Increment, Slot, TargetMap};
-use bayeslora_kernels::{FrozenLinear, Packing, add_layer_norm, attention, gelu};
+use bayeslora_kernels::{Activation, FrozenLinear, Packing, add_layer_norm, attention};
 use candle_core::{Device, Tensor};
 
 use crate::config::BertConfig;
 use crate::error::{Error, Result};
-use crate::slots::{Family, MOST_BLOCKS, pooler_slot};
+use crate::slots::{MOST_BLOCKS, Segments, pooler_slot};
 use crate::tokenize::Encoded;
 use crate::weights::Weights;
 
@@ -19,8 +19,9 @@ use crate::weights::Weights;
 pub struct Bert {
     config: BertConfig,
     embeddings: Embeddings,
+    pub(crate) activation: Activation,
     pub(crate) blocks: Vec<Block>,
-    /// None in DistilBERT, whose head has a map of its own in its place.
+    /// None in families whose head has a map of its own in its place.
     pub(crate) pooler: Option<FrozenLinear>,
     device: Device,
 }
@@ -29,7 +30,7 @@ pub struct Bert {
 struct Embeddings {
     words: Tensor,
     positions: Tensor,
-    /// `[segments, width]`; none in DistilBERT.
+    /// `[segments, width]`; none in families without segments.
     segments: Option<Tensor>,
     norm: Norm,
 }
@@ -113,7 +114,7 @@ impl Block {
     fn load(weights: &Weights, block: u8, config: &BertConfig) -> Result<Self> {
         let (width, inner, epsilon) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
         let family = config.family();
-        let [attention_norm, output_norm] = family.norms();
+        let [attention_norm, output_norm] = family.norms;
         let linear = |map, d_out, d_in| load_linear(weights, &family.module_path(Slot::new(block, map)), d_out, d_in);
         let norm = |name: &str| Norm::load(weights, &(family.block(block) + name), width, epsilon);
         Ok(Self {
@@ -149,17 +150,21 @@ impl Bert {
     pub(crate) fn from_parts(config: BertConfig, weights: &Weights, device: &Device) -> Result<Self> {
         let width = config.hidden_size;
         let table = |name: &str, rows: usize| weights.get(&format!("embeddings.{name}.weight"), &[rows, width]);
-        let whole = config.family() == Family::Bert;
+        let family = config.family();
+        let activation = config.activation()?;
+        let has_segments = family.segments != Segments::None;
         let embeddings = Embeddings {
             words: table("word_embeddings", config.vocab_size)?,
             positions: table("position_embeddings", config.max_position_embeddings)?,
-            segments: whole.then(|| table("token_type_embeddings", config.type_vocab_size)).transpose()?,
+            segments: has_segments.then(|| table("token_type_embeddings", config.type_vocab_size)).transpose()?,
             norm: Norm::load(weights, "embeddings.LayerNorm", width, config.layer_norm_eps)?,
         };
         let blocks = (0..MOST_BLOCKS).take(config.num_hidden_layers);
         let blocks = blocks.map(|block| Block::load(weights, block, &config)).collect::<Result<_>>()?;
-        let pooler = whole.then(|| load_linear(weights, "pooler.dense", width, width)).transpose()?;
-        Ok(Self { config, embeddings, blocks, pooler, device: device.clone() })
+        let pooler = pooler_slot(config.num_hidden_layers);
+        let pooler = family.has_pooler.then(|| load_linear(weights, &family.module_path(pooler), width, width));
+        let pooler = pooler.transpose()?;
+        Ok(Self { config, embeddings, activation, blocks, pooler, device: device.clone() })
     }
 
     /// Sizes.
@@ -180,7 +185,7 @@ impl Bert {
     /// Path of a slot's module in checkpoints and PEFT files (`bert.encoder.layer.0.attention.self.query`).
     pub fn module_path(&self, slot: Slot) -> String {
         let family = self.config.family();
-        family.prefix().to_owned() + &family.module_path(slot)
+        family.prefix.to_owned() + &family.module_path(slot)
     }
 
     /// `(d_out, d_in)` of the map in `slot`.
@@ -221,8 +226,8 @@ impl Bert {
         self.embed_rows(sentences, None)
     }
 
-    /// Activations below the first block of texts or pairs of texts, whose tokens belong to segments. DistilBERT has no segments and leaves
-    /// them out, as transformers does.
+    /// Activations below the first block of texts or pairs of texts, whose tokens belong to segments. DistilBERT has no segments, and RoBERTa
+    /// takes every token for one of segment 0, as transformers does.
     ///
     /// # Shapes
     /// Texts to `[1, rows, width]`.
@@ -232,7 +237,8 @@ impl Bert {
     pub fn embed_encoded(&self, texts: &[Encoded]) -> Result<Tensor> {
         let sentences: Vec<&[u32]> = texts.iter().map(|text| text.ids.as_slice()).collect();
         let segments: Vec<u32> = texts.iter().flat_map(|text| &text.segments).copied().collect();
-        self.embed_rows(&sentences, Some(segments).filter(|segments| segments.iter().any(|&segment| segment != 0)))
+        let counts = self.config.family().segments == Segments::Own && segments.iter().any(|&segment| segment != 0);
+        self.embed_rows(&sentences, counts.then_some(segments))
     }
 
     /// Activations below the first block; all tokens are of segment 0 unless `segments` says otherwise, row by row.
@@ -240,7 +246,7 @@ impl Bert {
         let mut words = Vec::new();
         let mut positions = Vec::new();
         for sentence in sentences {
-            let longest = self.config.max_position_embeddings;
+            let longest = self.config.longest_text();
             if sentence.len() > longest {
                 let what = format!("position {}", sentence.len() - 1);
                 return Err(Error::Slot { what, expected: format!("texts are at most {longest} tokens long") });
@@ -250,7 +256,7 @@ impl Bert {
                 return Err(Error::Slot { what: format!("token {token}"), expected });
             }
             words.extend_from_slice(sentence);
-            positions.extend((0_u32..).take(sentence.len()));
+            positions.extend(self.config.positions(sentence));
         }
         let rows = words.len();
         let words = self.embeddings.words.index_select(&Tensor::from_vec(words, rows, &self.device)?, 0)?;
@@ -347,7 +353,8 @@ impl Bert {
         let attended = attention(&q, &k, &v, packing, context_packing, heads)?;
         let attended = pass.linear(slot(TargetMap::AttentionOutput), &block.attention_output, &attended, draw)?;
         let x = block.attention_norm.of_sum(x, &attended)?;
-        let inner = gelu(&pass.linear(slot(TargetMap::Intermediate), &block.intermediate, &x, draw)?)?;
+        let inner = pass.linear(slot(TargetMap::Intermediate), &block.intermediate, &x, draw)?;
+        let inner = self.activation.apply(&inner)?;
         let out = pass.linear(slot(TargetMap::Output), &block.output, &inner, draw)?;
         block.output_norm.of_sum(&x, &out)
     }

@@ -6,38 +6,37 @@ use std::path::Path;
 use bayeslora_adapters::files::read_tensors;
 use bayeslora_adapters::peft::{HEAD_FILE, PeftAdapter};
 use bayeslora_adapters::{AdapterSet, Address, Draw, Noise, Slot, TargetMap};
-use bayeslora_kernels::Packing;
+use bayeslora_kernels::{Activation, Packing};
 use candle_core::{DType, Tensor, Var};
 
 use crate::bert::{Bert, Pass};
 use crate::error::{Error, Result, wrong};
-use crate::slots::MOST_BLOCKS;
+use crate::slots::{HeadParts, MOST_BLOCKS, is_of_head};
 use crate::weights::Weights;
 
-/// The map from the pooled representation to the logits: `W x + b`, in DistilBERT `W relu(D x + c) + b`.
+/// The map from the pooled representation to the logits: `W x + b`, in DistilBERT `W relu(D x + c) + b`, in RoBERTa
+/// `W tanh(D x + c) + b`.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// `[classes, width]`.
     pub weight: Var,
     /// `[classes]`.
     pub bias: Var,
-    /// `D [width, width]` and `c [width]`, in a family that has them.
-    pub(crate) dense: Option<(Var, Var)>,
+    /// The map before it, in a family that has one.
+    pub(crate) dense: Option<Dense>,
+    parts: HeadParts,
     trained: bool,
 }
 
-const CLASSIFIER: [&str; 2] = ["classifier.weight", "classifier.bias"];
-const DENSE: [&str; 2] = ["pre_classifier.weight", "pre_classifier.bias"];
-
-/// Whether the tensor at `path` belongs to a head, of any family.
-pub(crate) fn is_of_head(path: &str) -> bool {
-    ["classifier", "pre_classifier", "score"].contains(&path.split('.').next().unwrap_or_default())
-}
-
-/// Names of the tensors of `bert`'s head.
-pub(crate) fn head_names(bert: &Bert) -> Vec<&'static str> {
-    let dense = if bert.pooler.is_none() { &DENSE[..] } else { &[] };
-    [&CLASSIFIER[..], dense].concat()
+/// The first map of a head that has two.
+#[derive(Debug, Clone)]
+pub(crate) struct Dense {
+    /// `D [width, width]`.
+    pub(crate) weight: Var,
+    /// `c [width]`.
+    pub(crate) bias: Var,
+    /// What bends `D x + c`.
+    pub(crate) activation: Activation,
 }
 
 impl Head {
@@ -45,8 +44,9 @@ impl Head {
     ///
     /// In DistilBERT both maps are fresh, `pre_classifier` and `classifier`, and both are trained, or both stay as they are in a
     /// [frozen](Self::frozen) head. So does transformers where it puts `DistilBertForSequenceClassification` on an encoder's checkpoint,
-    /// and PEFT, whose `modules_to_save = ["classifier"]` reaches both by the end of their names. It is not what BERT has: BERT's map
-    /// before the classifier, the pooler, is the checkpoint's and frozen; a DistilBERT trains `width * (width + 1)` parameters more. An
+    /// and PEFT, whose `modules_to_save = ["classifier"]` reaches both by the end of their names; RoBERTa's two are likewise one module.
+    /// It is not what BERT has: BERT's map before the classifier, the pooler, is the checkpoint's and frozen; the others train
+    /// `width * (width + 1)` parameters more. An
     /// identity in place of `D` would train fewer, but its adapters would not be those that transformers and PEFT fit and read. A head
     /// that the checkpoint brings is never taken over: its classes are those of another task, and all seeds would begin at it.
     ///
@@ -65,8 +65,9 @@ impl Head {
             Ok((Var::from_tensor(&weight)?, Var::from_tensor(&bias)?))
         };
         let (weight, bias) = map(classes, Address::ANY)?;
-        let dense = bert.pooler.is_none().then(|| map(width, 0)).transpose()?;
-        Ok(Self { weight, bias, dense, trained: true })
+        let parts = bert.config().family().head;
+        let dense = |(_, activation)| map(width, 0).map(|(weight, bias)| Dense { weight, bias, activation });
+        Ok(Self { weight, bias, dense: parts.dense.map(dense).transpose()?, parts, trained: true })
     }
 
     /// The same head, left out of what is trained.
@@ -80,7 +81,7 @@ impl Head {
         self.trained
     }
 
-    /// From `classifier.weight` and `classifier.bias` (and those of `pre_classifier` in a family that has it), if all are there.
+    /// From the tensors that the family's head has, if all are there.
     fn from_tensors(tensors: &BTreeMap<String, Tensor>, bert: &Bert, source: &Path) -> Result<Option<Self>> {
         let width = bert.config().hidden_size;
         let map = |[weight, bias]: [&str; 2], rows: Option<usize>| -> Result<Option<(Var, Var)>> {
@@ -95,7 +96,8 @@ impl Head {
             }
             Ok(Some((Var::from_tensor(w)?, Var::from_tensor(b)?)))
         };
-        let names = head_names(bert);
+        let parts = bert.config().family().head;
+        let names = parts.names();
         let missing: Vec<_> = names.iter().copied().filter(|&name| !tensors.contains_key(name)).collect();
         if missing.len() < names.len() && !missing.is_empty() {
             let problem = format!(
@@ -105,9 +107,14 @@ impl Head {
             );
             return Err(Error::File { path: source.to_owned(), problem });
         }
-        let Some((weight, bias)) = map(CLASSIFIER, None)? else { return Ok(None) };
-        let dense = if bert.pooler.is_none() { map(DENSE, Some(width))? } else { None };
-        Ok(Some(Self { weight, bias, dense, trained: true }))
+        let Some((weight, bias)) = map(parts.last, None)? else { return Ok(None) };
+        let dense = match parts.dense {
+            None => None,
+            Some((names, activation)) => {
+                map(names, Some(width))?.map(|(weight, bias)| Dense { weight, bias, activation })
+            }
+        };
+        Ok(Some(Self { weight, bias, dense, parts, trained: true }))
     }
 
     /// The head saved with an adapter: in its file, beside it in `head.safetensors`, or in the checkpoint itself.
@@ -116,7 +123,8 @@ impl Head {
     /// [`Error::File`] when none of the three has one, the adapter's file has half of one, or it does not fit the encoder.
     pub fn find(adapter: &PeftAdapter, model_folder: &Path, bert: &Bert) -> Result<Self> {
         bert.config().check_problem_type(model_folder)?;
-        let names = head_names(bert);
+        let parts = bert.config().family().head;
+        let names = parts.names();
         let (own, source) = (adapter.whole.keys().filter(|path| is_of_head(path)), adapter.weights_path());
         let own: Vec<&str> = own.map(String::as_str).collect();
         if let Some(other) = own.iter().find(|name| !names.contains(name)) {
@@ -147,13 +155,13 @@ impl Head {
         if names.iter().all(|&name| tensors.contains_key(name)) {
             return Self::complete(&tensors, bert, model_folder);
         }
-        let modules: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(".weight")).collect();
         Err(Error::File {
             path: adapter.folder.clone(),
             problem: format!(
                 "no classification head; expected {} in the adapter file, in {HEAD_FILE} beside it, or in \
-                 the model's checkpoint (save the adapter with modules_to_save={modules:?})",
-                names.join(" and ")
+                 the model's checkpoint (save the adapter with modules_to_save={:?})",
+                names.join(" and "),
+                parts.modules
             ),
         })
     }
@@ -162,12 +170,12 @@ impl Head {
     fn complete(tensors: &BTreeMap<String, Tensor>, bert: &Bert, source: &Path) -> Result<Self> {
         let problem = |problem: String| Error::File { path: source.to_owned(), problem };
         let head = Self::from_tensors(tensors, bert, source)?
-            .ok_or_else(|| problem(format!("has no {}", head_names(bert).join(" and "))))?;
+            .ok_or_else(|| problem(format!("has no {}", bert.config().family().head.names().join(" and "))))?;
+        let [weight, _] = head.parts.last;
         match head.classes() {
-            0 => Err(problem(format!("{} has no rows; expected one for each class", CLASSIFIER[0]))),
+            0 => Err(problem(format!("{weight} has no rows; expected one for each class"))),
             1 => Err(problem(format!(
-                "{} has one output, as of a regression, which is not supported; expected one for each of two classes or more",
-                CLASSIFIER[0]
+                "{weight} has one output, as of a regression, which is not supported; expected one for each of two classes or more"
             ))),
             _ => Ok(head),
         }
@@ -175,8 +183,8 @@ impl Head {
 
     /// The parameters by name, trained or not, in a fixed order.
     fn named(&self) -> impl Iterator<Item = (&str, &Var)> {
-        let dense = self.dense.iter().flat_map(|(weight, bias)| DENSE.into_iter().zip([weight, bias]));
-        CLASSIFIER.into_iter().zip([&self.weight, &self.bias]).chain(dense)
+        let dense = self.dense.iter().flat_map(|Dense { weight, bias, .. }| [weight, bias]);
+        self.parts.names().into_iter().zip([&self.weight, &self.bias].into_iter().chain(dense))
     }
 
     /// The trained parameters by name, in a fixed order; none of a frozen head.
@@ -189,7 +197,7 @@ impl Head {
         self.named().map(|(name, var)| (name.to_owned(), var.as_detached_tensor())).collect()
     }
 
-    /// What the last map reads: `relu(D x + c)`, or the pooled representations themselves.
+    /// What the last map reads: `relu(D x + c)` or `tanh(D x + c)`, or the pooled representations themselves.
     ///
     /// # Shapes
     /// `[samples, sentences, width]` to the same.
@@ -199,7 +207,7 @@ impl Head {
     pub fn features(&self, pooled: &Tensor) -> Result<Tensor> {
         match &self.dense {
             None => Ok(pooled.clone()),
-            Some((weight, bias)) => Ok(affine(pooled, weight, bias)?.relu()?),
+            Some(Dense { weight, bias, activation }) => Ok(activation.apply(&affine(pooled, weight, bias)?)?),
         }
     }
 

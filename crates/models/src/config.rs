@@ -1,20 +1,21 @@
-//! `config.json` of a BERT-family encoder: BERT itself, or DistilBERT, whose keys have other names.
+//! `config.json` of an encoder of BERT's kind: BERT itself, DistilBERT, whose keys have other names, RoBERTa and XLM-RoBERTa.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bayeslora_host::read;
+use bayeslora_kernels::Activation;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::slots::{Family, MOST_BLOCKS};
+use crate::slots::{FAMILIES, Family, MOST_BLOCKS};
 
-/// Sizes of a BERT-family encoder, under BERT's names. Keys that do not change the computation are ignored; a null counts as absent, as
+/// Sizes of an encoder of BERT's kind, under BERT's names. Keys that do not change the computation are ignored; a null counts as absent, as
 /// it does in transformers.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct BertConfig {
-    /// `bert` or `distilbert`.
+    /// `bert`, `distilbert`, `roberta` or `xlm-roberta`.
     pub model_type: String,
     /// Entries of the vocabulary.
     pub vocab_size: usize,
@@ -26,12 +27,15 @@ pub struct BertConfig {
     pub num_attention_heads: usize,
     /// Width between the two maps of the feed-forward network.
     pub intermediate_size: usize,
-    /// Longest text in tokens.
+    /// Rows of the table of positions; a text may be shorter: see [`Self::longest_text`].
     pub max_position_embeddings: usize,
+    /// The padding token, in families whose positions are counted from its number on (default there: 1); none in the others.
+    #[serde(default)]
+    pub pad_token_id: Option<u32>,
     /// Segments that tokens may belong to. Default: 2. DistilBERT has none.
     #[serde(default = "two")]
     pub type_vocab_size: usize,
-    /// Activation of the feed-forward network: `gelu`, or `gelu_python`, which is the same function. Default: `gelu`.
+    /// Activation of the feed-forward network, by its name in transformers. Default: `gelu`.
     #[serde(default = "gelu")]
     pub hidden_act: String,
     /// How positions enter; only `absolute` is supported. Default: `absolute`.
@@ -88,14 +92,26 @@ fn scalars_by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMa
     })
 }
 
-/// DistilBERT's names of BERT's keys.
-const DISTILBERT_KEYS: [(&str, &str); 5] = [
-    ("dim", "hidden_size"),
-    ("n_layers", "num_hidden_layers"),
-    ("n_heads", "num_attention_heads"),
-    ("hidden_dim", "intermediate_size"),
-    ("activation", "hidden_act"),
+/// Names of activations in transformers' `ACT2FN`: several are the same function.
+const ACTIVATIONS: [(&str, Activation); 12] = [
+    ("gelu", Activation::Gelu),
+    ("gelu_python", Activation::Gelu),
+    ("gelu_new", Activation::GeluTanh),
+    ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("gelu_python_tanh", Activation::GeluTanh),
+    ("gelu_fast", Activation::GeluTanh),
+    ("gelu_accurate", Activation::GeluTanh),
+    ("quick_gelu", Activation::QuickGelu),
+    ("silu", Activation::Silu),
+    ("swish", Activation::Silu),
+    ("relu", Activation::Relu),
+    ("tanh", Activation::Tanh),
 ];
+
+/// Padding token of RoBERTa where its configuration has none, as in transformers.
+const ROBERTA_PADDING: u32 = 1;
+/// Key of the padding token.
+const PADDING_KEY: &str = "pad_token_id";
 
 /// The file in a model's folder.
 const CONFIG_FILE: &str = "config.json";
@@ -117,34 +133,31 @@ impl BertConfig {
         let mut keys: Map<String, Value> = serde_json::from_slice(&read(&path)?).map_err(malformed)?;
         keys.retain(|_, value| !value.is_null());
         // Before anything else is missed in the configuration of another family.
-        let distilled = match keys.get("model_type") {
-            Some(Value::String(kind)) if kind == "bert" => false,
-            Some(Value::String(kind)) if kind == "distilbert" => true,
-            None => {
-                return Err(problem(
-                    "has no model_type; add \"model_type\": \"bert\" to it, or \"distilbert\", if it is one of these"
-                        .to_owned(),
-                ));
-            }
-            Some(other) => {
-                return Err(problem(format!(
-                    "model_type is {other}; this backbone supports \"bert\" and \"distilbert\" only, written so"
-                )));
-            }
-        };
+        let family = family_of(keys.get("model_type")).map_err(problem)?;
         // A key as this file spells it.
         let spelt = |ours: &'static str| {
-            let own = DISTILBERT_KEYS.into_iter().find(|(_, key)| distilled && *key == ours);
+            let own = family.keys.iter().find(|(_, key)| *key == ours);
             own.map_or(ours, |(theirs, _)| theirs)
         };
-        for (theirs, ours) in DISTILBERT_KEYS.into_iter().filter(|_| distilled) {
+        for &(theirs, ours) in family.keys {
             match keys.remove(theirs) {
                 Some(value) => drop(keys.insert(ours.to_owned(), value)),
                 None if ours == "hidden_act" => {}
                 None => {
-                    return Err(problem(format!("has no {theirs}; expected the configuration of a DistilBERT model")));
+                    let kind = family.types.join(" or ");
+                    return Err(problem(format!("has no {theirs}; expected the configuration of a {kind} model")));
                 }
             }
+        }
+        let padding = keys.remove(PADDING_KEY);
+        if family.counts_from_padding {
+            let padding = padding.unwrap_or_else(|| ROBERTA_PADDING.into());
+            if padding.as_u64().is_none_or(|padding| u32::try_from(padding).is_err()) {
+                let problem_of =
+                    format!("{PADDING_KEY} is {padding}; expected the number of a token: positions begin after it");
+                return Err(problem(problem_of));
+            }
+            keys.insert(PADDING_KEY.to_owned(), padding);
         }
         let config: Self = serde_json::from_value(keys.into()).map_err(malformed)?;
         config.check(spelt).map_err(problem)?;
@@ -153,9 +166,8 @@ impl BertConfig {
 
     /// Refuses what this backbone would compute wrongly; `spelt` gives a key as the file has it.
     fn check(&self, spelt: impl Fn(&'static str) -> &'static str) -> Result<(), String> {
-        if !["gelu", "gelu_python"].contains(&self.hidden_act.as_str()) {
-            let (key, got) = (spelt("hidden_act"), &self.hidden_act);
-            return Err(format!("{key} is \"{got}\"; this backbone supports \"gelu\" only (gelu_python is the same)"));
+        if let Err(expected) = activation_of(&self.hidden_act) {
+            return Err(format!("{} is \"{}\"; {expected}", spelt("hidden_act"), self.hidden_act));
         }
         if self.position_embedding_type != "absolute" {
             let got = &self.position_embedding_type;
@@ -186,6 +198,13 @@ impl BertConfig {
             if size == 0 {
                 return Err(format!("{} is 0; expected at least 1", spelt(key)));
             }
+        }
+        if self.longest_text() == 0 {
+            let (positions, padding) = (self.max_position_embeddings, self.pad_token_id.unwrap_or_default());
+            return Err(format!(
+                "max_position_embeddings is {positions}; positions begin after {PADDING_KEY}, which is {padding}: expected at least {}",
+                u64::from(padding) + 2
+            ));
         }
         if !(1..=usize::from(MOST_BLOCKS)).contains(&self.num_hidden_layers) {
             let key = spelt("num_hidden_layers");
@@ -226,9 +245,57 @@ impl BertConfig {
         (0..classes).map(|class| self.id2label.get(&class.to_string()).cloned()).collect()
     }
 
-    pub(crate) fn family(&self) -> Family {
-        if self.model_type == "distilbert" { Family::DistilBert } else { Family::Bert }
+    /// Most tokens of a text, special ones included: the positions that there are. RoBERTa's begin after the padding token's number.
+    pub fn longest_text(&self) -> usize {
+        let before = self.pad_token_id.map_or(0, |padding| padding as usize + 1);
+        self.max_position_embeddings.saturating_sub(before)
     }
+
+    /// The positions of a text's tokens. Where the padding token is counted from, it has that number itself and moves nobody on.
+    pub(crate) fn positions<'a>(&self, text: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+        let padding = self.pad_token_id;
+        let mut next = padding.map_or(0, |padding| padding + 1);
+        text.iter().map(move |&token| {
+            if padding == Some(token) {
+                return token;
+            }
+            next += 1;
+            next - 1
+        })
+    }
+
+    pub(crate) fn family(&self) -> &'static Family {
+        Family::of(&self.model_type).unwrap_or(&FAMILIES[0])
+    }
+
+    pub(crate) fn activation(&self) -> Result<Activation> {
+        let what = || format!("activation {}", self.hidden_act);
+        activation_of(&self.hidden_act).map_err(|expected| Error::Slot { what: what(), expected })
+    }
+}
+
+/// The activation of a name, or what was expected instead.
+fn activation_of(name: &str) -> Result<Activation, String> {
+    let found = ACTIVATIONS.into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, activation)| activation).ok_or_else(|| {
+        let known: Vec<&str> = ACTIVATIONS.into_iter().map(|(known, _)| known).collect();
+        format!("expected one of {}", known.join(", "))
+    })
+}
+
+/// The family of a configuration's `model_type`, or what is wrong with that.
+fn family_of(model_type: Option<&Value>) -> Result<&'static Family, String> {
+    let quoted: Vec<String> =
+        FAMILIES.iter().flat_map(|family| family.types).map(|kind| format!("\"{kind}\"")).collect();
+    let Some(found) = model_type else {
+        return Err(format!(
+            "has no model_type; add \"model_type\": {} to it, if it is one of these",
+            quoted.join(" or ")
+        ));
+    };
+    let family = found.as_str().and_then(Family::of);
+    family
+        .ok_or_else(|| format!("model_type is {found}; this backbone supports {} only, written so", quoted.join(", ")))
 }
 
 #[cfg(test)]
@@ -279,7 +346,8 @@ mod tests {
         for (more, expected) in [
             (r#", "is_decoder": true"#, "is_decoder is true"),
             (r#", "add_cross_attention": true"#, "add_cross_attention is true"),
-            (r#", "hidden_act": "relu""#, "hidden_act is \"relu\""),
+            (r#", "hidden_act": "gelu_10""#, "hidden_act is \"gelu_10\""),
+            (r#", "hidden_act": "ReLU""#, "hidden_act is \"ReLU\""),
             (r#", "position_embedding_type": "relative_key""#, "position_embedding_type is \"relative_key\""),
             (r#", "layer_norm_eps": -1.0"#, "layer_norm_eps is -1"),
             (r#", "type_vocab_size": 0"#, "type_vocab_size is 0"),
@@ -292,6 +360,33 @@ mod tests {
     }
 
     #[test]
+    fn positions_of_roberta_begin_after_its_padding_token() {
+        let roberta = |more: &str| load(&format!(r#", "model_type": "xlm-roberta"{more}"#));
+        let config = roberta(r#", "pad_token_id": null"#).unwrap();
+        assert_eq!((config.pad_token_id, config.longest_text()), (Some(1), 14));
+        assert_eq!(config.positions(&[0, 5, 1, 1, 6, 2]).collect::<Vec<_>>(), [2, 3, 1, 1, 4, 5]);
+        let config = roberta(r#", "pad_token_id": 3"#).unwrap();
+        assert_eq!(config.longest_text(), 12);
+        assert_eq!(config.positions(&[0, 1, 3, 2]).collect::<Vec<_>>(), [4, 5, 3, 6]);
+        // BERT's is a token as any other.
+        let config = load(r#", "pad_token_id": -1"#).unwrap();
+        assert_eq!((config.pad_token_id, config.longest_text()), (None, 16));
+        assert_eq!(config.positions(&[7, 0, 0, 8]).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        for (padding, says) in [
+            ("-1", "pad_token_id is -1; expected the number of a token"),
+            ("\"<pad>\"", "pad_token_id is \"<pad>\"; expected the number of a token"),
+            (
+                "15",
+                "max_position_embeddings is 16; positions begin after pad_token_id, which is 15: expected at least 17",
+            ),
+            ("4294967295", "which is 4294967295: expected at least 4294967297"),
+        ] {
+            let message = roberta(&format!(r#", "pad_token_id": {padding}"#)).unwrap_err().to_string();
+            assert!(message.contains(&format!("config.json: {says}")), "{message}");
+        }
+    }
+
+    #[test]
     fn a_type_that_is_missing_or_misspelt_is_told_how_it_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let load = |text: &str| {
@@ -299,9 +394,9 @@ mod tests {
             BertConfig::load(folder.path()).unwrap_err().to_string()
         };
         let message = load("{}");
-        assert!(message.contains("has no model_type; add \"model_type\": \"bert\" to it"), "{message}");
+        assert!(message.contains("has no model_type; add \"model_type\": \"bert\" or \"distilbert\" or"), "{message}");
         let message = load(r#"{"model_type": "BERT"}"#);
-        assert!(message.contains("model_type is \"BERT\"; this backbone supports \"bert\""), "{message}");
+        assert!(message.contains("model_type is \"BERT\"; this backbone supports \"bert\", "), "{message}");
         let message = BertConfig::load(Path::new("all-minilm-l6-v2")).unwrap_err().to_string();
         assert!(message.starts_with("all-minilm-l6-v2: not a folder; expected the folder of a model"), "{message}");
     }

@@ -11,13 +11,13 @@ use std::sync::{Mutex, PoisonError};
 
 use bayeslora_adapters::{Activations, AdapterSet, Draw, Noise, Rows, Sampling, Scratch, Slot, TargetMap};
 use bayeslora_kernels::{
-    AttentionScratch, FrozenLinear, Onto, Packing, Threads, add_and_normalise, attend, borrow, gelu_in_place, product,
+    AttentionScratch, FrozenLinear, Onto, Packing, Threads, add_and_normalise, attend, borrow, product,
 };
 use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::bert::{Bert, Norm};
-use crate::classifier::Head;
+use crate::classifier::{Dense, Head};
 use crate::error::{Error, Result};
 use crate::slots::pooler_slot;
 
@@ -186,11 +186,9 @@ impl Sampler<'_> {
         let Head { weight, bias, dense, .. } = self.head;
         match dense {
             None => affine(inner.values(), weight, bias),
-            Some((dense, shift)) => {
+            Some(Dense { weight: dense, bias: shift, activation }) => {
                 let mut features = affine(inner.values(), dense, shift)?;
-                for value in &mut features {
-                    *value = value.max(0.0);
-                }
+                activation.apply_in_place(&mut features);
                 affine(&features, weight, bias)
             }
         }
@@ -232,7 +230,7 @@ impl Sampler<'_> {
         self.linear(slot(TargetMap::AttentionOutput), &block.attention_output, attended, &own.draw, query, linear)?;
         normalise(query, x, &block.attention_norm)?;
         self.linear(slot(TargetMap::Intermediate), &block.intermediate, query, &own.draw, inner, linear)?;
-        gelu_in_place(inner.values_mut());
+        self.bert.activation.apply_in_place(inner.values_mut());
         self.linear(slot(TargetMap::Output), &block.output, inner, &own.draw, x, linear)?;
         normalise(x, query, &block.output_norm)
     }

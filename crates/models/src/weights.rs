@@ -16,7 +16,7 @@ use candle_core::{Device, Tensor, pickle};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::slots::Family;
+use crate::slots::{FAMILIES, without_prefix};
 
 const SAFETENSORS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -91,18 +91,16 @@ impl Weights {
         };
         let is_there = |name: &str| files.iter().any(|(_, tensors)| tensors.has(name));
         let is_own = |prefix: &&str| is_there(&format!("{prefix}embeddings.word_embeddings.weight"));
-        let prefix = [Family::Bert, Family::DistilBert].map(Family::prefix).into_iter().find(is_own).unwrap_or("");
+        // A checkpoint of the encoder alone has no path before its tensors.
+        let prefix = FAMILIES.iter().map(|family| family.prefix).find(is_own).unwrap_or("");
         Ok(Self { files, prefix, replaced: Replacements::new(), device: device.clone() })
     }
 
     /// The same with some tensors of the encoder in place of its own, named with or without the encoder's prefix.
     #[must_use]
     pub(crate) fn replaced(self, replaced: &Replacements) -> Self {
-        let bare = |name: &str| {
-            let prefixes = [Family::Bert, Family::DistilBert].map(Family::prefix);
-            prefixes.into_iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name).to_owned()
-        };
-        let replaced = replaced.iter().map(|(name, tensor)| (bare(name), tensor.clone())).collect();
+        let replaced =
+            replaced.iter().map(|(name, tensor)| (without_prefix(name).to_owned(), tensor.clone())).collect();
         Self { replaced, ..self }
     }
 
@@ -137,7 +135,9 @@ impl Weights {
         // The first file stands for all shards.
         Err(Error::File {
             path: self.files.first().map(|(path, _)| path.clone()).unwrap_or_default(),
-            problem: format!("has no tensor {spelt}; expected a BERT checkpoint with the sizes of config.json"),
+            problem: format!(
+                "has no tensor {spelt}; expected the checkpoint of such a model with the sizes of config.json"
+            ),
         })
     }
 

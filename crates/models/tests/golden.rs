@@ -50,10 +50,13 @@ fn assert_close(got: &Tensor, expected: &[f32], what: &str) {
 fn every_hidden_state_is_that_of_transformers() {
     hidden_states("tiny", 160);
     hidden_states("distilbert", 64);
+    hidden_states("roberta", 24);
+    hidden_states("xlm-roberta", 24);
 }
 
 fn hidden_states(model: &str, positions: usize) {
     let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
+    assert_eq!(bert.config().longest_text(), positions);
     let tokenizer = Tokenizer::load(&golden(model), positions).unwrap();
     let Expected { texts, sentences } = expected(model);
     let none = AdapterSet::new();
@@ -84,6 +87,8 @@ fn hidden_states(model: &str, positions: usize) {
 fn peft_adapters_give_the_logits_of_pytorch() {
     adapted_logits("tiny", &["query-value", "dense", "one-block", "rslora", "patterns", "head-beside"]);
     adapted_logits("distilbert", &["all-maps", "head-in-checkpoint"]);
+    adapted_logits("roberta", &["query-value", "all-maps", "head-in-checkpoint"]);
+    adapted_logits("xlm-roberta", &["query-value"]);
 }
 
 fn adapted_logits(model: &str, cases: &[&str]) {
@@ -118,6 +123,8 @@ fn adapted_logits(model: &str, cases: &[&str]) {
 fn gradients_are_those_of_pytorch() {
     adapted_gradients("tiny", &["query-value", "dense", "one-block"]);
     adapted_gradients("distilbert", &["all-maps"]);
+    adapted_gradients("roberta", &["query-value", "all-maps"]);
+    adapted_gradients("xlm-roberta", &["query-value"]);
 }
 
 fn adapted_gradients(model: &str, cases: &[&str]) {
@@ -162,16 +169,21 @@ fn an_adapter_of_weights_apart_from_their_sizes_is_refused() {
 }
 
 #[test]
-fn trained_biases_of_the_adapted_maps_give_the_logits_of_pytorch() {
-    let folder = golden("tiny/bias");
-    let (bert, saved) = SavedAdapter::load_with_model(&folder, &golden("tiny"), &Device::Cpu, Ok).unwrap();
-    let ids: Vec<Vec<u32>> = expected("tiny").sentences.into_iter().map(|sentence| sentence.ids).collect();
+fn trained_biases_give_the_logits_of_pytorch() {
+    trained_biases("tiny", "bias");
+    trained_biases("roberta", "bias-all");
+}
+
+fn trained_biases(model: &str, case: &str) {
+    let folder = golden(model).join(case);
+    let (bert, saved) = SavedAdapter::load_with_model(&folder, &golden(model), &Device::Cpu, Ok).unwrap();
+    let ids: Vec<Vec<u32>> = expected(model).sentences.into_iter().map(|sentence| sentence.ids).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
     let x = bert.embed(&tokens).unwrap();
     let output = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
     let logits: Vec<Vec<f32>> = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
-    assert_close(&output.logits, &logits.concat(), "bias");
+    assert_close(&output.logits, &logits.concat(), case);
 }
 
 /// A folder like `distilbert` with `change` made to its configuration and some tensors replaced (an empty one: left out); what loading it says.
@@ -201,11 +213,7 @@ fn a_distilbert_that_would_be_computed_wrongly_is_refused() {
     let sinusoidal = |config: &mut serde_json::Value| config["sinusoidal_pos_embds"] = true.into();
     let without = |config: &mut serde_json::Value| drop(config.as_object_mut().unwrap().remove("hidden_dim"));
     for (message, file, says) in [
-        (
-            key("activation", "relu".into()),
-            "config.json",
-            "activation is \"relu\"; this backbone supports \"gelu\" only",
-        ),
+        (key("activation", "mish".into()), "config.json", "activation is \"mish\"; expected one of gelu, "),
         (key("n_heads", 3.into()), "config.json", "dim 16 is not a multiple of n_heads 3"),
         // Sinusoidal positions are read from their table, which every checkpoint has.
         (
@@ -222,18 +230,20 @@ fn a_distilbert_that_would_be_computed_wrongly_is_refused() {
 }
 
 #[test]
-fn distilbert_adapters_are_saved_under_their_own_names() {
-    let bert = Bert::load(&golden("distilbert"), &Device::Cpu).unwrap();
-    let case = golden("distilbert").join("all-maps");
-    let saved = SavedAdapter::load(&case, &bert, &golden("distilbert"), Ok).unwrap();
-    let place = tempfile::tempdir().unwrap();
-    save_adapter(place.path(), &bert, &saved.adapters, &saved.head, &saved.posterior, (3, 6.0), "distilbert").unwrap();
-    let tensors = |folder: &Path| {
-        let read = candle_core::safetensors::load(folder.join("adapter_model.safetensors"), &Device::Cpu).unwrap();
-        let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        read.into_iter().map(|(name, tensor)| (name, values(tensor))).collect::<BTreeMap<_, _>>()
-    };
-    assert_eq!(tensors(place.path()), tensors(&case));
+fn adapters_are_saved_under_the_names_of_their_family() {
+    for model in ["distilbert", "roberta"] {
+        let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
+        let case = golden(model).join("all-maps");
+        let saved = SavedAdapter::load(&case, &bert, &golden(model), Ok).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        save_adapter(place.path(), &bert, &saved.adapters, &saved.head, &saved.posterior, (3, 6.0), model).unwrap();
+        let tensors = |folder: &Path| {
+            let read = candle_core::safetensors::load(folder.join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+            let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            read.into_iter().map(|(name, tensor)| (name, values(tensor))).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(tensors(place.path()), tensors(&case));
+    }
 }
 
 #[test]
@@ -248,7 +258,8 @@ fn configurations_of_other_families_are_named_before_what_they_lack() {
     let place = tempfile::tempdir().unwrap();
     for (config, says) in [
         (r#"{"model_type": "gpt2", "n_embd": 768}"#, "model_type is \"gpt2\"; this backbone supports"),
-        (r#"{"hidden_size": 16}"#, "has no model_type; add \"model_type\": \"bert\" to it"),
+        (r#"{"model_type": "xlm-roberta-xl"}"#, "supports \"bert\", \"distilbert\", \"roberta\", \"xlm-roberta\" only"),
+        (r#"{"hidden_size": 16}"#, "has no model_type; add \"model_type\": \"bert\" or "),
         (r#"{"model_type": "bert"}"#, "missing field"),
     ] {
         std::fs::write(place.path().join("config.json"), config).unwrap();

@@ -104,7 +104,7 @@ fn logits(adapter: &Path) -> Result<Vec<Vec<f32>>, String> {
     let model = golden("tiny");
     let (bert, saved) =
         SavedAdapter::load_with_model(adapter, &model, &Device::Cpu, Ok).map_err(|error| error.to_string())?;
-    let tokenizer = Tokenizer::load(&model, bert.config().max_position_embeddings).unwrap();
+    let tokenizer = Tokenizer::load(&model, bert.config().longest_text()).unwrap();
     let ids: Vec<Vec<u32>> = expected().texts.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());

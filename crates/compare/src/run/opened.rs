@@ -52,7 +52,7 @@ impl<'a> OpenedPlan<'a> {
         let model = plan.model.open(assets, &mut tell)?;
         let bert = Bert::load(model.path(), &Device::Cpu)?;
         let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
-        let (longest, positions) = (plan.experiment.max_tokens, bert.config().max_position_embeddings);
+        let (longest, positions) = (plan.experiment.max_tokens, bert.config().longest_text());
         if longest > positions {
             let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
             return Err(refused(problem));

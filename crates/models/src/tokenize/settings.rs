@@ -14,6 +14,8 @@ pub(super) struct Settings {
     pub(super) do_lower_case: Option<bool>,
     pub(super) strip_accents: Option<bool>,
     pub(super) tokenize_chinese_chars: Option<bool>,
+    /// Whether RoBERTa's tokenizer puts a space before a text; none for other tokenizers.
+    pub(super) space_before: Option<bool>,
     pub(super) truncation_side: Option<TruncationDirection>,
     /// Tokens; none where the file has transformers' "no limit", a number far beyond any text.
     pub(super) model_max_length: Option<usize>,
@@ -52,16 +54,26 @@ impl Settings {
                 value.as_u64().filter(|_| length < NO_LIMIT).and_then(|length| usize::try_from(length).ok())
             }
         };
+        // These classes of transformers read none of BERT's keys. The first puts no space before a text unless it is told to, whatever the
+        // tokenizer's own file says.
+        let class = find("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+        let [roberta, xlm] = ["Roberta", "XLMRoberta"].map(|name| class.starts_with(name));
+        let of_bert = |key: &str| if roberta || xlm { Ok(None) } else { truth(key) };
+        let space = truth("add_prefix_space")?;
+        if xlm && space == Some(false) {
+            return Err(refused("add_prefix_space", "true, or none: versions of transformers differ in what false is"));
+        }
         Ok(Self {
-            do_lower_case: truth("do_lower_case")?,
-            strip_accents: truth("strip_accents")?,
-            tokenize_chinese_chars: truth("tokenize_chinese_chars")?,
+            do_lower_case: of_bert("do_lower_case")?,
+            strip_accents: of_bert("strip_accents")?,
+            tokenize_chinese_chars: of_bert("tokenize_chinese_chars")?,
+            space_before: roberta.then_some(space.unwrap_or(false)),
             truncation_side,
             model_max_length,
         })
     }
 
-    /// Puts the settings of BERT's normaliser into `tokenizer.json`, which transformers lets them override.
+    /// Puts the settings of BERT's normaliser and of RoBERTa's spaces into `tokenizer.json`, which transformers lets them override.
     ///
     /// # Errors
     /// One line, where lower case or accents are asked of a tokenizer that has another normaliser.
@@ -71,7 +83,12 @@ impl Settings {
             ("strip_accents", "strip_accents", self.strip_accents),
             ("handle_chinese_chars", "tokenize_chinese_chars", self.tokenize_chinese_chars),
         ];
-        let normalizer = json.get_mut("normalizer").and_then(bert_normalizer);
+        if let (Some(space), Some(bytes)) = (self.space_before, json.get_mut("pre_tokenizer")) {
+            if let Some(bytes) = of_type(bytes, "ByteLevel", "pretokenizers") {
+                bytes.insert("add_prefix_space".to_owned(), space.into());
+            }
+        }
+        let normalizer = json.get_mut("normalizer").and_then(|json| of_type(json, "BertNormalizer", "normalizers"));
         match normalizer {
             Some(normalizer) => {
                 for (theirs, _, value) in wanted {
@@ -94,10 +111,10 @@ impl Settings {
     }
 }
 
-/// BERT's normaliser, alone or in a sequence.
-fn bert_normalizer(normalizer: &mut Value) -> Option<&mut Map<String, Value>> {
-    if normalizer.get("type").and_then(Value::as_str) == Some("BertNormalizer") {
-        return normalizer.as_object_mut();
+/// The part of type `kind`, alone or in a sequence, whose parts are at `sequence`.
+fn of_type<'a>(part: &'a mut Value, kind: &str, sequence: &str) -> Option<&'a mut Map<String, Value>> {
+    if part.get("type").and_then(Value::as_str) == Some(kind) {
+        return part.as_object_mut();
     }
-    normalizer.get_mut("normalizers")?.as_array_mut()?.iter_mut().find_map(bert_normalizer)
+    part.get_mut(sequence)?.as_array_mut()?.iter_mut().find_map(|part| of_type(part, kind, sequence))
 }

@@ -60,6 +60,26 @@ fn lower_case_that_cannot_be_had_is_refused() {
 }
 
 #[test]
+fn keys_that_robertas_tokenizers_do_not_read_are_not_read_and_its_space_is() {
+    let bytes = json("null", "")
+        .replace(r#"{"type": "BertPreTokenizer"}"#, r#"{"type": "Sequence", "pretokenizers": [{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}]}"#)
+        .replace(r#""A": 3"#, r#""A": 3, "Ġa": 4"#);
+    for (config, expected) in [
+        ("{}", 4),
+        (r#"{"tokenizer_class": "RobertaTokenizerFast", "do_lower_case": true}"#, 1),
+        (r#"{"tokenizer_class": "RobertaTokenizer", "add_prefix_space": true, "strip_accents": true}"#, 4),
+        (r#"{"tokenizer_class": "XLMRobertaTokenizer", "add_prefix_space": true, "do_lower_case": true}"#, 4),
+    ] {
+        let folder = folder(&[("tokenizer.json", &bytes), ("tokenizer_config.json", config)]);
+        assert_eq!(Tokenizer::load(folder.path(), 16).unwrap().encode("a").unwrap(), [expected], "{config}");
+    }
+    let config = r#"{"tokenizer_class": "XLMRobertaTokenizer", "add_prefix_space": false}"#;
+    let folder = folder(&[("tokenizer.json", &bytes), ("tokenizer_config.json", config)]);
+    let message = Tokenizer::load(folder.path(), 16).unwrap_err().to_string();
+    assert!(message.contains("tokenizer_config.json: add_prefix_space is false; expected true, or none"), "{message}");
+}
+
+#[test]
 fn texts_are_cut_at_the_side_that_the_folder_says() {
     let right = json(CASED, "");
     let left_by_itself = right.replace(

@@ -1,0 +1,238 @@
+//! Activations of feed-forward networks and heads, a value at a time.
+//!
+//! The Gaussian error linear unit is `x Phi(x)` (Hendrycks and Gimpel, arXiv 1606.08415). Its two approximations, and silu, are
+//! `x s(u)` with the logistic function `s`: `(1 + tanh u) / 2 = s(2 u)`.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::math::{erf, exp};
+use crate::storage::{borrow, is_fast, values};
+use crate::vectorised::vectorised;
+
+/// A function of one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x Phi(x)`, exactly.
+    Gelu,
+    /// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`.
+    GeluTanh,
+    /// `x s(1.702 x)` with the logistic function `s`.
+    QuickGelu,
+    /// `x s(x)` with the logistic function `s`, also called swish.
+    Silu,
+    /// `max(x, 0)`; its slope at 0 is 0.
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
+impl Activation {
+    /// Every activation.
+    pub const ALL: [Self; 6] = [Self::Gelu, Self::GeluTanh, Self::QuickGelu, Self::Silu, Self::Relu, Self::Tanh];
+
+    /// The activation of every value, any shape, with its gradient.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn apply(self, x: &Tensor) -> candle_core::Result<Tensor> {
+        if is_fast(x) { x.contiguous()?.apply_op1(Op(self)) } else { self.plain(x) }
+    }
+
+    /// The same of candle's operations.
+    fn plain(self, x: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Gelu => x.gelu_erf(),
+            Self::GeluTanh => x.gelu(),
+            Self::QuickGelu => (x * QUICK)?.silu()? / QUICK,
+            Self::Silu => x.silu(),
+            Self::Relu => x.relu(),
+            Self::Tanh => x.tanh(),
+        }
+    }
+
+    /// The activation of every value in place, forward only, on the caller's thread.
+    pub fn apply_in_place(self, x: &mut [f32]) {
+        match self {
+            Self::Gelu => map(x, gelu),
+            Self::GeluTanh => map(x, gelu_tanh),
+            Self::QuickGelu => map(x, quick_gelu),
+            Self::Silu => map(x, silu),
+            Self::Relu => map(x, relu),
+            Self::Tanh => x.iter_mut().for_each(|x| *x = x.tanh()),
+        }
+    }
+
+    /// Multiplies every value of `gradient` by the slope at its `x`.
+    fn times_slope(self, gradient: &mut [f32], x: &[f32]) {
+        match self {
+            Self::Gelu => scale(gradient, x, gelu_slope),
+            Self::GeluTanh => scale(gradient, x, gelu_tanh_slope),
+            Self::QuickGelu => scale(gradient, x, quick_gelu_slope),
+            Self::Silu => scale(gradient, x, silu_slope),
+            Self::Relu => scale(gradient, x, relu_slope),
+            Self::Tanh => gradient.iter_mut().zip(x).for_each(|(g, x)| *g *= 1.0 - x.tanh() * x.tanh()),
+        }
+    }
+}
+
+/// Elements that one task of the thread pool handles.
+const CHUNK: usize = 1 << 13;
+/// Density of the normal distribution at 0.
+const DENSITY_AT_ZERO: f32 = 0.398_942_3;
+/// `2 sqrt(2 / pi)`.
+const TWICE_ROOT: f32 = 1.595_769_1;
+const CUBIC: f32 = 0.044_715;
+const QUICK: f64 = 1.702;
+
+#[inline(always)]
+fn map(x: &mut [f32], f: impl Fn(f32) -> f32) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for x in x.iter_mut() {
+                *x = f(*x);
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn scale(gradient: &mut [f32], x: &[f32], slope: impl Fn(f32) -> f32) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (g, &x) in gradient.iter_mut().zip(x) {
+                *g *= slope(x);
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn phi(x: f32) -> f32 {
+    0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+#[inline(always)]
+fn gelu(x: f32) -> f32 {
+    x * phi(x)
+}
+
+/// `Phi(x) + x phi(x)` with the density `phi`.
+#[inline(always)]
+fn gelu_slope(x: f32) -> f32 {
+    phi(x) + x * DENSITY_AT_ZERO * exp(-0.5 * x * x)
+}
+
+#[inline(always)]
+fn logistic(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+#[inline(always)]
+fn gelu_tanh(x: f32) -> f32 {
+    x * logistic(TWICE_ROOT * (x + CUBIC * x * x * x))
+}
+
+#[inline(always)]
+fn gelu_tanh_slope(x: f32) -> f32 {
+    let s = logistic(TWICE_ROOT * (x + CUBIC * x * x * x));
+    s + x * s * (1.0 - s) * TWICE_ROOT * (1.0 + 3.0 * CUBIC * x * x)
+}
+
+#[inline(always)]
+fn quick_gelu(x: f32) -> f32 {
+    x * logistic(1.702 * x)
+}
+
+#[inline(always)]
+fn quick_gelu_slope(x: f32) -> f32 {
+    let s = logistic(1.702 * x);
+    s + 1.702 * x * s * (1.0 - s)
+}
+
+#[inline(always)]
+fn silu(x: f32) -> f32 {
+    x * logistic(x)
+}
+
+#[inline(always)]
+fn silu_slope(x: f32) -> f32 {
+    let s = logistic(x);
+    s + x * s * (1.0 - s)
+}
+
+/// What is not a number stays so, unlike in `max`.
+#[inline(always)]
+fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+#[inline(always)]
+fn relu_slope(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { 1.0 }
+}
+
+struct Op(Activation);
+
+impl CustomOp1 for Op {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let mut out = values(storage, layout)?.to_vec();
+        out.par_chunks_mut(CHUNK).for_each(|out| self.0.apply_in_place(out));
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let guard = x.storage_and_layout();
+        let x = borrow(&guard)?;
+        let gradient = gradient.contiguous()?;
+        let gradient_guard = gradient.storage_and_layout();
+        let mut out = borrow(&gradient_guard)?.to_vec();
+        out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| self.0.times_slope(out, x));
+        Ok(Some(Tensor::from_vec(out, gradient.shape(), gradient.device())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_gradient, assert_twins, normal};
+
+    #[test]
+    fn agree_with_their_plain_twins_and_finite_differences() {
+        let x = normal(1, (3, 7, 1001));
+        let wide = (x.as_tensor() * 3.0).unwrap();
+        for activation in Activation::ALL {
+            let (fast, plain) = (activation.apply(&wide).unwrap(), activation.plain(&wide).unwrap());
+            assert_twins(std::slice::from_ref(&x), &fast, &plain, 2e-6);
+            // Finite differences do not see the bend of relu.
+            let tolerance = if activation == Activation::Relu { 1e-2 } else { 1e-3 };
+            assert_gradient(&x, || activation.apply(&x).unwrap(), tolerance);
+        }
+    }
+
+    #[test]
+    fn far_values_and_what_is_no_number_stay_what_they_are() {
+        for activation in Activation::ALL {
+            let mut values = [-1e30, -200.0, -0.0, 0.0, 200.0, f32::NAN];
+            activation.apply_in_place(&mut values);
+            let largest = if activation == Activation::Tanh { 1.0 } else { 200.0 };
+            let least = if activation == Activation::Tanh { -1.0 } else { 0.0 };
+            assert!((values[1] - least).abs() < 1e-6 && values[2..4] == [0.0, 0.0], "{activation:?}: {values:?}");
+            assert!((values[4] - largest).abs() < 1e-6 && values[5].is_nan(), "{activation:?}: {values:?}");
+            assert!(values[0].is_finite(), "{activation:?}: {values:?}");
+        }
+    }
+
+    #[test]
+    fn relu_is_flat_at_zero() {
+        let x = candle_core::Var::new(&[-1.0_f32, 0.0, 1.0], &candle_core::Device::Cpu).unwrap();
+        let store = Activation::Relu.apply(&x).unwrap().sum_all().unwrap().backward().unwrap();
+        assert_eq!(store.get(&x).unwrap().to_vec1::<f32>().unwrap(), [0.0, 0.0, 1.0]);
+    }
+}
