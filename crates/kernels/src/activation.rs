@@ -54,24 +54,24 @@ impl Activation {
     /// The activation of every value in place, forward only, on the caller's thread.
     pub fn apply_in_place(self, x: &mut [f32]) {
         match self {
-            Self::Gelu => map(x, gelu),
-            Self::GeluTanh => map(x, gelu_tanh),
-            Self::QuickGelu => map(x, quick_gelu),
-            Self::Silu => map(x, silu),
-            Self::Relu => map(x, relu),
-            Self::Tanh => x.iter_mut().for_each(|x| *x = x.tanh()),
+            Self::Gelu => map::<Gelu>(x),
+            Self::GeluTanh => map::<GeluTanh>(x),
+            Self::QuickGelu => map::<QuickGelu>(x),
+            Self::Silu => map::<Silu>(x),
+            Self::Relu => map::<Relu>(x),
+            Self::Tanh => map::<Tanh>(x),
         }
     }
 
     /// Multiplies every value of `gradient` by the slope at its `x`.
     fn times_slope(self, gradient: &mut [f32], x: &[f32]) {
         match self {
-            Self::Gelu => scale(gradient, x, gelu_slope),
-            Self::GeluTanh => scale(gradient, x, gelu_tanh_slope),
-            Self::QuickGelu => scale(gradient, x, quick_gelu_slope),
-            Self::Silu => scale(gradient, x, silu_slope),
-            Self::Relu => scale(gradient, x, relu_slope),
-            Self::Tanh => gradient.iter_mut().zip(x).for_each(|(g, x)| *g *= 1.0 - x.tanh() * x.tanh()),
+            Self::Gelu => scale::<Gelu>(gradient, x),
+            Self::GeluTanh => scale::<GeluTanh>(gradient, x),
+            Self::QuickGelu => scale::<QuickGelu>(gradient, x),
+            Self::Silu => scale::<Silu>(gradient, x),
+            Self::Relu => scale::<Relu>(gradient, x),
+            Self::Tanh => scale::<Tanh>(gradient, x),
         }
     }
 }
@@ -81,29 +81,37 @@ const CHUNK: usize = 1 << 13;
 /// Density of the normal distribution at 0.
 const DENSITY_AT_ZERO: f32 = 0.398_942_3;
 /// `2 sqrt(2 / pi)`.
-const TWICE_ROOT: f32 = 1.595_769_1;
+const TWICE_ROOT: f32 = 1.595_769;
 const CUBIC: f32 = 0.044_715;
 const QUICK: f64 = 1.702;
+const QUICK_F32: f32 = 1.702;
+
+/// A function and its slope. Types, not closures or functions handed on: only methods that are always inlined become part of the copies
+/// for wide registers.
+trait Curve {
+    fn value(x: f32) -> f32;
+    fn slope(x: f32) -> f32;
+}
 
 #[inline(always)]
-fn map(x: &mut [f32], f: impl Fn(f32) -> f32) {
+fn map<C: Curve>(x: &mut [f32]) {
     vectorised(
         #[inline(always)]
         || {
             for x in x.iter_mut() {
-                *x = f(*x);
+                *x = C::value(*x);
             }
         },
     );
 }
 
 #[inline(always)]
-fn scale(gradient: &mut [f32], x: &[f32], slope: impl Fn(f32) -> f32) {
+fn scale<C: Curve>(gradient: &mut [f32], x: &[f32]) {
     vectorised(
         #[inline(always)]
         || {
             for (g, &x) in gradient.iter_mut().zip(x) {
-                *g *= slope(x);
+                *g *= C::slope(x);
             }
         },
     );
@@ -115,63 +123,97 @@ fn phi(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn gelu(x: f32) -> f32 {
-    x * phi(x)
-}
-
-/// `Phi(x) + x phi(x)` with the density `phi`.
-#[inline(always)]
-fn gelu_slope(x: f32) -> f32 {
-    phi(x) + x * DENSITY_AT_ZERO * exp(-0.5 * x * x)
-}
-
-#[inline(always)]
 fn logistic(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-#[inline(always)]
-fn gelu_tanh(x: f32) -> f32 {
-    x * logistic(TWICE_ROOT * (x + CUBIC * x * x * x))
+struct Gelu;
+
+impl Curve for Gelu {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x * phi(x)
+    }
+
+    /// `Phi(x) + x phi(x)` with the density `phi`.
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        phi(x) + x * DENSITY_AT_ZERO * exp(-0.5 * x * x)
+    }
 }
 
-#[inline(always)]
-fn gelu_tanh_slope(x: f32) -> f32 {
-    let s = logistic(TWICE_ROOT * (x + CUBIC * x * x * x));
-    s + x * s * (1.0 - s) * TWICE_ROOT * (1.0 + 3.0 * CUBIC * x * x)
+struct GeluTanh;
+
+impl Curve for GeluTanh {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x * logistic(TWICE_ROOT * (x + CUBIC * x * x * x))
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let s = logistic(TWICE_ROOT * (x + CUBIC * x * x * x));
+        s + x * s * (1.0 - s) * TWICE_ROOT * (1.0 + 3.0 * CUBIC * x * x)
+    }
 }
 
-#[inline(always)]
-fn quick_gelu(x: f32) -> f32 {
-    x * logistic(1.702 * x)
+struct QuickGelu;
+
+impl Curve for QuickGelu {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x * logistic(QUICK_F32 * x)
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let s = logistic(QUICK_F32 * x);
+        s + QUICK_F32 * x * s * (1.0 - s)
+    }
 }
 
-#[inline(always)]
-fn quick_gelu_slope(x: f32) -> f32 {
-    let s = logistic(1.702 * x);
-    s + 1.702 * x * s * (1.0 - s)
+struct Silu;
+
+impl Curve for Silu {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x * logistic(x)
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let s = logistic(x);
+        s + x * s * (1.0 - s)
+    }
 }
 
-#[inline(always)]
-fn silu(x: f32) -> f32 {
-    x * logistic(x)
+struct Relu;
+
+impl Curve for Relu {
+    /// What is not a number stays so, unlike in `max`.
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        if x < 0.0 { 0.0 } else { x }
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        if x <= 0.0 { 0.0 } else { 1.0 }
+    }
 }
 
-#[inline(always)]
-fn silu_slope(x: f32) -> f32 {
-    let s = logistic(x);
-    s + x * s * (1.0 - s)
-}
+struct Tanh;
 
-/// What is not a number stays so, unlike in `max`.
-#[inline(always)]
-fn relu(x: f32) -> f32 {
-    if x < 0.0 { 0.0 } else { x }
-}
+impl Curve for Tanh {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x.tanh()
+    }
 
-#[inline(always)]
-fn relu_slope(x: f32) -> f32 {
-    if x <= 0.0 { 0.0 } else { 1.0 }
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        1.0 - x.tanh() * x.tanh()
+    }
 }
 
 struct Op(Activation);

@@ -83,10 +83,9 @@ impl Settings {
             ("strip_accents", "strip_accents", self.strip_accents),
             ("handle_chinese_chars", "tokenize_chinese_chars", self.tokenize_chinese_chars),
         ];
-        if let (Some(space), Some(bytes)) = (self.space_before, json.get_mut("pre_tokenizer")) {
-            if let Some(bytes) = of_type(bytes, "ByteLevel", "pretokenizers") {
-                bytes.insert("add_prefix_space".to_owned(), space.into());
-            }
+        let bytes = json.get_mut("pre_tokenizer").and_then(|json| of_type(json, "ByteLevel", "pretokenizers"));
+        if let (Some(space), Some(bytes)) = (self.space_before, bytes) {
+            bytes.insert("add_prefix_space".to_owned(), space.into());
         }
         let normalizer = json.get_mut("normalizer").and_then(|json| of_type(json, "BertNormalizer", "normalizers"));
         match normalizer {
