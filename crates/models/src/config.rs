@@ -108,8 +108,6 @@ const ACTIVATIONS: [(&str, Activation); 12] = [
     ("tanh", Activation::Tanh),
 ];
 
-/// Padding token of RoBERTa where its configuration has none, as in transformers.
-const ROBERTA_PADDING: u32 = 1;
 /// Key of the padding token.
 const PADDING_KEY: &str = "pad_token_id";
 
@@ -151,7 +149,8 @@ impl BertConfig {
         }
         let padding = keys.remove(PADDING_KEY);
         if family.counts_from_padding {
-            let padding = padding.unwrap_or_else(|| ROBERTA_PADDING.into());
+            // Where there is none, transformers' default.
+            let padding = padding.unwrap_or_else(|| 1.into());
             if padding.as_u64().is_none_or(|padding| u32::try_from(padding).is_err()) {
                 let problem_of =
                     format!("{PADDING_KEY} is {padding}; expected the number of a token: positions begin after it");
@@ -269,8 +268,8 @@ impl BertConfig {
     }
 
     pub(crate) fn activation(&self) -> Result<Activation> {
-        let what = || format!("activation {}", self.hidden_act);
-        activation_of(&self.hidden_act).map_err(|expected| Error::Slot { what: what(), expected })
+        let refused = |expected| Error::Slot { what: format!("activation {}", self.hidden_act), expected };
+        activation_of(&self.hidden_act).map_err(refused)
     }
 }
 
@@ -366,12 +365,10 @@ mod tests {
         assert_eq!((config.pad_token_id, config.longest_text()), (Some(1), 14));
         assert_eq!(config.positions(&[0, 5, 1, 1, 6, 2]).collect::<Vec<_>>(), [2, 3, 1, 1, 4, 5]);
         let config = roberta(r#", "pad_token_id": 3"#).unwrap();
-        assert_eq!(config.longest_text(), 12);
-        assert_eq!(config.positions(&[0, 1, 3, 2]).collect::<Vec<_>>(), [4, 5, 3, 6]);
+        assert_eq!((config.longest_text(), config.positions(&[0, 1, 3, 2]).collect()), (12, vec![4, 5, 3, 6]));
         // BERT's is a token as any other.
         let config = load(r#", "pad_token_id": -1"#).unwrap();
-        assert_eq!((config.pad_token_id, config.longest_text()), (None, 16));
-        assert_eq!(config.positions(&[7, 0, 0, 8]).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!((config.longest_text(), config.positions(&[7, 0, 0, 8]).collect()), (16, vec![0, 1, 2, 3]));
         for (padding, says) in [
             ("-1", "pad_token_id is -1; expected the number of a token"),
             ("\"<pad>\"", "pad_token_id is \"<pad>\"; expected the number of a token"),
@@ -379,7 +376,7 @@ mod tests {
                 "15",
                 "max_position_embeddings is 16; positions begin after pad_token_id, which is 15: expected at least 17",
             ),
-            ("4294967295", "which is 4294967295: expected at least 4294967297"),
+            ("4294967295", "max_position_embeddings is 16; positions begin after pad_token_id, which is 4294967295: "),
         ] {
             let message = roberta(&format!(r#", "pad_token_id": {padding}"#)).unwrap_err().to_string();
             assert!(message.contains(&format!("config.json: {says}")), "{message}");
