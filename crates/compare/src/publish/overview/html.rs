@@ -129,7 +129,7 @@ fn data_uri(svg: &[u8]) -> String {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => uri.push(char::from(byte)),
             b' ' | b'-' | b'_' | b'.' | b'/' | b'=' | b':' | b',' | b'(' | b')' | b'\'' | b';' => {
-                uri.push(char::from(byte))
+                uri.push(char::from(byte));
             }
             _ => {
                 let _ = write!(uri, "%{byte:02X}");
