@@ -186,7 +186,7 @@ fn geometry_is_reproducible(path: &Path, folder: &Path) {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && message.contains("has no predictions here"), "{message}");
     // Adapters do not travel with the records.
-    fs::remove_dir_all(folder.join("quick/runs")).unwrap();
+    fs::remove_dir_all(folder.join("quick/fits")).unwrap();
     let output = measure("2");
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();

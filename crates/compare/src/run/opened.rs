@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use bayeslora_adapters::{Slot, derive_seed};
-use bayeslora_models::{Bert, Tokenizer, save_adapter, target_slots};
-use candle_core::Device;
+use bayeslora_models::{Bert, Tokenizer, target_slots};
+use candle_core::{DType, Device};
 use ndarray::Array3;
 
-use super::keys::unit_key;
+use super::keys::{Arithmetic, Sources};
 use super::provenance;
-use super::unit::Unit;
+use super::unit::{Origin, Unit};
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, PlannedMethod, Row};
 use crate::scoring::distances::{Distances, distances};
@@ -21,7 +21,7 @@ use bayeslora_data::Progress;
 use bayeslora_data::assets::{AssetDir, Assets};
 use bayeslora_data::tasks::TaskData;
 use bayeslora_host::memory;
-use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Member, Predictor, Sentences};
+use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Predictor, Sentences};
 use bayeslora_records::{DomainRecord, Outcome, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord};
 
 /// A plan whose data and backbone are read: everything that units share.
@@ -38,8 +38,8 @@ pub(crate) struct OpenedPlan<'a> {
 
 /// The sentences of every split, with their prefix activations.
 pub(crate) struct Splits {
-    train: Sentences,
-    validation: Sentences,
+    pub(crate) train: Sentences,
+    pub(crate) validation: Sentences,
     domains: Vec<Sentences>,
     /// Of every domain's sentences.
     distances: Vec<Distances>,
@@ -83,11 +83,17 @@ impl<'a> OpenedPlan<'a> {
         let mut units = Vec::new();
         for &seed in &self.plan.seeds {
             for method in &self.plan.methods {
-                let key = unit_key(self.plan, method, seed, self.model.digest(), &self.data.digest);
-                units.push(Unit { method, seed, key });
+                units.push(Unit::new(self.plan, method, seed, self.sources()));
             }
         }
         units
+    }
+
+    /// What every fit is made of.
+    pub(crate) fn sources(&self) -> Sources<'_> {
+        // The backbone's tensors are f32 whatever its file holds.
+        let arithmetic = Arithmetic::new(DType::F32, self.bert.device());
+        Sources { model: self.model.digest(), data: &self.data.digest, arithmetic }
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
@@ -173,16 +179,16 @@ impl<'a> OpenedPlan<'a> {
         }
     }
 
-    /// One unit: fit, predict, score; `jobs` are computed at a time.
+    /// One unit: fit or find the fit, predict, score; `jobs` are computed at a time.
     pub(crate) fn compute(&self, unit: &Unit<'_>, splits: &Splits, jobs: NonZeroUsize) -> Result<UnitRecord> {
-        let folder = self.store.run_folder(&unit.key);
-        let context = self.context(unit, (&splits.train, &splits.validation), &folder);
         // The mark is the process's.
         let is_measured = jobs.get() == 1 && memory::reset_peak();
-        let computed = unit.method.method.fit(&context).map_err(Error::from).and_then(|mut fitted| {
+        let computed = self.fit(unit, splits).and_then(|(mut fitted, origin)| {
             let rows = self.predict(unit, &fitted, splits)?;
-            fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
-            self.keep_adapters(unit, &fitted)?;
+            if origin == Origin::New {
+                fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
+                self.keep_fit(unit, &fitted)?;
+            }
             Ok(Outcome::Finished { fit: fitted.record, rows })
         });
         let outcome = match computed {
@@ -193,6 +199,7 @@ impl<'a> OpenedPlan<'a> {
         Ok(UnitRecord {
             schema: SCHEMA,
             key: unit.key.clone(),
+            settings: Some(unit.settings.clone()),
             experiment: self.plan.experiment.name.clone(),
             profile: self.plan.profile.clone(),
             method: unit.method.id.clone(),
@@ -282,30 +289,5 @@ impl<'a> OpenedPlan<'a> {
         }
         let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
         Ok(RowRecord { row, temperature, domains, ..record.clone() })
-    }
-
-    /// Saves the adapters for `bayeslora predict` and drops the checkpoints they came from.
-    fn keep_adapters(&self, unit: &Unit<'_>, fitted: &Fitted) -> Result<()> {
-        let folder = self.store.run_folder(&unit.key);
-        let adapter = &unit.method.adapter;
-        for (number, member) in fitted.members.iter().enumerate() {
-            let name = if fitted.members.len() == 1 { "adapter".to_owned() } else { format!("adapter-{number}") };
-            let base = self.plan.model.name();
-            let shape = (adapter.rank, adapter.alpha);
-            let folder = folder.join(name);
-            let Member { adapters, head, posterior } = member;
-            save_adapter(&folder, &self.bert, adapters, head, posterior, shape, base)?;
-            if let Some(laplace) = &fitted.laplace {
-                laplace.save(&folder)?;
-            }
-        }
-        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        for path in
-            entries.map(|entry| entry.path()).filter(|p| p.to_string_lossy().ends_with(".checkpoint.safetensors"))
-        {
-            std::fs::remove_file(&path)
-                .map_err(|error| Error::Store { path: path.clone(), problem: format!("cannot be removed: {error}") })?;
-        }
-        Ok(())
     }
 }

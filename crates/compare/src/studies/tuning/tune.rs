@@ -11,7 +11,6 @@ use super::stored::{folder, record_path, recorded};
 use super::trial::{Trial, TrialOutcome, TrialRecord, search, trials};
 use crate::error::{Error, Result};
 use crate::experiment::{Changes, Plan, PlannedMethod};
-use crate::run::keys::unit_key;
 use crate::run::opened::OpenedPlan;
 use crate::run::provenance;
 use crate::run::unit::Unit;
@@ -54,13 +53,13 @@ pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec
     let mut number = 0;
     search(plan, |trial, seed| {
         number += 1;
-        let key = unit_key(plan, &trial.method, seed, opened.model.digest(), &opened.data.digest);
-        if let Some(record) = recorded(&opened.store, &trial.method.id, seed, &key)? {
+        let unit = Unit::new(plan, &trial.method, seed, opened.sources());
+        if let Some(record) = recorded(&opened.store, &trial.method.id, seed, &unit.key)? {
             progress.advance(splits.work(&trial.method));
             return Ok(record);
         }
         progress.stage(&format!("{}, {} ({number} of {count})", trial.method.label, trial.changes));
-        let record = judge(&opened, &splits, trial, Unit { method: &trial.method, seed, key })?;
+        let record = judge(&opened, &splits, trial, unit)?;
         write_json(&record_path(&opened.store, &record), &record)?;
         Ok(record)
     })?;
