@@ -19,7 +19,7 @@ use crate::scoring::distances::{Distances, distances};
 use crate::scoring::scored::Scored;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::{AssetDir, Assets};
-use bayeslora_data::tasks::TaskData;
+use bayeslora_data::tasks::{Example, TaskData};
 use bayeslora_host::memory;
 use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Predictor, Sentences};
 use bayeslora_records::{DomainRecord, Outcome, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord};
@@ -121,7 +121,7 @@ impl<'a> OpenedPlan<'a> {
     /// Tells how much work lies ahead, before any of it.
     pub(crate) fn announce(&self, missing: &[&Unit<'_>]) -> Result<()> {
         let tokenizer = self.tokenizer()?;
-        let count = |examples: &[bayeslora_data::tasks::Example]| -> Result<u64> {
+        let count = |examples: &[Example]| -> Result<u64> {
             examples.iter().try_fold(0, |total, example| Ok(total + tokenizer.encode(&example.text)?.len() as u64))
         };
         let (train, validation) = (count(&self.data.train)?, count(&self.data.validation)?);
@@ -140,17 +140,28 @@ impl<'a> OpenedPlan<'a> {
         Ok(())
     }
 
-    /// The sentences of every split, with the activations below block `from`.
-    pub(crate) fn splits(&self, from: usize) -> Result<Splits> {
+    /// What computes the activations below block `from` of the examples of a split, numbered as its noise is.
+    pub(crate) fn prefixes(&self, from: usize) -> Result<impl Fn(&[Example], u8) -> Result<Sentences>> {
         self.progress.stage("frozen prefix of every sentence");
         let tokenizer = self.tokenizer()?;
-        let compute = |examples: &[bayeslora_data::tasks::Example], split| {
-            Sentences::compute(&self.bert, &tokenizer, examples, split, from, self.progress)
-        };
+        Ok(move |examples: &[Example], split| {
+            Ok(Sentences::compute(&self.bert, &tokenizer, examples, split, from, self.progress)?)
+        })
+    }
+
+    /// What predicts from the activations below block `from`, with samples of one of the unit's streams of noise.
+    pub(crate) fn predictor(&self, unit: &Unit<'_>, from: usize, samples: u32, stream: u64) -> Predictor<'_> {
+        let seed = derive_seed(unit.seed, stream);
+        Predictor { bert: &self.bert, from, samples, seed, progress: self.progress }
+    }
+
+    /// The sentences of every split, with the activations below block `from`.
+    pub(crate) fn splits(&self, from: usize) -> Result<Splits> {
+        let compute = self.prefixes(from)?;
         let train = compute(&self.data.train, 0)?;
         let validation = compute(&self.data.validation, 1)?;
         let domains = (2..).zip(&self.data.domains).map(|(split, domain)| compute(&domain.examples, split));
-        let domains: Vec<Sentences> = domains.collect::<Result<_, _>>()?;
+        let domains: Vec<Sentences> = domains.collect::<Result<_>>()?;
         self.progress.stage("distances from the training texts");
         let distances = distances(&train, self.data.classes.len(), &domains)?;
         Ok(Splits { train, validation, domains, distances })
@@ -210,13 +221,8 @@ impl<'a> OpenedPlan<'a> {
     }
 
     fn predict(&self, unit: &Unit<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<RowRecord>> {
-        let predictor = Predictor {
-            bert: &self.bert,
-            from: self.first_adapted(unit.method),
-            samples: unit.method.prediction.samples,
-            seed: derive_seed(unit.seed, u64::MAX),
-            progress: self.progress,
-        };
+        let samples = unit.method.prediction.samples;
+        let predictor = self.predictor(unit, self.first_adapted(unit.method), samples, u64::MAX);
         let examples: usize = splits.domains.iter().map(Sentences::len).sum();
         let mut kept = HashMap::new();
         let mut rows = Vec::new();

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use bayeslora_adapters::derive_seed;
 use bayeslora_metrics::{Predictive, accuracy, negative_log_likelihood};
 
 use super::files::write;
@@ -17,7 +16,6 @@ use crate::run::unit::Unit;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
 use bayeslora_inference::FitContext;
-use bayeslora_inference::Predictor;
 use bayeslora_inference::Reading;
 use bayeslora_inference::Sentences;
 use bayeslora_records::SCHEMA;
@@ -35,11 +33,7 @@ pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec
     let store = Store::new(folder(plan));
     store.check_writable()?;
     let opened = OpenedPlan::open(plan, store, assets, progress)?;
-    let tokenizer = opened.tokenizer()?;
-    progress.stage("frozen prefix of every sentence");
-    let compute = |examples: &[bayeslora_data::tasks::Example], split| {
-        Sentences::compute(&opened.bert, &tokenizer, examples, split, opened.lowest(), progress)
-    };
+    let compute = opened.prefixes(opened.lowest())?;
     let splits = Splits { train: compute(&opened.data.train, 0)?, validation: compute(&opened.data.validation, 1)? };
     // All trials are planned, and refused where a setting is out of range, before the first is run.
     let mut count = 0;
@@ -92,13 +86,8 @@ fn judge(opened: &OpenedPlan<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>
     let context = opened.context(&unit, (&splits.train, &splits.validation), &folder);
     let context = FitContext { from: opened.lowest(), ..context };
     let judged = trial.method.method.fit(&context).and_then(|fitted| {
-        let predictor = Predictor {
-            bert: &opened.bert,
-            from: opened.lowest(),
-            samples: trial.method.prediction.samples,
-            seed: derive_seed(unit.seed, JUDGED),
-            progress: opened.progress,
-        };
+        let samples = trial.method.prediction.samples;
+        let predictor = opened.predictor(&unit, opened.lowest(), samples, JUDGED);
         let logits = predictor.logits(&fitted, main_reading(&trial.method), &splits.validation)?;
         let predictive = Predictive::from_logits(logits.view(), trial.method.prediction.averaging)?;
         let labels: Vec<usize> = splits.validation.labels().iter().map(|&label| label as usize).collect();
