@@ -9,8 +9,8 @@ use ndarray::Array3;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
+use serde_json::{Serializer, Value};
 
 use crate::error::{Error, Result};
 use crate::record::{ComparisonRecord, SCHEMA, UnitRecord};
@@ -22,9 +22,8 @@ pub struct Store {
 }
 
 /// SHA-256 of a value's JSON text, in hex.
-pub fn key_of(value: &impl Serialize) -> String {
-    let text = serde_json::to_string(value).unwrap_or_default();
-    sha256_hex(text.as_bytes())
+pub fn key_of(value: &Value) -> String {
+    sha256_hex(value.to_string().as_bytes())
 }
 
 impl Store {
