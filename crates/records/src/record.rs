@@ -217,7 +217,6 @@ pub struct ComparisonRecord {
     /// Coverage of the intervals, e.g. 0.95.
     pub level: f64,
     /// What the intervals cover.
-    #[serde(default)]
     pub covers: Covers,
     /// Differences, `row - reference`.
     pub differences: Vec<Difference>,
@@ -227,12 +226,9 @@ pub struct ComparisonRecord {
 }
 
 /// Over what an interval of a difference covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Covers {
-    /// Examples, the fits given: percentile intervals without p-values.
-    #[default]
-    Examples,
     /// Examples and seeds.
     ExamplesAndSeeds,
 }
