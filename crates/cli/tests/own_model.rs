@@ -1,4 +1,6 @@
 //! Experiments on a model in a folder of one's own, through the real binary: a tiny DistilBERT, or RoBERTa.
+//!
+//! More than 400 lines: every test here needs the stage that stands between them.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
