@@ -1,4 +1,4 @@
-//! Tasks, methods, experiments, runs, records and reports.
+//! Experiments: planning, running, scoring, publishing, and studies of their fits.
 //!
 //! [`Experiment::load`] reads an experiment file, [`Experiment::plan`] resolves one of its profiles, and [`run()`] computes
 //! what is missing of it: every (method, task, seed) unit fits adapters on a frozen backbone and stores predictive

@@ -152,6 +152,8 @@ impl Curve for GeluTanh {
 
     #[inline(always)]
     fn slope(x: f32) -> f32 {
+        // Flat beyond, where the square of x would be infinite times zero.
+        let x = x.clamp(-30.0, 30.0);
         let s = logistic(TWICE_ROOT * (x + CUBIC * x * x * x));
         s + x * s * (1.0 - s) * TWICE_ROOT * (1.0 + 3.0 * CUBIC * x * x)
     }
@@ -269,6 +271,12 @@ mod tests {
             assert!((values[1] - least).abs() < 1e-4 && values[2..4] == [0.0, 0.0], "{activation:?}: {values:?}");
             assert!((values[4] - largest).abs() < 1e-4 && values[5].is_nan(), "{activation:?}: {values:?}");
             assert!(values[0].is_finite(), "{activation:?}: {values:?}");
+            let mut slopes = [1.0; 4];
+            activation.times_slope(&mut slopes, &[-1e30, -200.0, 200.0, 1e30]);
+            let right = if activation == Activation::Tanh { 0.0 } else { 1.0 };
+            for (slope, expected) in slopes.into_iter().zip([0.0, 0.0, right, right]) {
+                assert!((slope - expected).abs() < 1e-6, "{activation:?}: {slopes:?}");
+            }
         }
     }
 

@@ -26,6 +26,11 @@ pub fn key_of(value: &Value) -> String {
     sha256_hex(value.to_string().as_bytes())
 }
 
+/// What of a key names a folder.
+fn short(key: &str) -> &str {
+    &key[..16.min(key.len())]
+}
+
 impl Store {
     /// The results in `folder`.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
@@ -47,12 +52,12 @@ impl Store {
 
     /// Scratch folder of a unit: its predictions, or the checkpoints of a trial.
     pub fn run_folder(&self, key: &str) -> PathBuf {
-        self.folder.join("runs").join(&key[..16.min(key.len())])
+        self.folder.join("runs").join(short(key))
     }
 
     /// Scratch folder of a fit, which several units may read: checkpoints, then adapters.
     pub fn fit_folder(&self, key: &str) -> PathBuf {
-        self.folder.join("fits").join(&key[..16.min(key.len())])
+        self.folder.join("fits").join(short(key))
     }
 
     fn unit_path(&self, method: &str, seed: u64, key: &str) -> PathBuf {

@@ -1,5 +1,7 @@
 //! A page: what a reader is shown, in order, as a value that each format writes once.
 
+use std::collections::HashMap;
+
 use crate::html;
 use crate::markdown::Markdown;
 use crate::table::{Format, Table};
@@ -104,14 +106,17 @@ impl Page {
 
     /// Links to its sections, for those who read it as Markdown.
     pub fn contents(&self) -> Block {
-        let link = |section: &Section| format!("[{}](#{})", section.heading, section.anchor());
-        let links: Vec<String> = self.sections.iter().map(link).collect();
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        let mut links = Vec::new();
+        for section in &self.sections {
+            let anchor = section.anchor();
+            // GitHub numbers headings that come again.
+            let before = seen.entry(anchor.clone()).or_insert(0);
+            let number = if *before > 0 { format!("-{before}") } else { String::new() };
+            *before += 1;
+            links.push(format!("[{}](#{anchor}{number})", section.heading));
+        }
         Block::text(format!("Contents: {}.", links.join(" · ")))
-    }
-
-    /// The section of this heading.
-    pub fn section(&self, heading: &str) -> Option<&Section> {
-        self.sections.iter().find(|section| section.heading == heading)
     }
 }
 
@@ -142,6 +147,10 @@ mod tests {
         assert_eq!(example().markdown(), expected);
         let contents = example().contents();
         assert_eq!(contents, Block::text("Contents: [Quality: NLL ↓](#quality-nll-) · [Cost](#cost)."));
+        let mut again = example();
+        again.sections.push(Section::new("Cost", []));
+        let Block::Text(contents) = again.contents() else { unreachable!() };
+        assert!(contents.ends_with("[Cost](#cost) · [Cost](#cost-1)."), "{contents}");
     }
 
     #[test]

@@ -36,9 +36,6 @@ impl Aggregate {
     /// # Errors
     /// [`Error::Report`] when there is none.
     pub fn of(definition: &Definition, units: &[UnitRecord], comparisons: &[ComparisonRecord]) -> Result<Self> {
-        if units.is_empty() {
-            return Err(Error::Report(format!("{} has no records yet; run `{}`", definition.name, definition.command)));
-        }
         Self::new(definition, &units.iter().collect::<Vec<_>>(), comparisons)
     }
 
@@ -47,6 +44,9 @@ impl Aggregate {
         units: &[&UnitRecord],
         comparisons: &[ComparisonRecord],
     ) -> Result<Self> {
+        if units.is_empty() {
+            return Err(Error::Report(format!("{} has no records yet; run `{}`", definition.name, definition.command)));
+        }
         let mut scores = Vec::new();
         let plain = definition.rows.iter().map(|row| row.id.clone());
         for row in plain.chain(definition.rows.iter().map(|row| tempered(&row.id))) {
@@ -83,8 +83,10 @@ impl Aggregate {
         }
         for members in families(&scores) {
             correct(&mut scores, &members)?;
+            let is_tempered = scores[members[0]].row.ends_with(TEMPERED);
+            let reference = if is_tempered { tempered(&definition.reference) } else { definition.reference.clone() };
             if let Some(info) = metric(&scores[members[0]].metric) {
-                mark_alike(&mut scores, &members, info.better)?;
+                mark_alike(&mut scores, &members, info.better, &reference)?;
             }
         }
         let key = |score: &Score| (score.row.clone(), score.domain.clone(), score.metric.clone());

@@ -8,11 +8,14 @@ use crate::error::Result;
 use crate::score::{LEVEL, Score};
 
 /// Fewer seeds in common say too little about their spread.
-const SEEDS: usize = 3;
+const SEEDS: usize = 5;
 
 /// Marks the scores of one test set and metric: the best mean, and those that a paired t-test over seeds does not tell apart from it after
-/// Holm's correction over the rows. Rows with fewer than three seeds in common with the best row are not marked either way.
-pub(crate) fn mark_alike(scores: &mut [Score], members: &[usize], better: Better) -> Result<()> {
+/// Holm's correction over the rows. Rows with fewer than five seeds in common with the best row are not marked either way.
+///
+/// The test of the stars is over texts as well and may see what this one does not: a row that it finds worse than `reference` is told apart,
+/// and so is `reference` where it finds a row better.
+pub(crate) fn mark_alike(scores: &mut [Score], members: &[usize], better: Better, reference: &str) -> Result<()> {
     let sign = match better {
         Better::Higher => -1.0,
         Better::Lower => 1.0,
@@ -36,5 +39,13 @@ pub(crate) fn mark_alike(scores: &mut [Score], members: &[usize], better: Better
         scores[place].alike = Some(p > LEVEL);
     }
     scores[best].alike = Some(true);
+    let gains = |score: &Score| score.differs().then(|| score.difference.is_some_and(|d| sign * d < 0.0));
+    let is_beaten = members.iter().any(|&place| gains(&scores[place]) == Some(true));
+    for &place in members {
+        let worse = gains(&scores[place]) == Some(false) || (is_beaten && scores[place].row == reference);
+        if worse && scores[place].alike == Some(true) {
+            scores[place].alike = Some(false);
+        }
+    }
     Ok(())
 }

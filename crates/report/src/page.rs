@@ -4,7 +4,7 @@ use bayeslora_render::{Block, File, Page, Section, csv};
 
 use crate::definition::{Definition, one_reading_each};
 use crate::error::{Error, Result};
-use crate::provenance::{dates, gaps};
+use crate::provenance::gaps;
 use crate::report::Report;
 use crate::score::Score;
 use crate::{beyond, columns, cost, differences, figures, latex, power, summary, tables, temperature};
@@ -84,8 +84,8 @@ impl Report<'_> {
     }
 
     /// When the records were computed.
-    pub fn dates(&self) -> String {
-        dates(&self.units)
+    pub fn dates(&self) -> impl Iterator<Item = &str> {
+        self.units.iter().map(|unit| unit.provenance.date.as_str())
     }
 
     /// Machine-readable scores: row, test set, metric, then what a score has.

@@ -30,7 +30,7 @@ pub(crate) fn provenance(definition: &Definition, units: &[&UnitRecord]) -> Resu
             "Version {}, commit {}, dates {}",
             distinct(&|u| u.provenance.version.clone()),
             distinct(&|u| u.provenance.commit.clone()),
-            dates(units)
+            distinct(&|u| u.provenance.date.clone())
         ),
         format!(
             "Seeds {}; {}, {} threads, {}",
@@ -43,12 +43,6 @@ pub(crate) fn provenance(definition: &Definition, units: &[&UnitRecord]) -> Resu
             distinct(&|u| u.provenance.device.clone())
         ),
     ])
-}
-
-/// When the records were computed.
-pub(crate) fn dates(units: &[&UnitRecord]) -> String {
-    let dates: BTreeSet<&str> = units.iter().map(|unit| unit.provenance.date.as_str()).collect();
-    dates.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// What is missing or failed, said before the tables.

@@ -119,12 +119,13 @@ fn first_everywhere(ranked: &[Ranked<'_>], tasks: usize) -> [String; 2] {
         [] => "No row is first on every task in any metric.".to_owned(),
         some => some.iter().map(said).collect::<Vec<_>>().join(" "),
     };
-    let rows = ranked.iter().map(|ranked| ranked.rows.len()).max().unwrap_or(0);
+    let rows = ranked.iter().map(|ranked| ranked.rows.len()).min().unwrap_or(0);
     let exponent = u32::try_from(tasks - 1).unwrap_or(u32::MAX);
     let odds = u64::try_from(rows).unwrap_or(u64::MAX).saturating_pow(exponent);
     let chance = format!(
-        "Were all {rows} rows alike and the tasks independent, some row would be first on all of them with probability 1/{odds}. The metrics \
-         are not independent: they are of the same predictions."
+        "Were {rows} rows alike and the tasks independent, some row would be first on all of them with probability 1/{odds}, in each metric. \
+         The metrics are not independent: they are of the same predictions. That is no test of the row named, which was named after looking; \
+         Friedman's test is in the table."
     );
     [found, chance]
 }
@@ -178,12 +179,12 @@ mod tests {
         // q(4) sqrt(4 * 5 / (6 * 2)) with q = 2.569 at 0.05.
         assert!(text.contains("| **critical difference** | 3.32 |"), "{text}");
         assert!(text.contains("A is first on every task in NLL, Brier, ECE, AURC."), "{text}");
-        assert!(text.contains("with probability 1/4."), "{text}");
+        assert!(text.contains("with probability 1/4, "), "{text}");
         let drawing = String::from_utf8(drawing).unwrap();
         assert!(name == "critical_difference.svg" && drawing.contains("A (1.00)") && !drawing.contains("NaN"));
         let (mixed, _) = ranks(&tasks(&[&[0.1, 0.2, 0.3], &[0.3, 0.2, 0.1], &[0.1, 0.3, 0.2]])).unwrap().unwrap();
         assert!(mixed.markdown().contains("No row is first on every task in any metric."));
-        assert!(mixed.markdown().contains("with probability 1/9."));
+        assert!(mixed.markdown().contains("with probability 1/9, "));
     }
 
     #[test]

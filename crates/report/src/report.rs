@@ -7,7 +7,7 @@ use crate::aggregate::Aggregate;
 use crate::asked::{Asked, Family, families};
 use crate::definition::Definition;
 use crate::detectable::Power;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::provenance::provenance;
 use crate::score::LEVEL;
 
@@ -53,15 +53,12 @@ impl<'a> Report<'a> {
     /// From records in any order.
     ///
     /// # Errors
-    /// [`Error::Report`] when there is none.
+    /// [`Error::Report`](crate::Error::Report) when there is none.
     pub fn new(
         definition: &'a Definition,
         units: &'a [UnitRecord],
         comparisons: &'a [ComparisonRecord],
     ) -> Result<Self> {
-        if units.is_empty() {
-            return Err(Error::Report(format!("{} has no records yet; run `{}`", definition.name, definition.command)));
-        }
         let mut units: Vec<&UnitRecord> = units.iter().collect();
         units.sort_by(|a, b| (&a.method, a.seed, &a.key).cmp(&(&b.method, b.seed, &b.key)));
         let aggregate = Aggregate::new(definition, &units, comparisons)?;
@@ -88,7 +85,8 @@ impl<'a> Report<'a> {
             .to_owned();
         if self.aggregate.scores.iter().any(|score| score.alike.is_some()) {
             text.push_str(
-                " Bold: the best mean of its column, and rows that the seeds do not tell apart from it (paired t-test, Holm, 0.05).",
+                " Bold: the best mean of its column, and rows that other seeds on the same texts do not tell apart from it (paired t-test over \
+                 seeds, Holm, 0.05). Stars are tested over texts too, so the two can differ.",
             );
         }
         if self.aggregate.compared().next().is_some() {

@@ -34,6 +34,7 @@ pub struct Score {
     /// The same after Holm's correction over the rows of this test set and metric (tempered rows are a family of their own).
     pub holm_p: Option<f64>,
     /// Whether the seeds do not tell the row apart from the best row of this test set and metric; none where that was not tested.
+    #[serde(rename = "not_told_apart_from_best")]
     pub alike: Option<bool>,
     /// Seeds and their values.
     #[serde(skip)]

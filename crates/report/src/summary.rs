@@ -37,7 +37,7 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
         blocks.push(Block::Points(points));
         let heading = format!("### What is told apart from {reference}");
         let said = "Rows named here are told apart after correction. A row that is not named may differ all the same. The last column is the \
-                    difference that would have been found with probability 0.8, median over rows.";
+                    difference that would have been found with probability 0.8, median over rows. Corrupted copies are in tables of their own.";
         blocks.extend([Block::text(heading), Block::text(said), Block::Table(told_apart(report))]);
         if let Some(lowered) = temperature::lowered(report) {
             blocks.extend([Block::text("### What one temperature changes"), Block::Table(lowered)]);
@@ -71,9 +71,12 @@ fn counted(report: &Report<'_>) -> [String; 3] {
     let tempered = report.aggregate.compared().any(|score| score.row.ends_with(TEMPERED));
     let both = if tempered { ", with a temperature and without" } else { "" };
     [
-        format!("This page tests {made} differences{both}."),
-        format!("A star is corrected (Holm, 0.05) over one column of one table. The page has {starred}."),
-        format!("Holm's correction over all tests of the page leaves {left}."),
+        format!("This page tests {made} differences{both}. The tests behind bold come on top."),
+        format!(
+            "A star is corrected (Holm, 0.05) over its family: the rows of one test set and metric, or all scores asked one question on one \
+             test set. The page has {starred}."
+        ),
+        format!("Holm's correction over all these tests leaves {left}."),
     ]
 }
 
@@ -122,7 +125,7 @@ fn told_apart(report: &Report<'_>) -> Table {
         Column::text("worse"),
         Column { align: Align::Right, ..Column::text("detectable") },
     ]);
-    for domain in report.definition.labelled() {
+    for domain in report.definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
         for info in METRICS.iter().filter(|info| info.better != Better::Neither) {
             for (id, said) in [(str::to_owned as Reading, ""), (tempered, ", with temperature")] {
                 let found = better_and_worse(report, &domain.id, info.key, id);

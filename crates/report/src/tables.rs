@@ -8,7 +8,7 @@ use bayeslora_render::{Block, Cell, Column, Section, Table};
 
 use crate::aggregate::{Aggregate, records_of};
 use crate::cost::fits_of;
-use crate::definition::{Definition, ReadmeTable, RowDefinition, TestSet};
+use crate::definition::{Definition, ReadmeTable, TestSet};
 use crate::error::{Error, Result};
 use crate::report::Report;
 
@@ -86,24 +86,27 @@ pub(crate) fn table(definition: &Definition, aggregate: &Aggregate, domain: &Tes
     }
     let columns = metrics.iter().map(|metric| Column::metric(metric));
     let mut table = Table::new(std::iter::once(Column::text("method")).chain(columns));
-    let cells = |row: &RowDefinition| -> Vec<Cell> {
-        metrics.iter().map(|metric| shown(aggregate, &row.id, &domain.id, metric)).collect()
-    };
-    let rows: Vec<Vec<Cell>> = definition.rows.iter().map(cells).collect();
-    // What no fit enters is the same for all, and then none is the best.
-    if let [first, others @ ..] = rows.as_slice()
+    for row in &definition.rows {
+        let cells = metrics.iter().map(|metric| shown(aggregate, &row.id, &domain.id, metric));
+        table.push(std::iter::once(Cell::text(&row.label)).chain(cells));
+    }
+    Some(table)
+}
+
+/// Detection by the distance of the frozen input. No fit enters it, so where all rows are the same they are one, and none is the best.
+fn by_distance(definition: &Definition, aggregate: &Aggregate, domain: &TestSet) -> Option<Table> {
+    let mut table = table(definition, aggregate, domain, &BY_DISTANCE)?;
+    if let [first, others @ ..] = table.rows.as_slice()
         && !others.is_empty()
-        && others.iter().all(|other| other == first)
+        && others.iter().all(|other| other[1..] == first[1..])
     {
-        let plain = first.iter().cloned().map(|cell| match cell {
+        let plain = |cell: Cell| match cell {
             Cell::Mean { mean, sd, mark, .. } => Cell::Mean { mean, sd, mark, strong: false },
             other => other,
-        });
-        table.push(std::iter::once(Cell::text("every row")).chain(plain));
-        return Some(table);
-    }
-    for (row, cells) in definition.rows.iter().zip(rows) {
-        table.push(std::iter::once(Cell::text(&row.label)).chain(cells));
+        };
+        let cells: Vec<Cell> = first[1..].iter().cloned().map(plain).collect();
+        table.rows.clear();
+        table.push(std::iter::once(Cell::text("every row")).chain(cells));
     }
     Some(table)
 }
@@ -189,7 +192,7 @@ pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
         section(domain, "detected against the in-distribution test set", of(domain, &DETECTION));
         if distances {
             let title = "detected by the distance of the adapters' input, without any posterior";
-            section(domain, title, of(domain, &BY_DISTANCE));
+            section(domain, title, by_distance(definition, aggregate, domain));
         }
         if raters {
             section(domain, "agreement with the raters", of(domain, &RATERS));

@@ -573,7 +573,7 @@ fn the_summary_names_winners_and_losers_and_what_could_have_been_seen() {
     let said = none.sentences();
     assert!(said[0].starts_with("The tests are over examples and 3 seeds. A seed sets the initialisation"), "{said:?}");
     // Three rows, two test sets and two metrics.
-    assert_eq!(said[1], "This page tests 12 differences.");
+    assert_eq!(said[1], "This page tests 12 differences. The tests behind bold come on top.");
     assert!(said[2].ends_with("The page has 0.") && said[3].ends_with("leaves 0."), "{said:?}");
     // Three rows, so at 0.05 / 3. By the test: errors of 0.01 and 0.002 add to 0.0102 at 832 degrees of freedom, of which 0.03305 is the
     // smallest difference with power 0.8. Over examples alone (2.394 + 0.842) of 0.01, about; over three seeds alone 9.816 of 0.002
@@ -612,12 +612,11 @@ fn the_summary_says_when_there_is_one_seed_or_nothing_was_compared() {
     assert!(!table.contains("Holm") && !table.contains("What would have been seen"), "{table}");
 }
 
-#[test]
-fn rows_that_seeds_do_not_tell_apart_from_the_best_are_bold() {
-    // Accuracies over three seeds: the best, one within its spread, one far below.
-    let mut case = Case::new(&[1, 2, 3]);
+/// Five seeds of accuracies about levels: the best, one within its spread, two far below.
+fn levels() -> Case {
+    let mut case = Case::new(&[1, 2, 3, 4, 5]);
     for unit in &mut case.units {
-        let shift = [0.0, 0.01, -0.01][usize::try_from(unit.seed).unwrap() - 1];
+        let shift = [0.0, 0.01, -0.01, 0.005, -0.005][usize::try_from(unit.seed).unwrap() - 1];
         let level = match unit.method.as_str() {
             "swag" => 0.9 + shift,
             "blob" => 0.898 - shift,
@@ -626,39 +625,78 @@ fn rows_that_seeds_do_not_tell_apart_from_the_best_are_bold() {
         let Outcome::Finished { rows, .. } = &mut unit.outcome else { unreachable!() };
         rows[0].domains[0].scores.insert("accuracy".to_owned(), Some(level));
     }
+    case
+}
+
+/// Whether `table.csv` says that the seeds do not tell a row's accuracy apart from the best.
+fn alike(case: &Case, row: &str) -> bool {
+    let csv = text(&case.files(), "table.csv");
+    csv.lines().find(|line| line.starts_with(&format!("{row},in,accuracy,"))).unwrap().ends_with(",true")
+}
+
+#[test]
+fn rows_that_seeds_do_not_tell_apart_from_the_best_are_bold() {
+    let case = levels();
     let table = case.table();
     let quality = table.split("## Inside: predictive quality").nth(1).unwrap().split("\n## ").next().unwrap();
-    assert!(
-        quality.contains("| SWAG | **0.900 ± 0.010** |") && quality.contains("| BLOB | **0.898 ± 0.010** |"),
-        "{quality}"
-    );
-    assert!(quality.contains("| TFB | 0.7000 ± 0.0010 |"), "{quality}");
+    assert!(quality.contains("| SWAG | **0.9000 ± 0.0079** |"), "{quality}");
+    assert!(quality.contains("| BLOB | **0.8980 ± 0.0079** |"), "{quality}");
+    assert!(quality.contains("| TFB | 0.7000 ± 0.0008 |"), "{quality}");
     assert!(table.contains("Bold: the best mean of its column"), "{table}");
-    let csv = text(&case.files(), "table.csv");
-    let alike = |row: &str| {
-        csv.lines().find(|line| line.starts_with(&format!("{row},in,accuracy,"))).unwrap().ends_with(",true")
+    assert!(alike(&case, "swag") && alike(&case, "blob") && !alike(&case, "tfb"));
+    // Four seeds say too little about their spread.
+    let four = Case::new(&[1, 2, 3, 4]).table();
+    assert!(!four.contains("**0.") && !four.contains("Bold:"), "{four}");
+}
+
+#[test]
+fn no_row_is_bold_that_a_star_finds_worse_and_no_reference_where_one_finds_better() {
+    let all_equal = || {
+        let mut case = levels();
+        for unit in &mut case.units {
+            let Outcome::Finished { rows, .. } = &mut unit.outcome else { unreachable!() };
+            let level = 0.8 + 0.01 * [0.0, 1.0, -1.0, 0.5, -0.5][usize::try_from(unit.seed).unwrap() - 1];
+            rows[0].domains[0].scores.insert("accuracy".to_owned(), Some(level));
+        }
+        case
     };
-    assert!(alike("swag") && alike("blob") && !alike("tfb"), "{csv}");
-    // Two seeds say too little about their spread.
-    let two = Case::new(&[1, 2]).table();
-    assert!(!two.contains("**0.") && !two.contains("Bold:"), "{two}");
+    let equal = all_equal();
+    assert!(["mle", "swag", "tfb", "blob"].iter().all(|row| alike(&equal, row)));
+    let starred = all_equal().found("tfb", "accuracy", -0.1, 1e-4);
+    assert!(!alike(&starred, "tfb") && alike(&starred, "mle") && alike(&starred, "swag"));
+    let beaten = all_equal().found("swag", "accuracy", 0.1, 1e-4);
+    assert!(!alike(&beaten, "mle") && alike(&beaten, "swag") && alike(&beaten, "blob"));
+}
+
+#[test]
+fn rows_of_equal_numbers_stay_apart_where_a_fit_enters_them() {
+    let mut case = Case::new(&[1]);
+    for unit in &mut case.units {
+        let Outcome::Finished { rows, fit } = &mut unit.outcome else { unreachable!() };
+        fit.trainable_parameters = if unit.method == "mle" { 12 } else { 34 };
+        for metric in ["accuracy", "nll"] {
+            rows[0].domains[0].scores.insert(metric.to_owned(), Some(0.5));
+        }
+    }
+    let table = case.table();
+    let quality = table.split("## Inside: predictive quality").nth(1).unwrap().split("\n## ").next().unwrap();
+    assert!(!quality.contains("every row"), "{quality}");
+    assert!(quality.contains("| MLE | 0.5000 | 0.5000 | – | – | – | – | 12 |"), "{quality}");
+    assert!(quality.contains("| TFB | 0.5000 | 0.5000 | – | – | – | – | 34 |"), "{quality}");
 }
 
 #[test]
 fn a_star_is_corrected_where_there_are_p_values() {
     // Both intervals of `found` exclude 0.
     let case = |p: f64| Case::new(&[1, 2, 3]).found("swag", "accuracy", 0.1, p);
-    let line = "| SWAG | **0.9000 ± 0.0000";
-    assert!(case(0.01).table().contains(&format!("{line}*** |")));
-    assert!(case(0.02).table().contains(&format!("{line}** |")));
+    let line = "| SWAG | 0.9000 ± 0.0000";
+    assert!(case(0.01).table().contains(&format!("{line}* |")));
+    assert!(case(0.02).table().contains(&format!("{line} |")));
     let table = case(0.01).table();
     assert!(table.contains("`*`: differs from MLE at 0.05 (t-test over examples and seeds"), "{table}");
     assert!(table.contains("| SWAG | Inside | Accuracy | +0.1000 [+0.0800, +0.1200] | 0.0300 |"), "{table}");
     let csv = text(&case(0.01).files(), "table.csv");
-    assert!(
-        csv.lines().any(|line| line.starts_with("swag,in,accuracy,") && line.ends_with(",0.01,0.03,true")),
-        "{csv}"
-    );
+    assert!(csv.lines().any(|line| line.starts_with("swag,in,accuracy,") && line.ends_with(",0.01,0.03,")), "{csv}");
 }
 
 #[test]
@@ -672,9 +710,9 @@ fn temperatures_have_a_section_and_their_own_family() {
     let table = case.table();
     let section = table.split("## With a temperature fitted on validation").nth(1).unwrap();
     // Alone in its family, 0.03 stays; among the three untempered rows it would be 0.09.
-    assert!(section.contains("| SWAG | 1.50 | **0.1000 → 0.0500*** | – |"), "{section}");
+    assert!(section.contains("| SWAG | 1.50 | 0.1000 → 0.0500* | – |"), "{section}");
     assert!(section.contains("| method | T | Outside, NLL ↓ | Outside, ECE ↓ |"), "{section}");
-    assert!(section.contains("| TFB | 1.50 | **0.3000 → 0.0500** |"), "{section}");
+    assert!(section.contains("| TFB | 1.50 | 0.3000 → 0.0500 |"), "{section}");
     assert!(table.contains("| Inside | NLL | 4 of 4 | 0.2000 → 0.0500 |"), "{table}");
     assert!(table.contains("| Inside | NLL, with temperature | SWAG | none | – |"), "{table}");
     let csv = text(&case.files(), "table.csv");

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use super::generated::{self, Files};
 use super::overview;
 use super::report_files::files_of;
-use super::results::{Made, folders, made};
+use super::results::{Reported, folders, reported};
 use crate::curve;
 use crate::error::{Error, Result};
 use crate::studies::tuning;
 
 /// Files of a folder, and the README above the results where the experiment has a table there.
-fn files(results: &Path, Made { folder, reports }: &Made<'_>) -> Result<Files> {
+fn files(results: &Path, Reported { folder, reports }: &Reported<'_>) -> Result<Files> {
     let mut files = Files::new();
     let Some((path, experiment)) = &folder.experiment else { return Ok(files) };
     for plan in &folder.untuned {
@@ -31,16 +31,16 @@ fn files(results: &Path, Made { folder, reports }: &Made<'_>) -> Result<Files> {
 }
 
 /// The files of all folders, and of the overview.
-fn all_files(results: &Path, made: &[Made<'_>]) -> Result<Files> {
-    if made.iter().all(|made| made.folder.experiment.is_none()) {
+fn all_files(results: &Path, reported: &[Reported<'_>]) -> Result<Files> {
+    if reported.iter().all(|one| one.folder.experiment.is_none()) {
         let problem = "holds no experiment; name the folder of the results".to_owned();
         return Err(Error::Store { path: results.to_owned(), problem });
     }
     let mut all = Files::new();
-    for made in made {
-        all.extend(files(results, made)?);
+    for one in reported {
+        all.extend(files(results, one)?);
     }
-    all.extend(overview::files(made, results)?);
+    all.extend(overview::files(reported, results)?);
     Ok(all)
 }
 
@@ -50,10 +50,10 @@ fn all_files(results: &Path, made: &[Made<'_>]) -> Result<Files> {
 /// When a record cannot be read or a file cannot be written.
 pub fn write_all(results: &Path) -> Result<Vec<PathBuf>> {
     let folders = folders(results)?;
-    let made = made(&folders)?;
-    let mut written = generated::write(all_files(results, &made)?)?;
+    let reported = reported(&folders)?;
+    let mut written = generated::write(all_files(results, &reported)?)?;
     // It shows figures that have just been drawn.
-    written.extend(generated::write(vec![overview::html_file(&made, results)?])?);
+    written.extend(generated::write(vec![overview::html_file(&reported, results)?])?);
     Ok(written)
 }
 
@@ -63,5 +63,5 @@ pub fn write_all(results: &Path) -> Result<Vec<PathBuf>> {
 /// When a record cannot be read.
 pub fn check_all(results: &Path) -> Result<Vec<PathBuf>> {
     let folders = folders(results)?;
-    Ok(generated::stale(all_files(results, &made(&folders)?)?))
+    Ok(generated::stale(all_files(results, &reported(&folders)?)?))
 }

@@ -93,6 +93,11 @@ impl Recorded {
         Ok(Self { definition: definition(plan), folder: plan.folder.clone(), units, comparisons })
     }
 
+    /// Whether no record belongs to the plan: there are none, or all are of other settings.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
     /// What pages are made from.
     pub(crate) fn report(&self) -> Result<Report<'_>> {
         Ok(Report::new(&self.definition, &self.units, &self.comparisons)?)

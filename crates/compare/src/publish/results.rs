@@ -47,7 +47,7 @@ pub(crate) struct Folder {
     pub(crate) findings: Option<String>,
     /// Place in the index, lowest first; folders of one place by name.
     order: u32,
-    /// Seeds of each method, in the profile that has most; none without an experiment.
+    /// Seeds of each method, in the profile that has most of those that were run.
     pub(crate) seeds: Option<usize>,
     /// How to run it; none without an experiment.
     pub(crate) command: Option<String>,
@@ -109,12 +109,16 @@ impl Folder {
     fn of_experiment(name: &str, path: &Path) -> Result<Self> {
         let experiment = Experiment::load(path)?;
         let kept: Vec<&String> = experiment.profiles.keys().filter(|name| *name != NOT_KEPT).collect();
-        let (mut untuned, mut runs) = (Vec::new(), Vec::new());
+        let (mut untuned, mut runs, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
         for profile in &kept {
             let planned = experiment.clone().plan_untuned(path, profile)?;
             // Settings that tuning has not chosen yet cannot be planned with.
             if planned.folder.join("units").is_dir() {
-                runs.push(Recorded::read(&experiment.clone().plan(path, profile)?, None)?);
+                let recorded = Recorded::read(&experiment.clone().plan(path, profile)?, None)?;
+                if !recorded.is_empty() {
+                    seeds.push(recorded.definition.seeds.len());
+                    runs.push(recorded);
+                }
             }
             untuned.push(planned);
         }
@@ -126,7 +130,7 @@ impl Folder {
             answer: experiment.answer.clone(),
             findings: experiment.findings.clone(),
             order: experiment.order.unwrap_or(LATER),
-            seeds: kept.iter().map(|profile| experiment.profiles[*profile].seeds.len()).max(),
+            seeds: seeds.into_iter().max(),
             command: Some(format!("make results EXPERIMENT=results/{name}/experiment.toml PROFILE={profile}")),
             further: Vec::new(),
             untuned,
@@ -159,7 +163,7 @@ impl Folder {
 }
 
 /// A folder with what the pages of its runs are made from, in the order of the runs.
-pub(crate) struct Made<'a> {
+pub(crate) struct Reported<'a> {
     pub(crate) folder: &'a Folder,
     pub(crate) reports: Vec<Report<'a>>,
 }
@@ -168,10 +172,10 @@ pub(crate) struct Made<'a> {
 ///
 /// # Errors
 /// When a statistic cannot be computed from the records.
-pub(crate) fn made(folders: &[Folder]) -> Result<Vec<Made<'_>>> {
+pub(crate) fn reported(folders: &[Folder]) -> Result<Vec<Reported<'_>>> {
     let mut all = Vec::new();
     for folder in folders {
-        all.push(Made { folder, reports: folder.runs.iter().map(Recorded::report).collect::<Result<_>>()? });
+        all.push(Reported { folder, reports: folder.runs.iter().map(Recorded::report).collect::<Result<_>>()? });
     }
     Ok(all)
 }

@@ -47,17 +47,23 @@ impl OpenedPlan<'_> {
         let Some(KeptFit { members: count, record, .. }) = kept.filter(|kept| kept.key == unit.fit) else {
             return Ok(None);
         };
-        let (mut members, mut laplace) = (Vec::new(), None);
-        for number in 0..count {
-            let folder = member_folder(folder, number, count);
-            let SavedAdapter { adapters, head, posterior } =
-                SavedAdapter::load(&folder, &self.bert, self.model.path(), Ok)?;
-            if let PosteriorSettings::Laplace(settings) = posterior {
-                laplace = Some(Laplace::load(&folder, settings, &adapters, &head)?);
+        let read = || -> Result<Fitted> {
+            let (mut members, mut laplace) = (Vec::new(), None);
+            for number in 0..count {
+                let folder = member_folder(folder, number, count);
+                let SavedAdapter { adapters, head, posterior } =
+                    SavedAdapter::load(&folder, &self.bert, self.model.path(), Ok)?;
+                if let PosteriorSettings::Laplace(settings) = posterior {
+                    laplace = Some(Laplace::load(&folder, settings, &adapters, &head)?);
+                }
+                members.push(Member { adapters, head, posterior });
             }
-            members.push(Member { adapters, head, posterior });
-        }
-        Ok(Some(Fitted { members, record, laplace }))
+            Ok(Fitted { members, record, laplace })
+        };
+        read().map(Some).map_err(|error| Error::Store {
+            path: folder.to_owned(),
+            problem: format!("is no whole fit: {error}; remove the folder, and the fit is computed again"),
+        })
     }
 
     /// Saves a fit, for `bayeslora predict` and for other units, and drops the checkpoints that it came from.

@@ -11,7 +11,7 @@ use bayeslora_render::{Block, Format, Html, Page, Section};
 use bayeslora_report::{Report, leaderboard};
 
 use crate::error::Result;
-use crate::publish::results::{Folder, Made};
+use crate::publish::results::{Folder, Reported};
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
@@ -23,10 +23,10 @@ const SHOWN: [&str; 4] =
 /// Figures beside a page that show what it is about, where they are there.
 const FIGURES: [&str; 4] = ["curve.svg", "critical_difference.svg", "rho.svg", "time.svg"];
 
-pub(super) fn report(made: &[Made<'_>], results: &Path) -> Result<String> {
+pub(super) fn report(reported: &[Reported<'_>], results: &Path) -> Result<String> {
     let (mut answers, mut further) = (String::new(), String::new());
     let mut details = String::new();
-    for Made { folder, reports } in made {
+    for Reported { folder, reports } in reported {
         let title = escape(&folder.title);
         let name = escape(&folder.name);
         if let (Some(question), Some(answer), false) = (&folder.question, &folder.answer, folder.is_empty()) {
@@ -47,7 +47,7 @@ pub(super) fn report(made: &[Made<'_>], results: &Path) -> Result<String> {
             "<details>\n<summary>Further answers</summary>\n<ul class=\"answers\">\n{further}</ul>\n</details>\n"
         );
     }
-    let named = made.iter().flat_map(|Made { folder, reports }| {
+    let named = reported.iter().flat_map(|Reported { folder, reports }| {
         let several = reports.len() > 1;
         let names = folder.runs.iter().map(move |run| match run.folder.file_name().filter(|_| several) {
             Some(profile) => format!("{}, {}", folder.name, profile.to_string_lossy()),
@@ -58,7 +58,7 @@ pub(super) fn report(made: &[Made<'_>], results: &Path) -> Result<String> {
     let named: Vec<(String, &Report<'_>)> = named.collect();
     let table = leaderboard(named.iter().map(|(name, report)| (name.as_str(), *report)));
     let legend = "One reading of each fit, on the test set of its training domain. Choose an experiment, or sort by a heading. Bold: not told \
-                  apart from the best of its experiment. `*`: differs from the reference of its experiment after correction. AUROC of shift: \
+                  apart from the best of its experiment by five seeds on the same texts. `*`: differs from the reference of its experiment after correction. AUROC of shift: \
                   mean over the shifted test sets of the predictive entropy's; 0.5 knows nothing. Numbers of two experiments do not compare.";
     Ok(format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -112,8 +112,13 @@ fn tables(page: &Page, figure: &dyn Fn(&str) -> Option<String>) -> String {
         "<p class=\"provenance\">{}</p>\n",
         page.provenance.iter().map(|line| escape(line)).collect::<Vec<_>>().join("<br>")
     );
-    let pictures = page.opening.iter().filter(|block| matches!(block, Block::Figure { .. }));
-    text += &pictures.map(|block| block.html(figure)).collect::<String>();
+    // What failed or is missing, and the picture.
+    let is_shown = |block: &&Block| match block {
+        Block::Figure { .. } => true,
+        Block::Text(text) => text.starts_with("> "),
+        _ => false,
+    };
+    text += &page.opening.iter().filter(is_shown).map(|block| block.html(figure)).collect::<String>();
     let shown = |section: &&Section| SHOWN.iter().any(|end| section.heading.ends_with(end));
     for section in page.sections.iter().filter(shown) {
         let _ = writeln!(text, "<h3>{}</h3>", escape(&section.heading));

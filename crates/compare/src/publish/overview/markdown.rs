@@ -1,22 +1,30 @@
 //! `results/README.md`: an index, one row for each experiment, and below it what was found.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bayeslora_render::{Block, Cell, Column, Page, Section, Table};
 
-use crate::publish::results::{Folder, Made};
+use bayeslora_report::Report;
 
-pub(super) fn index(made: &[Made<'_>], results: &Path) -> String {
+use crate::publish::results::{Folder, Reported};
+
+pub(super) fn index(reported: &[Reported<'_>], results: &Path) -> String {
     let heads = ["experiment", "question", "answer"].map(Column::text);
     let last = [Column::number("seeds", 0), Column::text("computed")];
     let mut table = Table::new(heads.into_iter().chain(last));
     let mut sections = Vec::new();
-    for Made { folder, reports } in made {
+    for Reported { folder, reports } in reported {
         let said = |text: &Option<String>| text.as_deref().map_or(Cell::Missing, Cell::text);
         let answer = if folder.is_empty() { Cell::text("not run yet") } else { said(&folder.answer) };
         let seeds = folder.seeds.map_or(Cell::Missing, |seeds| Cell::Count(u64::try_from(seeds).unwrap_or(u64::MAX)));
-        let computed = reports.first().map_or(Cell::Missing, |report| Cell::text(report.dates()));
-        let page = folder.pages(results).into_iter().next().map(|(_, path)| path);
+        let dates: BTreeSet<&str> = reports.iter().flat_map(Report::dates).collect();
+        let dates: Vec<&str> = dates.into_iter().collect();
+        let computed = if dates.is_empty() { Cell::Missing } else { Cell::text(dates.join(", ")) };
+        let pages = folder.pages(results);
+        // A curve shows all profiles at once.
+        let page =
+            pages.iter().find(|(_, path)| path.ends_with("/curve.md")).or(pages.first()).map(|(_, path)| path.clone());
         let link = page.unwrap_or_else(|| format!("{}/experiment.toml", folder.name));
         let title = Cell::text(format!("[{}]({link})", folder.title));
         table.push([title, said(&folder.question), answer, seeds, computed]);

@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::publish::generated::{self, Files};
-use crate::publish::results::{Made, folders, made};
+use crate::publish::results::{Reported, folders, reported};
 
 /// `README.md`, and the ranks over tasks where there are several.
-pub(super) fn files(made: &[Made<'_>], results: &Path) -> Result<Files> {
-    let mut files = ranks::files(made, results)?;
-    files.push((results.join("README.md"), markdown::index(made, results).into_bytes()));
+pub(super) fn files(reported: &[Reported<'_>], results: &Path) -> Result<Files> {
+    let mut files = ranks::files(reported, results)?;
+    files.push((results.join("README.md"), markdown::index(reported, results).into_bytes()));
     Ok(files)
 }
 
 /// `report.html`.
-pub(super) fn html_file(made: &[Made<'_>], results: &Path) -> Result<(PathBuf, Vec<u8>)> {
-    Ok((results.join("report.html"), html::report(made, results)?.into_bytes()))
+pub(super) fn html_file(reported: &[Reported<'_>], results: &Path) -> Result<(PathBuf, Vec<u8>)> {
+    Ok((results.join("report.html"), html::report(reported, results)?.into_bytes()))
 }
 
 /// Writes `README.md` and `report.html` into a results folder, and the ranks over its tasks where there are several.
@@ -30,10 +30,10 @@ pub(super) fn html_file(made: &[Made<'_>], results: &Path) -> Result<(PathBuf, V
 /// Naming the file, when one cannot be read or written.
 pub fn write_overview(results: &Path) -> Result<Vec<PathBuf>> {
     let folders = folders(results)?;
-    let made = made(&folders)?;
-    let mut written = generated::write(files(&made, results)?)?;
-    // It shows figures that have just been drawn.
-    written.extend(generated::write(vec![html_file(&made, results)?])?);
+    let reported = reported(&folders)?;
+    let mut written = generated::write(files(&reported, results)?)?;
+    // It shows figures as they lie beside the tables.
+    written.extend(generated::write(vec![html_file(&reported, results)?])?);
     Ok(written)
 }
 
@@ -43,7 +43,7 @@ pub fn write_overview(results: &Path) -> Result<Vec<PathBuf>> {
 /// Naming the file, when one cannot be read.
 pub fn check_overview(results: &Path) -> Result<Vec<PathBuf>> {
     let folders = folders(results)?;
-    Ok(generated::stale(files(&made(&folders)?, results)?))
+    Ok(generated::stale(files(&reported(&folders)?, results)?))
 }
 
 #[cfg(test)]

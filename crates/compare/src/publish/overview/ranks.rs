@@ -6,14 +6,14 @@ use bayeslora_report::{Task, one_reading_each, ranks};
 
 use crate::error::Result;
 use crate::publish::generated::Files;
-use crate::publish::results::Made;
+use crate::publish::results::Reported;
 
 /// Folder of the page.
 const FOLDER: &str = "ranks";
 
 /// Page and figure; none below two tasks that were run, and where they share too few rows.
-pub(super) fn files(made: &[Made<'_>], results: &Path) -> Result<Files> {
-    let mut by_name: Vec<&Made<'_>> = made.iter().collect();
+pub(super) fn files(reported: &[Reported<'_>], results: &Path) -> Result<Files> {
+    let mut by_name: Vec<&Reported<'_>> = reported.iter().collect();
     by_name.sort_by(|a, b| a.folder.name.cmp(&b.folder.name));
     let tasks: Vec<Task> = by_name.into_iter().filter_map(task).collect();
     let Some((page, figure)) = ranks(&tasks)? else { return Ok(Files::new()) };
@@ -22,7 +22,7 @@ pub(super) fn files(made: &[Made<'_>], results: &Path) -> Result<Files> {
 }
 
 /// An experiment as a task; `None` where it is none, or was not run: its numbers are those of the profile without a folder of its own.
-fn task(Made { folder, reports }: &Made<'_>) -> Option<Task> {
+fn task(Reported { folder, reports }: &Reported<'_>) -> Option<Task> {
     let (path, experiment) = folder.experiment.as_ref()?;
     let own = path.parent().unwrap_or(path);
     let name = experiment.ranked_as.clone()?;
