@@ -76,14 +76,14 @@ impl OpenedPlan<'_> {
                 let differences = self.differences(&own, other)?;
                 self.write(key, &id, &plan.reference.id.tempered(), differences, Vec::new())?;
             }
-            let known = match row.reading {
+            let beyond = match row.reading {
                 Reading::Mean => Vec::new(),
                 _ => self.beyond(&predicted, &self.pass(row, &kept, &reference)?, |score| {
                     !Distances::SCORES.contains(&score)
                 })?,
             };
             let differences = self.differences(&self.measures(&predicted)?, &reference.measures)?;
-            self.write(key, &row.id, &plan.reference.id, differences, known)?;
+            self.write(key, &row.id, &plan.reference.id, differences, beyond)?;
         }
         Ok(())
     }
@@ -201,9 +201,9 @@ impl OpenedPlan<'_> {
                 scored.distances = Some(distances);
             }
         }
-        let known = self.beyond(&predicted, &predicted, |score| Distances::SCORES.contains(&score))?;
+        let beyond = self.beyond(&predicted, &predicted, |score| Distances::SCORES.contains(&score))?;
         let key = comparison_key(self.plan, &RowId::Distances, &reference.keys, &reference.keys);
-        self.write(key, &RowId::Distances, &self.plan.reference.id, Vec::new(), known)
+        self.write(key, &RowId::Distances, &self.plan.reference.id, Vec::new(), beyond)
     }
 
     fn write(
