@@ -191,13 +191,13 @@ fn normal(slot: Slot, number: u32, shape: &[usize]) -> Result<Tensor> {
 
 /// The adapter that the plan trained.
 fn find_adapter(plan: &Plan) -> Result<PathBuf> {
-    let runs = plan.folder.join("runs");
+    let fits = plan.folder.join("fits");
     let mut found: Vec<PathBuf> =
-        std::fs::read_dir(&runs).into_iter().flatten().flatten().map(|entry| entry.path().join("adapter")).collect();
+        std::fs::read_dir(&fits).into_iter().flatten().flatten().map(|entry| entry.path().join("adapter")).collect();
     found.retain(|path| path.join("adapter_config.json").is_file());
     // An adapter of earlier settings may lie beside it.
     found.sort_by_key(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok());
     found
         .pop()
-        .with_context(|| format!("no adapter in {}; delete {} and run again", runs.display(), plan.folder.display()))
+        .with_context(|| format!("no adapter in {}; delete {} and run again", fits.display(), plan.folder.display()))
 }

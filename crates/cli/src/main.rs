@@ -19,14 +19,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EXAMPLES: &str = "\
 Examples:
-  bayeslora run results/movies-minilm/experiment.toml
-  bayeslora run results/movies-minilm/experiment.toml --profile full
+  bayeslora run results/every-method/experiment.toml
+  bayeslora run results/every-method/experiment.toml --profile main
   bayeslora tune results/every-method/experiment.toml --profile main
-  bayeslora report results/movies-minilm/experiment.toml --profile full --check
+  bayeslora report results/every-method/experiment.toml --profile main --check
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32
   bayeslora theory --grid full
-  bayeslora geometry results/movies-minilm/experiment.toml
-  bayeslora couplings results/movies-minilm/experiment.toml
+  bayeslora geometry results/every-method/experiment.toml
+  bayeslora couplings results/every-method/experiment.toml
   bayeslora fetch --offline";
 
 /// Can the uncertainty of a fine-tuned LoRA adapter be trusted? Numbers you can regenerate.
@@ -43,13 +43,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Compute what is missing of an experiment, then write its report.
-    #[command(after_help = "Example:\n  bayeslora run results/movies-minilm/experiment.toml --profile full")]
+    #[command(after_help = "Example:\n  bayeslora run results/every-method/experiment.toml --profile main")]
     Run(commands::run::Arguments),
     /// Search every method's settings on the validation set, by at most the same number of trials.
     #[command(after_help = "Example:\n  bayeslora tune results/every-method/experiment.toml --profile main")]
     Tune(commands::tune::Arguments),
     /// Write an experiment's tables and figures from its records alone.
-    #[command(after_help = "Example:\n  bayeslora report results/movies-minilm/experiment.toml --profile full --check")]
+    #[command(after_help = "Example:\n  bayeslora report results/every-method/experiment.toml --profile main --check")]
     Report(commands::report::Arguments),
     /// Draw metrics against what the profiles of an experiment vary, from its records alone.
     #[command(after_help = "Example:\n  bayeslora curve results/small-data/experiment.toml")]
@@ -64,10 +64,10 @@ enum Command {
     #[command(after_help = "Example:\n  bayeslora theory --grid full")]
     Theory(commands::theory::Arguments),
     /// Measure inside a run's trained adapters whether V follows the distance from the fine-tuning subspace.
-    #[command(after_help = "Example:\n  bayeslora geometry results/movies-minilm/experiment.toml")]
+    #[command(after_help = "Example:\n  bayeslora geometry results/every-method/experiment.toml")]
     Geometry(commands::geometry::Arguments),
     /// Measure how many samples coupled masks and adaptive T save on a run's trained adapters.
-    #[command(after_help = "Example:\n  bayeslora couplings results/movies-minilm/experiment.toml")]
+    #[command(after_help = "Example:\n  bayeslora couplings results/every-method/experiment.toml")]
     Couplings(commands::couplings::Arguments),
     /// Set what BayesLoRA v1 reports beside the same quantities of a finished run of its protocol.
     #[command(after_help = "Example:\n  bayeslora paper results/paper/experiment.toml --profile full")]

@@ -54,9 +54,9 @@ fn assert_says(message: &str, parts: &[&str]) {
     }
 }
 
-/// The experiment of the repository with one replacement, in a folder of its own.
+/// The tests' experiment with one replacement, in a folder of its own.
 fn experiment(from: &str, to: &str) -> (TempDir, String) {
-    let text = fs::read_to_string(repository().join("results/movies-minilm/experiment.toml")).unwrap();
+    let text = include_str!("movies.toml");
     assert!(text.contains(from), "{from:?} is not in the experiment");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("experiment.toml");
@@ -278,18 +278,20 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
 #[cfg(unix)]
 #[test]
 fn a_disk_that_fills_up_leaves_no_file_half_written() {
-    let (folder, path) = experiment("rank = 8", "rank = 8");
-    let committed = repository().join("results/movies-minilm/units");
+    let committed = repository().join("results/paper");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("experiment.toml");
+    fs::copy(committed.join("experiment.toml"), &path).unwrap();
     let units = folder.path().join("units");
     fs::create_dir(&units).unwrap();
-    for entry in fs::read_dir(committed).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(committed.join("units")).unwrap().map(Result::unwrap) {
         fs::copy(entry.path(), units.join(entry.file_name())).unwrap();
     }
     let report = |limit: &str| {
         // Blocks of 512 bytes; the signal that would end the process is ignored, so that writing reports an error.
         let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" report \"$1\" --profile full");
         let mut command = Command::new("sh");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_bayeslora"), &path]);
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_bayeslora")]).arg(&path);
         command.output().unwrap()
     };
     let whole = |name: &str| fs::read(folder.path().join(name)).ok();

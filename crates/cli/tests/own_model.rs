@@ -1,10 +1,15 @@
 //! Experiments on a model in a folder of one's own, through the real binary: a tiny DistilBERT, or RoBERTa.
+//!
+//! More than 400 lines: every test here needs the stage that stands between them.
 #![cfg(test)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::SystemTime;
 
+use bayeslora_records::{FitRecord, Outcome, RowRecord, UnitRecord, key_of};
 use tempfile::TempDir;
 
 const EXPERIMENT: &str = r#"
@@ -130,19 +135,36 @@ impl Stage {
         let folder = self.results().join("own-model");
         let mut units = fs::read_dir(folder.join("units")).unwrap().map(|entry| entry.unwrap().path());
         let path = units.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(method)).unwrap();
-        let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        record["outcome"] = serde_json::json!({ "status": "failed", "reason": "made up" });
-        let run = folder.join("runs").join(&record["key"].as_str().unwrap()[..16]);
-        fs::write(&path, record.to_string()).unwrap();
-        fs::remove_dir_all(run.join("adapter")).unwrap();
+        let mut record: UnitRecord = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        record.outcome = Outcome::Failed { reason: "made up".to_owned() };
+        fs::write(&path, serde_json::to_string(&record).unwrap()).unwrap();
+        fs::remove_dir_all(folder.join("fits").join(&fit_key(&record)[..16])).unwrap();
     }
 
-    /// Runs the experiment, which must compute and find so many units.
-    fn runs(&self, computed: usize, found: usize) {
+    /// Every unit record, by key.
+    fn units(&self) -> BTreeMap<String, UnitRecord> {
+        let units = files(&self.results().join("own-model/units"));
+        let units = units.iter().map(|path| serde_json::from_slice::<UnitRecord>(&fs::read(path).unwrap()).unwrap());
+        units.map(|unit| (unit.key.clone(), unit)).collect()
+    }
+
+    /// Runs the experiment, which must compute and find so many units; what it says.
+    fn runs(&self, computed: usize, found: usize) -> String {
         let said = self.succeeds(&["run"]);
         let expected = format!("{computed} units computed, {found} found finished");
         assert!(said.contains(&expected), "expected {expected:?} in: {said}");
+        said
     }
+}
+
+/// The key of a record's fit: of its settings without those of predictions and readings.
+fn fit_key(record: &UnitRecord) -> String {
+    let mut settings = record.settings.clone().unwrap();
+    settings.as_object_mut().unwrap().remove("prediction");
+    if let Some(parameters) = settings["method"]["parameters"].as_object_mut() {
+        parameters.remove("linearised");
+    }
+    key_of(&settings)
 }
 
 fn change(path: &Path, from: &str, to: &str) {
@@ -257,6 +279,90 @@ fn an_experiment_on_a_roberta_reads_texts_of_the_positions_after_its_padding() {
             .arg(adapter.parent().unwrap());
         let output = command.stdin(fs::File::open(stage.experiment()).unwrap()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// One of every kind that the experiment has not, and a second reader of one fit.
+const FURTHER: &str = r#"
+[[methods]]
+id = "mc-dropout-more"
+label = "MC-dropout, more samples"
+kind = "mc-dropout"
+parameters = { site = "rank", scope = "token", dropout = 0.2 }
+prediction = { samples = 4 }
+
+[[methods]]
+id = "ensemble"
+label = "Ensemble"
+kind = "ensemble"
+parameters = { members = 2 }
+
+[[methods]]
+id = "checkpoints"
+label = "Checkpoints"
+kind = "checkpoint-ensemble"
+parameters = { members = 2 }
+
+[[methods]]
+id = "swag"
+label = "SWAG"
+kind = "swag"
+parameters = { epochs = 1, snapshots = 3, columns = 2, members = 2 }
+"#;
+
+#[test]
+fn another_number_of_samples_reads_the_fits_that_are_kept_as_a_fresh_run_reads_its_own() {
+    let stage = || {
+        let stage = Stage::new();
+        let plain = ["map", "laplace", "tfb", "blob", "scalabl", "lrvd", "c-lora"];
+        let plain = plain.map(|kind| format!("[[methods]]\nid = \"{kind}\"\nlabel = \"{kind}\"\nkind = \"{kind}\"\n"));
+        let frozen = "[[methods]]\nid = \"frozen\"\nlabel = \"Frozen head\"\nkind = \"laplace\"\nadapter = { train-head = false }\n";
+        stage.edit("[profiles.quick]", &format!("{FURTHER}\n{}\n{frozen}\n[profiles.quick]", plain.concat()));
+        stage
+    };
+    let resampled = |stage: &Stage| {
+        stage.edit("samples = 3", "samples = 5");
+        stage.edit(", linearised = true", "");
+    };
+    let (kept, fresh) = (stage(), stage());
+    let written = |stage: &Stage| -> BTreeMap<PathBuf, SystemTime> {
+        let files = files(&stage.results().join("own-model/fits"));
+        files.into_iter().map(|path| (path.clone(), fs::metadata(&path).unwrap().modified().unwrap())).collect()
+    };
+    // Two units of one run share a fit as well.
+    let reads = |said: &str| said.matches("read from a fit that is kept").count();
+    assert_eq!(reads(&kept.runs(14, 0)), 1);
+    let before = (kept.units(), written(&kept));
+    resampled(&kept);
+    assert_eq!(reads(&kept.runs(13, 1)), 13);
+    assert_eq!(written(&kept), before.1, "something was trained again");
+
+    resampled(&fresh);
+    fresh.runs(14, 0);
+    let read = kept.units();
+    for (key, own) in &fresh.units() {
+        let (read, method) = (&read[key], &own.method);
+        assert_eq!(&key_of(read.settings.as_ref().unwrap()), key, "{method}");
+        let predictions = |stage: &Stage| {
+            let run = stage.results().join("own-model/runs").join(&key[..16]);
+            fs::read(run.join("predictions.safetensors")).unwrap()
+        };
+        assert!(predictions(&kept) == predictions(&fresh), "{method} predicts otherwise from the fit that was kept");
+        let ((read, rows), (fit, own_rows)) = (finished(read), finished(own));
+        assert_eq!((&read.chosen, &read.validation_nll), (&fit.chosen, &fit.validation_nll), "{method}");
+        for (row, own) in rows.iter().zip(own_rows) {
+            assert_eq!((&row.row, &row.domains), (&own.row, &own.domains), "{method}");
+        }
+        // How the fit went is told as it went.
+        let first = before.0.values().find(|first| first.method == *method).unwrap();
+        assert_eq!((finished(first).0.seconds, finished(first).0.steps), (read.seconds, read.steps), "{method}");
+    }
+}
+
+fn finished(record: &UnitRecord) -> (&FitRecord, &[RowRecord]) {
+    match &record.outcome {
+        Outcome::Finished { fit, rows } => (fit, rows),
+        Outcome::Failed { reason } => panic!("{} failed: {reason}", record.method),
     }
 }
 

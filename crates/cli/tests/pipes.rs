@@ -46,7 +46,7 @@ fn predict() -> Command {
 
 /// A command that prints paths: the report of committed records, in a folder of its own.
 fn report() -> (TempDir, Command) {
-    let results = repository().join("results/movies-minilm");
+    let results = repository().join("results/paper");
     let folder = tempfile::tempdir().unwrap();
     fs::copy(results.join("experiment.toml"), folder.path().join("experiment.toml")).unwrap();
     fs::create_dir(folder.path().join("units")).unwrap();

@@ -12,10 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use tempfile::TempDir;
 
-/// The repository's first experiment, cut down to seconds.
+/// The tests' experiment, cut down to seconds.
 fn small_experiment() -> (TempDir, PathBuf) {
     cut_down(
-        "movies-minilm",
+        include_str!("movies.toml").to_owned(),
         &[
             ("split-seed = 0", "split-seed = 0\nmax-validation = 40"),
             ("max-train = 2400", "max-train = 96"),
@@ -29,10 +29,14 @@ fn small_experiment() -> (TempDir, PathBuf) {
     )
 }
 
-/// An experiment of the repository with some of its text replaced, in a folder of its own.
-fn cut_down(name: &str, replaced: &[(&str, &str)]) -> (TempDir, PathBuf) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results").join(name).join("experiment.toml");
-    let mut text = fs::read_to_string(source).unwrap();
+/// The text of an experiment of the repository.
+fn committed(name: &str) -> String {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results");
+    fs::read_to_string(results.join(name).join("experiment.toml")).unwrap()
+}
+
+/// An experiment with some of its text replaced, in a folder of its own.
+fn cut_down(mut text: String, replaced: &[(&str, &str)]) -> (TempDir, PathBuf) {
     for (from, to) in replaced {
         assert!(text.contains(from), "{from:?} is not in the experiment");
         text = text.replacen(from, to, 1);
@@ -186,7 +190,7 @@ fn geometry_is_reproducible(path: &Path, folder: &Path) {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && message.contains("has no predictions here"), "{message}");
     // Adapters do not travel with the records.
-    fs::remove_dir_all(folder.join("quick/runs")).unwrap();
+    fs::remove_dir_all(folder.join("quick/fits")).unwrap();
     let output = measure("2");
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
@@ -197,7 +201,7 @@ fn geometry_is_reproducible(path: &Path, folder: &Path) {
 fn a_curve_is_drawn_from_the_records_of_its_profiles() {
     let few = "\nmethods = [\"mle\", \"mc-dropout-input\"]\nsamples = 2";
     let (folder, path) = cut_down(
-        "small-data",
+        committed("small-data"),
         &[
             ("seeds = [1, 2, 3, 4, 5]\nfolder = \"n50\"", &format!("seeds = [1, 2]\nfolder = \"n50\"{few}")),
             ("seeds = [1, 2, 3, 4, 5]\nfolder = \"n200\"", &format!("seeds = [1]\nfolder = \"n200\"{few}")),
@@ -227,7 +231,7 @@ fn a_curve_is_drawn_from_the_records_of_its_profiles() {
 /// Every method of the large comparison, tuned by two trials, cut down to seconds.
 fn every_method() -> (TempDir, PathBuf) {
     cut_down(
-        "every-method",
+        committed("every-method"),
         &[
             ("split-seed = 0", "split-seed = 0\nmax-validation = 40"),
             ("max-train = 2400", "max-train = 64\nmax-test = 40\nepochs = 1\nsamples = 3"),

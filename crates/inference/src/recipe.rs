@@ -70,7 +70,7 @@ pub struct Recipe<'a> {
     pub sampled: bool,
     /// Called after each step with the member and the number of steps so far: true where it has set parameters to other values, which
     /// the optimiser's moments do not know.
-    pub amend: &'a (dyn Fn(&Member, u32) -> Result<bool> + Sync),
+    pub after_step: &'a (dyn Fn(&Member, u32) -> Result<bool> + Sync),
     /// Examples trained on.
     pub training_set: TrainingSet,
     /// Where training starts: untrained adapters and head, or the values of a member of the same shapes.
@@ -89,7 +89,7 @@ impl Recipe<'_> {
             rule: &|_| None,
             divergence: DivergenceUpdate::WithLoss,
             sampled: true,
-            amend: &|_, _| Ok(false),
+            after_step: &|_, _| Ok(false),
             training_set: TrainingSet::Whole,
             start: None,
             snapshots: &[],

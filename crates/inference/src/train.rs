@@ -110,7 +110,7 @@ impl Fit<'_> {
                 self.optimiser.descend(&gradients, rate * factor)?;
             }
             self.state.steps += 1;
-            if (self.recipe.amend)(&self.member, self.state.steps)? {
+            if (self.recipe.after_step)(&self.member, self.state.steps)? {
                 self.optimiser.forget()?;
                 self.state.moments_since = self.state.steps;
             }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Version of the record layout; a record of another version is refused by name.
 pub const SCHEMA: u32 = 1;
@@ -23,6 +24,10 @@ pub struct UnitRecord {
     pub schema: u32,
     /// SHA-256 of everything that determines the unit, in hex.
     pub key: String,
+    /// What `key` is the hash of ([`key_of`](crate::key_of)), written with every digit. Records of before it was written have their key
+    /// alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Value>,
     /// Name of the experiment.
     pub experiment: String,
     /// Profile of the experiment (`quick`, `full`).
@@ -198,6 +203,9 @@ pub struct ComparisonRecord {
     pub schema: u32,
     /// SHA-256 over the unit keys compared and the bootstrap's settings, in hex.
     pub key: String,
+    /// What `key` is the hash of, as in [`UnitRecord`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Value>,
     /// Row compared; [`DISTANCES`] for the distances, which have no differences.
     pub row: String,
     /// Row it is compared with; tempered where the row is.
@@ -209,7 +217,6 @@ pub struct ComparisonRecord {
     /// Coverage of the intervals, e.g. 0.95.
     pub level: f64,
     /// What the intervals cover.
-    #[serde(default)]
     pub covers: Covers,
     /// Differences, `row - reference`.
     pub differences: Vec<Difference>,
@@ -219,12 +226,9 @@ pub struct ComparisonRecord {
 }
 
 /// Over what an interval of a difference covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Covers {
-    /// Examples, the fits given: percentile intervals without p-values.
-    #[default]
-    Examples,
     /// Examples and seeds.
     ExamplesAndSeeds,
 }

@@ -9,8 +9,8 @@ use ndarray::Array3;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
+use serde_json::{Serializer, Value};
 
 use crate::error::{Error, Result};
 use crate::record::{ComparisonRecord, SCHEMA, UnitRecord};
@@ -22,9 +22,8 @@ pub struct Store {
 }
 
 /// SHA-256 of a value's JSON text, in hex.
-pub fn key_of(value: &impl Serialize) -> String {
-    let text = serde_json::to_string(value).unwrap_or_default();
-    sha256_hex(text.as_bytes())
+pub fn key_of(value: &Value) -> String {
+    sha256_hex(value.to_string().as_bytes())
 }
 
 impl Store {
@@ -46,9 +45,14 @@ impl Store {
         &self.folder
     }
 
-    /// Scratch folder of a unit: checkpoints, adapters, predictions.
+    /// Scratch folder of a unit: its predictions, or the checkpoints of a trial.
     pub fn run_folder(&self, key: &str) -> PathBuf {
         self.folder.join("runs").join(&key[..16.min(key.len())])
+    }
+
+    /// Scratch folder of a fit, which several units may read: checkpoints, then adapters.
+    pub fn fit_folder(&self, key: &str) -> PathBuf {
+        self.folder.join("fits").join(&key[..16.min(key.len())])
     }
 
     fn unit_path(&self, method: &str, seed: u64, key: &str) -> PathBuf {
@@ -220,7 +224,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 
 /// On one line, with seven significant digits: curves and histograms of a record are thousands of numbers, and records are kept.
 fn write_record(path: &Path, value: &impl Serialize) -> Result<()> {
-    write_formatted(path, value, SevenDigits)
+    write_formatted(path, value, SevenDigits::default())
 }
 
 fn write_formatted(path: &Path, value: &impl Serialize, formatter: impl Formatter) -> Result<()> {
@@ -239,11 +243,50 @@ pub fn seven_digits(value: f64) -> f64 {
     format!("{value:.6e}").parse().unwrap_or(value)
 }
 
-struct SevenDigits;
+/// Seven digits everywhere but in the settings of a record, whose hash is its key.
+#[derive(Default)]
+struct SevenDigits {
+    /// Objects open.
+    depth: u32,
+    /// Whether the name of a member is being written.
+    in_name: bool,
+    /// Whether what is written belongs to the member [`SETTINGS`] of the record.
+    in_settings: bool,
+}
+
+/// The member of a record that tells what its key is the hash of.
+const SETTINGS: &str = "settings";
 
 impl Formatter for SevenDigits {
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
-        CompactFormatter.write_f64(writer, seven_digits(value))
+        CompactFormatter.write_f64(writer, if self.in_settings { value } else { seven_digits(value) })
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        CompactFormatter.begin_object(writer)
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        CompactFormatter.end_object(writer)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.in_name = true;
+        CompactFormatter.begin_object_key(writer, first)
+    }
+
+    fn end_object_key<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.in_name = false;
+        CompactFormatter.end_object_key(writer)
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        if self.in_name && self.depth == 1 {
+            self.in_settings = fragment == SETTINGS;
+        }
+        CompactFormatter.write_string_fragment(writer, fragment)
     }
 }
 
@@ -260,5 +303,19 @@ mod tests {
         assert_eq!(read_json(&path).unwrap(), Some([0.333_333_3, -666_666_700.0, 6.666_667e-21, 0.25, 0.0]));
         write_json(&path, &values).unwrap();
         assert_eq!(read_json(&path).unwrap(), Some(values));
+    }
+
+    #[test]
+    fn the_settings_of_a_record_keep_every_digit_and_their_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        let third = 1.0 / 3.0;
+        let settings = serde_json::json!({ "rate": third, "inner": { "settings": [third, { "deep": third }] } });
+        let record = serde_json::json!({ "before": third, "settings": settings, "then": { "settings": third } });
+        write_record(&path, &record).unwrap();
+        let read: serde_json::Value = read_json(&path).unwrap().unwrap();
+        assert_eq!(key_of(&read["settings"]), key_of(&settings));
+        let rounded = serde_json::json!(0.333_333_3);
+        assert_eq!((&read["before"], &read["then"]["settings"]), (&rounded, &rounded));
     }
 }

@@ -76,6 +76,7 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
     UnitRecord {
         schema: SCHEMA,
         key: format!("{method}-{seed}"),
+        settings: None,
         experiment: "made-up".to_owned(),
         profile: "quick".to_owned(),
         method: method.to_owned(),
@@ -139,6 +140,7 @@ fn comparison(metric: &str, lower: f64, upper: f64) -> ComparisonRecord {
     ComparisonRecord {
         schema: SCHEMA,
         key: "c".to_owned(),
+        settings: None,
         row: "mc/sampled".to_owned(),
         reference: "mle".to_owned(),
         seeds: vec![1, 2],

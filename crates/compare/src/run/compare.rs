@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bayeslora_metrics::{Scaled, Temperature};
 use ndarray::Array3;
 
-use super::keys::comparison_key;
+use super::keys::{comparison_key, comparison_settings};
 use super::opened::OpenedPlan;
 use super::unit::Unit;
 use crate::error::Result;
@@ -15,7 +15,7 @@ use crate::scoring::differences::{Measures, differences, measure};
 use crate::scoring::distances::Distances;
 use crate::scoring::scored::Scored;
 use bayeslora_data::tasks::Domain;
-use bayeslora_records::{Beyond, ComparisonRecord, Covers, Difference, Reading, RowId, SCHEMA, Texts};
+use bayeslora_records::{Beyond, ComparisonRecord, Covers, Difference, Reading, RowId, SCHEMA, Texts, key_of};
 
 /// Kept logits of a unit by name.
 type Kept = HashMap<String, Array3<f32>>;
@@ -46,7 +46,7 @@ impl OpenedPlan<'_> {
         for row in plan.rows.iter().filter(|row| **row != plan.reference) {
             let key = comparison_key(plan, &row.id, &keys_of(row), &reference_keys);
             if self.store.comparison(&row.id.to_string(), &key)?.is_none() {
-                missing.push((row, key));
+                missing.push(row);
             }
         }
         if missing.is_empty() {
@@ -58,7 +58,7 @@ impl OpenedPlan<'_> {
             return Ok(());
         };
         self.compare_distances(&reference)?;
-        for (row, key) in missing {
+        for row in missing {
             self.progress.stage(&format!("comparison of {}", row.label));
             let own_keys = keys_of(row);
             let kept = self.kept(&own_keys)?;
@@ -72,9 +72,9 @@ impl OpenedPlan<'_> {
             // First what is found again by the row's own record.
             if let (Some(own), Some(other)) = (self.tempered(&kept, row)?, &reference.tempered) {
                 let id = row.id.tempered();
-                let key = comparison_key(plan, &id, &own_keys, &reference.keys);
                 let differences = self.differences(&own, other)?;
-                self.write(key, &id, &plan.reference.id.tempered(), differences, Vec::new())?;
+                let keys = (own_keys.as_slice(), reference.keys.as_slice());
+                self.write(keys, (&id, &plan.reference.id.tempered()), differences, Vec::new())?;
             }
             let beyond = match row.reading {
                 Reading::Mean => Vec::new(),
@@ -83,7 +83,8 @@ impl OpenedPlan<'_> {
                 })?,
             };
             let differences = self.differences(&self.measures(&predicted)?, &reference.measures)?;
-            self.write(key, &row.id, &plan.reference.id, differences, beyond)?;
+            let keys = (own_keys.as_slice(), reference.keys.as_slice());
+            self.write(keys, (&row.id, &plan.reference.id), differences, beyond)?;
         }
         Ok(())
     }
@@ -202,22 +203,24 @@ impl OpenedPlan<'_> {
             }
         }
         let beyond = self.beyond(&predicted, &predicted, |score| Distances::SCORES.contains(&score))?;
-        let key = comparison_key(self.plan, &RowId::Distances, &reference.keys, &reference.keys);
-        self.write(key, &RowId::Distances, &self.plan.reference.id, Vec::new(), beyond)
+        let keys = (reference.keys.as_slice(), reference.keys.as_slice());
+        self.write(keys, (&RowId::Distances, &self.plan.reference.id), Vec::new(), beyond)
     }
 
+    /// Writes what was found of a row beside a reference, given the keys of their units.
     fn write(
         &self,
-        key: String,
-        row: &RowId,
-        reference: &RowId,
+        (own, others): (&[&str], &[&str]),
+        (row, reference): (&RowId, &RowId),
         differences: Vec<Difference>,
         beyond: Vec<Beyond>,
     ) -> Result<()> {
         let bootstrap = &self.plan.experiment.bootstrap;
+        let settings = comparison_settings(self.plan, row, own, others);
         let record = ComparisonRecord {
             schema: SCHEMA,
-            key,
+            key: key_of(&settings),
+            settings: Some(settings),
             row: row.to_string(),
             reference: reference.to_string(),
             seeds: self.plan.seeds.clone(),

@@ -1,6 +1,7 @@
-//! Keys of records: SHA-256 of everything that determines them.
+//! Keys of records and of fits: SHA-256 of everything that determines them.
 
-use serde_json::json;
+use candle_core::{DType, Device};
+use serde_json::{Value, json};
 
 use bayeslora_records::{RowId, key_of};
 
@@ -9,34 +10,99 @@ use crate::experiment::{Plan, PlannedMethod};
 /// Version of the computation, part of every unit's key: raised by any change that alters a number.
 const COMPUTATION: u32 = 1;
 
-/// Key of a unit, given the digests of model and data.
-pub(crate) fn unit_key(plan: &Plan, method: &PlannedMethod, seed: u64, model: &str, data: &str) -> String {
-    key_of(&json!({
+/// What a fit is made of beside its settings: the bytes of model and data by their digests, and the arithmetic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) data: &'a str,
+    pub(crate) arithmetic: Arithmetic,
+}
+
+/// What numbers are computed in, and on which class of device: others end in other digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arithmetic {
+    precision: DType,
+    device: &'static str,
+}
+
+impl Arithmetic {
+    /// That of every record so far, and so part of no key.
+    pub(crate) const PLAIN: Self = Self { precision: DType::F32, device: PROCESSOR };
+
+    /// Tensors of this type on this device.
+    pub(crate) fn new(precision: DType, device: &Device) -> Self {
+        let device = match device {
+            Device::Cpu => PROCESSOR,
+            Device::Cuda(_) => "cuda",
+            Device::Metal(_) => "metal",
+        };
+        Self { precision, device }
+    }
+}
+
+const PROCESSOR: &str = "cpu";
+
+/// Everything that determines a fit.
+fn fit_settings(plan: &Plan, method: &PlannedMethod, seed: u64, sources: Sources<'_>) -> Value {
+    let Sources { model, data, arithmetic } = sources;
+    let mut settings = json!({
         "computation": COMPUTATION,
         "task": plan.experiment.task,
         "method": method.method.settings(),
         "adapter": method.adapter,
         "max-tokens": plan.experiment.max_tokens,
         "training": method.training,
-        "prediction": method.prediction,
         "seed": seed,
         "model": model,
         "data": data,
-    }))
+    });
+    if arithmetic.precision != Arithmetic::PLAIN.precision {
+        settings["precision"] = arithmetic.precision.as_str().into();
+    }
+    if arithmetic.device != Arithmetic::PLAIN.device {
+        settings["device"] = arithmetic.device.into();
+    }
+    settings
+}
+
+/// Everything that determines a unit: its fit, and how it predicts.
+pub(crate) fn unit_settings(plan: &Plan, method: &PlannedMethod, seed: u64, sources: Sources<'_>) -> Value {
+    let mut settings = fit_settings(plan, method, seed, sources);
+    settings["prediction"] = json!(method.prediction);
+    settings
+}
+
+/// Key of a fit. Units that only read it in other ways share it.
+pub(crate) fn fit_key(plan: &Plan, method: &PlannedMethod, seed: u64, sources: Sources<'_>) -> String {
+    let mut settings = fit_settings(plan, method, seed, sources);
+    if let Some(parameters) = settings["method"]["parameters"].as_object_mut() {
+        parameters.retain(|name, _| !method.method.parameters_of_readings().contains(&name.as_str()));
+    }
+    key_of(&settings)
+}
+
+/// Key of a unit in plain arithmetic, given the digests of model and data.
+pub(crate) fn unit_key(plan: &Plan, method: &PlannedMethod, seed: u64, model: &str, data: &str) -> String {
+    key_of(&unit_settings(plan, method, seed, Sources { model, data, arithmetic: Arithmetic::PLAIN }))
 }
 
 /// Version of the comparisons, part of their keys: raised by any change that alters a number of theirs.
 const COMPARISON: u32 = 2;
 
-/// Key of a comparison of `row` with the plan's reference, given the keys of their units, seed by seed.
-pub(crate) fn comparison_key(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> String {
-    key_of(&json!({
+/// Everything that determines a comparison of `row` with the plan's reference, given the keys of their units, seed by seed.
+pub(crate) fn comparison_settings(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> Value {
+    json!({
         "comparison": COMPARISON,
         "units": [own, reference],
         "row": row,
         "reference": plan.experiment.reference,
         "bootstrap": plan.experiment.bootstrap,
-    }))
+    })
+}
+
+/// Key of a comparison.
+pub(crate) fn comparison_key(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> String {
+    key_of(&comparison_settings(plan, row, own, reference))
 }
 
 #[cfg(test)]
@@ -73,5 +139,58 @@ profiles.quick.seeds = [1]
         }
         // Computed by hand (sorted JSON), as a committed record's key was: what exists keeps its key.
         assert_eq!(pinned, "70a80de151fab92d3c210e452f32c199783f2294df7f98cc55f4a68446fa5df7");
+    }
+
+    /// A plan of one method: MC-dropout with further `parameters`, `training` and `prediction`.
+    fn plan(parameters: &str, training: &str, prediction: &str) -> Plan {
+        let method = format!(
+            "[{{ id = 'mle', label = 'MC', kind = 'mc-dropout', parameters = {{ site = 'rank', dropout = 0.1{parameters} }}, \
+             training = {{ {training} }}, prediction = {{ {prediction} }} }}]"
+        );
+        let text = EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'");
+        let text = text.replace(r#"[{ id = "mle", label = "MLE", kind = "mle" }]"#, &method);
+        let text = text.replace("reference = \"mle\"", "reference = 'mle/mean'");
+        let experiment: Experiment = toml::from_str(&text).unwrap();
+        experiment.plan(Path::new("results/toy/experiment.toml"), "quick").unwrap()
+    }
+
+    const SOURCES: Sources<'_> = Sources { model: "weights", data: "data", arithmetic: Arithmetic::PLAIN };
+
+    fn keys(plan: &Plan, seed: u64, sources: Sources<'_>) -> [String; 2] {
+        let method = &plan.methods[0];
+        [key_of(&unit_settings(plan, method, seed, sources)), fit_key(plan, method, seed, sources)]
+    }
+
+    #[test]
+    fn a_fit_is_shared_by_units_that_read_it_in_other_ways_and_by_no_others() {
+        let [unit, fit] = keys(&plan("", "", ""), 1, SOURCES);
+        let own = plan("", "", "");
+        assert_eq!(unit, unit_key(&own, &own.methods[0], 1, "weights", "data"));
+        assert_ne!(unit, fit);
+        for other in [
+            plan("", "", "samples = 3"),
+            plan("", "", "averaging = 'mean-logits'"),
+            plan(", linearised = true", "", "samples = 3"),
+        ] {
+            let [other_unit, other_fit] = keys(&other, 1, SOURCES);
+            assert!(other_unit != unit && other_fit == fit, "{:?}", other.methods);
+        }
+        for other in [plan(", scope = 'sequence'", "", ""), plan("", "epochs = 9", "")] {
+            let [other_unit, other_fit] = keys(&other, 1, SOURCES);
+            assert!(other_unit != unit && other_fit != fit, "{:?}", other.methods);
+        }
+        let half = Arithmetic { precision: DType::BF16, ..Arithmetic::PLAIN };
+        let elsewhere = Arithmetic { device: "cuda", ..Arithmetic::PLAIN };
+        for (seed, sources) in [
+            (2, SOURCES),
+            (1, Sources { model: "others", ..SOURCES }),
+            (1, Sources { data: "others", ..SOURCES }),
+            (1, Sources { arithmetic: half, ..SOURCES }),
+            (1, Sources { arithmetic: elsewhere, ..SOURCES }),
+        ] {
+            let [other_unit, other_fit] = keys(&own, seed, sources);
+            assert!(other_unit != unit && other_fit != fit, "seed {seed}, {sources:?}");
+        }
+        assert_eq!(Arithmetic::new(DType::F32, &Device::Cpu), Arithmetic::PLAIN);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
@@ -10,6 +11,7 @@ use bayeslora_records::{Outcome, Store, UnitRecord};
 
 use super::opened::OpenedPlan;
 use super::side_by_side::side_by_side;
+use super::unit::Unit;
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 
@@ -64,19 +66,35 @@ pub fn run(plan: &Plan, assets: &Assets, jobs: NonZeroUsize, progress: &dyn Prog
                 place.insert(computed);
             }
         }
-        let failed = side_by_side(&missing, jobs, |number, unit| {
-            let name = unit.name();
-            progress.stage(&format!("{name} ({} of {})", number + 1, missing.len()));
-            let record = opened.compute(unit, &splits[&opened.first_adapted(unit.method)], jobs)?;
-            opened.store.write_unit(&record)?;
-            Ok(match record.outcome {
-                Outcome::Failed { reason } => Some(format!("{name}: {reason}")),
-                Outcome::Finished { .. } => None,
-            })
+        let begun = AtomicUsize::new(0);
+        let failed = side_by_side(&by_fit(&missing), jobs, |_, units| {
+            let mut failed = Vec::new();
+            for unit in units {
+                let (name, number) = (unit.name(), begun.fetch_add(1, Ordering::Relaxed) + 1);
+                progress.stage(&format!("{name} ({number} of {})", missing.len()));
+                let record = opened.compute(unit, &splits[&opened.first_adapted(unit.method)], jobs)?;
+                opened.store.write_unit(&record)?;
+                if let Outcome::Failed { reason } = record.outcome {
+                    failed.push(format!("{name}: {reason}"));
+                }
+            }
+            Ok(failed)
         })?;
         summary.computed = missing.len();
         summary.failed.extend(failed.into_iter().flatten());
     }
     opened.compare(&units)?;
     Ok(summary)
+}
+
+/// Units of one fit one after another, by the first of each: two at a time would train it twice, in one folder.
+fn by_fit<'u, 'p>(units: &[&'u Unit<'p>]) -> Vec<Vec<&'u Unit<'p>>> {
+    let mut groups: Vec<Vec<&Unit<'_>>> = Vec::new();
+    for &unit in units {
+        match groups.iter_mut().find(|group| group[0].fit == unit.fit) {
+            Some(group) => group.push(unit),
+            None => groups.push(vec![unit]),
+        }
+    }
+    groups
 }

@@ -1,6 +1,7 @@
 //! Runs an experiment: what is missing is fitted, predicted and scored, what is there is kept. A run ends at its records.
 
 mod compare;
+mod fits;
 pub(crate) mod keys;
 mod missing;
 pub(crate) mod opened;

@@ -6,22 +6,22 @@ use std::path::Path;
 use std::time::Instant;
 
 use bayeslora_adapters::{Slot, derive_seed};
-use bayeslora_models::{Bert, Tokenizer, save_adapter, target_slots};
-use candle_core::Device;
+use bayeslora_models::{Bert, Tokenizer, target_slots};
+use candle_core::{DType, Device};
 use ndarray::Array3;
 
-use super::keys::unit_key;
+use super::keys::{Arithmetic, Sources};
 use super::provenance;
-use super::unit::Unit;
+use super::unit::{Origin, Unit};
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, PlannedMethod, Row};
 use crate::scoring::distances::{Distances, distances};
 use crate::scoring::scored::Scored;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::{AssetDir, Assets};
-use bayeslora_data::tasks::TaskData;
+use bayeslora_data::tasks::{Example, TaskData};
 use bayeslora_host::memory;
-use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Member, Predictor, Sentences};
+use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Predictor, Sentences};
 use bayeslora_records::{DomainRecord, Outcome, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord};
 
 /// A plan whose data and backbone are read: everything that units share.
@@ -38,8 +38,8 @@ pub(crate) struct OpenedPlan<'a> {
 
 /// The sentences of every split, with their prefix activations.
 pub(crate) struct Splits {
-    train: Sentences,
-    validation: Sentences,
+    pub(crate) train: Sentences,
+    pub(crate) validation: Sentences,
     domains: Vec<Sentences>,
     /// Of every domain's sentences.
     distances: Vec<Distances>,
@@ -83,11 +83,17 @@ impl<'a> OpenedPlan<'a> {
         let mut units = Vec::new();
         for &seed in &self.plan.seeds {
             for method in &self.plan.methods {
-                let key = unit_key(self.plan, method, seed, self.model.digest(), &self.data.digest);
-                units.push(Unit { method, seed, key });
+                units.push(Unit::new(self.plan, method, seed, self.sources()));
             }
         }
         units
+    }
+
+    /// What every fit is made of.
+    pub(crate) fn sources(&self) -> Sources<'_> {
+        // The backbone's tensors are f32 whatever its file holds.
+        let arithmetic = Arithmetic::new(DType::F32, self.bert.device());
+        Sources { model: self.model.digest(), data: &self.data.digest, arithmetic }
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
@@ -115,7 +121,7 @@ impl<'a> OpenedPlan<'a> {
     /// Tells how much work lies ahead, before any of it.
     pub(crate) fn announce(&self, missing: &[&Unit<'_>]) -> Result<()> {
         let tokenizer = self.tokenizer()?;
-        let count = |examples: &[bayeslora_data::tasks::Example]| -> Result<u64> {
+        let count = |examples: &[Example]| -> Result<u64> {
             examples.iter().try_fold(0, |total, example| Ok(total + tokenizer.encode(&example.text)?.len() as u64))
         };
         let (train, validation) = (count(&self.data.train)?, count(&self.data.validation)?);
@@ -134,17 +140,28 @@ impl<'a> OpenedPlan<'a> {
         Ok(())
     }
 
-    /// The sentences of every split, with the activations below block `from`.
-    pub(crate) fn splits(&self, from: usize) -> Result<Splits> {
+    /// What computes the activations below block `from` of the examples of a split, numbered as its noise is.
+    pub(crate) fn prefixes(&self, from: usize) -> Result<impl Fn(&[Example], u8) -> Result<Sentences>> {
         self.progress.stage("frozen prefix of every sentence");
         let tokenizer = self.tokenizer()?;
-        let compute = |examples: &[bayeslora_data::tasks::Example], split| {
-            Sentences::compute(&self.bert, &tokenizer, examples, split, from, self.progress)
-        };
+        Ok(move |examples: &[Example], split| {
+            Ok(Sentences::compute(&self.bert, &tokenizer, examples, split, from, self.progress)?)
+        })
+    }
+
+    /// What predicts from the activations below block `from`, with samples of one of the unit's streams of noise.
+    pub(crate) fn predictor(&self, unit: &Unit<'_>, from: usize, samples: u32, stream: u64) -> Predictor<'_> {
+        let seed = derive_seed(unit.seed, stream);
+        Predictor { bert: &self.bert, from, samples, seed, progress: self.progress }
+    }
+
+    /// The sentences of every split, with the activations below block `from`.
+    pub(crate) fn splits(&self, from: usize) -> Result<Splits> {
+        let compute = self.prefixes(from)?;
         let train = compute(&self.data.train, 0)?;
         let validation = compute(&self.data.validation, 1)?;
         let domains = (2..).zip(&self.data.domains).map(|(split, domain)| compute(&domain.examples, split));
-        let domains: Vec<Sentences> = domains.collect::<Result<_, _>>()?;
+        let domains: Vec<Sentences> = domains.collect::<Result<_>>()?;
         self.progress.stage("distances from the training texts");
         let distances = distances(&train, self.data.classes.len(), &domains)?;
         Ok(Splits { train, validation, domains, distances })
@@ -173,16 +190,16 @@ impl<'a> OpenedPlan<'a> {
         }
     }
 
-    /// One unit: fit, predict, score; `jobs` are computed at a time.
+    /// One unit: fit or find the fit, predict, score; `jobs` are computed at a time.
     pub(crate) fn compute(&self, unit: &Unit<'_>, splits: &Splits, jobs: NonZeroUsize) -> Result<UnitRecord> {
-        let folder = self.store.run_folder(&unit.key);
-        let context = self.context(unit, (&splits.train, &splits.validation), &folder);
         // The mark is the process's.
         let is_measured = jobs.get() == 1 && memory::reset_peak();
-        let computed = unit.method.method.fit(&context).map_err(Error::from).and_then(|mut fitted| {
+        let computed = self.fit(unit, splits).and_then(|(mut fitted, origin)| {
             let rows = self.predict(unit, &fitted, splits)?;
-            fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
-            self.keep_adapters(unit, &fitted)?;
+            if origin == Origin::New {
+                fitted.record.peak_memory = is_measured.then(memory::peak).flatten();
+                self.keep_fit(unit, &fitted)?;
+            }
             Ok(Outcome::Finished { fit: fitted.record, rows })
         });
         let outcome = match computed {
@@ -193,6 +210,7 @@ impl<'a> OpenedPlan<'a> {
         Ok(UnitRecord {
             schema: SCHEMA,
             key: unit.key.clone(),
+            settings: Some(unit.settings.clone()),
             experiment: self.plan.experiment.name.clone(),
             profile: self.plan.profile.clone(),
             method: unit.method.id.clone(),
@@ -203,13 +221,8 @@ impl<'a> OpenedPlan<'a> {
     }
 
     fn predict(&self, unit: &Unit<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<RowRecord>> {
-        let predictor = Predictor {
-            bert: &self.bert,
-            from: self.first_adapted(unit.method),
-            samples: unit.method.prediction.samples,
-            seed: derive_seed(unit.seed, u64::MAX),
-            progress: self.progress,
-        };
+        let samples = unit.method.prediction.samples;
+        let predictor = self.predictor(unit, self.first_adapted(unit.method), samples, u64::MAX);
         let examples: usize = splits.domains.iter().map(Sentences::len).sum();
         let mut kept = HashMap::new();
         let mut rows = Vec::new();
@@ -282,30 +295,5 @@ impl<'a> OpenedPlan<'a> {
         }
         let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
         Ok(RowRecord { row, temperature, domains, ..record.clone() })
-    }
-
-    /// Saves the adapters for `bayeslora predict` and drops the checkpoints they came from.
-    fn keep_adapters(&self, unit: &Unit<'_>, fitted: &Fitted) -> Result<()> {
-        let folder = self.store.run_folder(&unit.key);
-        let adapter = &unit.method.adapter;
-        for (number, member) in fitted.members.iter().enumerate() {
-            let name = if fitted.members.len() == 1 { "adapter".to_owned() } else { format!("adapter-{number}") };
-            let base = self.plan.model.name();
-            let shape = (adapter.rank, adapter.alpha);
-            let folder = folder.join(name);
-            let Member { adapters, head, posterior } = member;
-            save_adapter(&folder, &self.bert, adapters, head, posterior, shape, base)?;
-            if let Some(laplace) = &fitted.laplace {
-                laplace.save(&folder)?;
-            }
-        }
-        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        for path in
-            entries.map(|entry| entry.path()).filter(|p| p.to_string_lossy().ends_with(".checkpoint.safetensors"))
-        {
-            std::fs::remove_file(&path)
-                .map_err(|error| Error::Store { path: path.clone(), problem: format!("cannot be removed: {error}") })?;
-        }
-        Ok(())
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn dropout_adapters<'u, 'p>(
 ) -> Result<Vec<(&'u Unit<'p>, SavedAdapter, DropoutSite, f64)>> {
     let mut saved = Vec::new();
     for unit in units {
-        let folder = opened.store.run_folder(&unit.key).join("adapter");
+        let folder = opened.store.fit_folder(&unit.fit).join("adapter");
         let record = opened.store.unit(&unit.method.id, unit.seed, &unit.key)?;
         let has_failed = record.is_some_and(|record| matches!(record.outcome, Outcome::Failed { .. }));
         if !unit.method.trains_with_dropout() || has_failed {

@@ -7,7 +7,7 @@ use std::path::Path;
 use bayeslora_adapters::files::{read_tensors, write_tensors};
 use bayeslora_adapters::{AdapterSet, LaplaceSettings, Reach};
 use bayeslora_models::Head;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use ndarray::{Array1, Array2};
 
 use super::tangents::matrix;
@@ -40,9 +40,11 @@ impl Laplace {
     ///
     /// # Errors
     /// Naming the file, when it is missing or damaged, or has not the shapes of the adapter beside it.
-    pub(crate) fn load(folder: &Path, settings: LaplaceSettings, adapters: &AdapterSet, head: &Head) -> Result<Self> {
+    pub fn load(folder: &Path, settings: LaplaceSettings, adapters: &AdapterSet, head: &Head) -> Result<Self> {
         let path = folder.join(FACTORS_FILE);
         let tensors = read_tensors(&path, &Device::Cpu)?;
+        // Those are f32; the values of the spectra are not.
+        let exact = candle_core::safetensors::load(&path, &Device::Cpu)?;
         let mut widths = Vec::new();
         for (_, adapter) in adapters.iter().filter(|_| settings.reach == Reach::All) {
             let lora = adapter.low_rank();
@@ -61,9 +63,11 @@ impl Laplace {
             })
         };
         let eigen = |number: usize, side: &str, width: usize| -> Result<Eigen> {
-            let values = find(format!("{number}.{side}.values"), &[width])?.to_vec1::<f32>()?;
+            let name = format!("{number}.{side}.values");
+            let rounded = find(name.clone(), &[width])?;
+            let values = exact.get(&name).unwrap_or(rounded).to_dtype(DType::F64)?.to_vec1::<f64>()?;
             let vectors: Array2<f32> = matrix(find(format!("{number}.{side}.vectors"), &[width, width])?)?;
-            Ok(Eigen { values: values.into_iter().map(f64::from).collect::<Array1<f64>>(), vectors })
+            Ok(Eigen { values: Array1::from(values), vectors })
         };
         let block = |(number, &(outputs, inputs)): (usize, &(usize, usize))| {
             Ok(Block { outputs: eigen(number, "outputs", outputs)?, inputs: eigen(number, "inputs", inputs)? })

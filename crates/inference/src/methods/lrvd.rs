@@ -112,7 +112,7 @@ impl Method for LowRankVariationalDropout {
         let recipe = Recipe {
             objective: &|_| Objective { divergence: self.divergence_weight, ..Objective::default() },
             sampled: self.sample_train,
-            amend: &prune,
+            after_step: &prune,
             ..Recipe::plain(PosteriorSettings::Lrvd(settings))
         };
         let mut fit = train(context, &recipe, 0)?;

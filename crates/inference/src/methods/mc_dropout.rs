@@ -58,6 +58,10 @@ impl Method for McDropout {
         recorded("mc-dropout", self)
     }
 
+    fn parameters_of_readings(&self) -> &'static [&'static str] {
+        &["linearised"]
+    }
+
     fn dropout(&self) -> Option<Dropout> {
         Some(Dropout { site: self.site, scope: self.scope, probability: self.dropout })
     }

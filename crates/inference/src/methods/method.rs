@@ -27,6 +27,11 @@ pub trait Method: std::fmt::Debug + Send + Sync {
     /// The checked parameters: what determines the fit beside data, backbone, adapter, training and seed.
     fn settings(&self) -> serde_json::Value;
 
+    /// Names of parameters that only say how the fit is read: fits that differ in nothing else are one fit.
+    fn parameters_of_readings(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The dropout of its adapters in training and at prediction; none for methods without.
     fn dropout(&self) -> Option<Dropout> {
         None

@@ -109,6 +109,7 @@ fn run(results: &Path, name: &str, nll: [f64; 4]) {
         let unit = UnitRecord {
             schema: SCHEMA,
             key: unit_key(&plan, method, 1, "model", "data"),
+            settings: None,
             experiment: name.to_owned(),
             profile: "main".to_owned(),
             method: method.id.clone(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::{Coupling, GroupSize, PosteriorSettings, derive_seed};
+use bayeslora_adapters::{Coupling, GroupSize, PosteriorSettings};
 use bayeslora_metrics::{Bootstrap, softmax};
 use ndarray::Axis;
 
@@ -19,8 +19,6 @@ use crate::studies::saved::dropout_adapters;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
 use bayeslora_inference::Member;
-use bayeslora_inference::Predictor;
-use bayeslora_inference::Sentences;
 use bayeslora_records::Store;
 
 /// Error levels of adaptive sampling, the smallest first.
@@ -47,8 +45,7 @@ pub fn measure_couplings(
     let (split, domain) =
         domain.ok_or_else(|| Error::Report("couplings: no test set of the training domain".to_owned()))?;
     let texts = &domain.examples[..domain.examples.len().min(options.texts)];
-    progress.stage("frozen prefix of every sentence");
-    let sentences = Sentences::compute(&opened.bert, &opened.tokenizer()?, texts, split, opened.lowest(), progress)?;
+    let sentences = opened.prefixes(opened.lowest())?(texts, split)?;
     let couplings = pool_couplings(options.replicates)?;
     let drawn: u64 = couplings.iter().map(|(_, samples)| u64::from(*samples)).sum();
     progress.expect(drawn * sentences.tokens() as u64 * saved.len() as u64);
@@ -58,13 +55,7 @@ pub fn measure_couplings(
         progress.stage(&unit.name());
         let posterior: PosteriorSettings = adapter.posterior;
         let member = Member { adapters: adapter.adapters, head: adapter.head, posterior };
-        let predictor = |part: u64| Predictor {
-            bert: &opened.bert,
-            from: opened.lowest(),
-            samples: options.most,
-            seed: derive_seed(unit.seed, part),
-            progress,
-        };
+        let predictor = |part: u64| opened.predictor(&unit, opened.lowest(), options.most, part);
         let places: Vec<usize> = (0..sentences.len()).collect();
         let pools = couplings
             .iter()

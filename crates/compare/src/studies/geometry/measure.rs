@@ -50,11 +50,7 @@ pub fn measure_geometry(
     let opened = OpenedPlan::open(plan, Store::new(&plan.folder), assets, progress)?;
     let units = opened.units();
     let saved = dropout_adapters(&opened, &units)?;
-    let tokenizer = opened.tokenizer()?;
-    let compute = |examples: &[bayeslora_data::tasks::Example], split| {
-        Sentences::compute(&opened.bert, &tokenizer, examples, split, opened.lowest(), progress)
-    };
-    progress.stage("frozen prefix of every sentence");
+    let compute = opened.prefixes(opened.lowest())?;
     let train = compute(&opened.data.train, 0)?;
     let mut tests = Vec::new();
     for (split, domain) in (2..).zip(&opened.data.domains) {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bayeslora_adapters::{Draw, derive_seed};
+use bayeslora_adapters::Draw;
 use bayeslora_metrics::{Predictive, accuracy, error_by_quantile, partial_spearman, spearman};
 use bayeslora_models::Pass;
 use candle_core::DType;
@@ -22,7 +22,6 @@ use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
 use bayeslora_data::tasks::{DomainInfo, Example};
 use bayeslora_inference::Member;
-use bayeslora_inference::Predictor;
 use bayeslora_inference::Reading;
 use bayeslora_inference::Sentences;
 use bayeslora_records::Store;
@@ -88,11 +87,7 @@ struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     fn read(opened: &'a OpenedPlan<'_>) -> Result<Self> {
-        opened.progress.stage("frozen prefix of every sentence");
-        let tokenizer = opened.tokenizer()?;
-        let compute = |examples: &[Example], split| {
-            Sentences::compute(&opened.bert, &tokenizer, examples, split, opened.lowest(), opened.progress)
-        };
+        let compute = opened.prefixes(opened.lowest())?;
         let (mut test, mut shifted) = (None, Vec::new());
         for (split, domain) in (2..).zip(&opened.data.domains) {
             let (info, examples) = (&domain.info, &domain.examples);
@@ -126,13 +121,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// What the adapter says of the paper's sentences, which no run reads.
     fn predict(&self, samples: u32, sentences: &Sentences) -> Result<Predictive> {
-        let predictor = Predictor {
-            bert: &self.opened.bert,
-            from: self.opened.lowest(),
-            samples,
-            seed: derive_seed(self.unit.seed, 0),
-            progress: self.opened.progress,
-        };
+        let predictor = self.opened.predictor(self.unit, self.opened.lowest(), samples, 0);
         let logits = predictor.member_logits(&self.member, samples, sentences)?;
         Ok(Predictive::from_logits(logits.view(), self.unit.method.prediction.averaging)?)
     }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use bayeslora_adapters::derive_seed;
 use bayeslora_metrics::{Predictive, accuracy, negative_log_likelihood};
 
 use super::files::write;
@@ -11,14 +10,12 @@ use super::stored::{folder, record_path, recorded};
 use super::trial::{Trial, TrialOutcome, TrialRecord, search, trials};
 use crate::error::{Error, Result};
 use crate::experiment::{Changes, Plan, PlannedMethod};
-use crate::run::keys::unit_key;
 use crate::run::opened::OpenedPlan;
 use crate::run::provenance;
 use crate::run::unit::Unit;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
 use bayeslora_inference::FitContext;
-use bayeslora_inference::Predictor;
 use bayeslora_inference::Reading;
 use bayeslora_inference::Sentences;
 use bayeslora_records::SCHEMA;
@@ -36,11 +33,7 @@ pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec
     let store = Store::new(folder(plan));
     store.check_writable()?;
     let opened = OpenedPlan::open(plan, store, assets, progress)?;
-    let tokenizer = opened.tokenizer()?;
-    progress.stage("frozen prefix of every sentence");
-    let compute = |examples: &[bayeslora_data::tasks::Example], split| {
-        Sentences::compute(&opened.bert, &tokenizer, examples, split, opened.lowest(), progress)
-    };
+    let compute = opened.prefixes(opened.lowest())?;
     let splits = Splits { train: compute(&opened.data.train, 0)?, validation: compute(&opened.data.validation, 1)? };
     // All trials are planned, and refused where a setting is out of range, before the first is run.
     let mut count = 0;
@@ -54,13 +47,13 @@ pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec
     let mut number = 0;
     search(plan, |trial, seed| {
         number += 1;
-        let key = unit_key(plan, &trial.method, seed, opened.model.digest(), &opened.data.digest);
-        if let Some(record) = recorded(&opened.store, &trial.method.id, seed, &key)? {
+        let unit = Unit::new(plan, &trial.method, seed, opened.sources());
+        if let Some(record) = recorded(&opened.store, &trial.method.id, seed, &unit.key)? {
             progress.advance(splits.work(&trial.method));
             return Ok(record);
         }
         progress.stage(&format!("{}, {} ({number} of {count})", trial.method.label, trial.changes));
-        let record = judge(&opened, &splits, trial, Unit { method: &trial.method, seed, key })?;
+        let record = judge(&opened, &splits, trial, unit)?;
         write_json(&record_path(&opened.store, &record), &record)?;
         Ok(record)
     })?;
@@ -93,13 +86,8 @@ fn judge(opened: &OpenedPlan<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>
     let context = opened.context(&unit, (&splits.train, &splits.validation), &folder);
     let context = FitContext { from: opened.lowest(), ..context };
     let judged = trial.method.method.fit(&context).and_then(|fitted| {
-        let predictor = Predictor {
-            bert: &opened.bert,
-            from: opened.lowest(),
-            samples: trial.method.prediction.samples,
-            seed: derive_seed(unit.seed, JUDGED),
-            progress: opened.progress,
-        };
+        let samples = trial.method.prediction.samples;
+        let predictor = opened.predictor(&unit, opened.lowest(), samples, JUDGED);
         let logits = predictor.logits(&fitted, main_reading(&trial.method), &splits.validation)?;
         let predictive = Predictive::from_logits(logits.view(), trial.method.prediction.averaging)?;
         let labels: Vec<usize> = splits.validation.labels().iter().map(|&label| label as usize).collect();
