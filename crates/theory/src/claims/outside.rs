@@ -142,7 +142,7 @@ fn ensemble(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         columns: &["p", "r", "k", "ensemble", "MC-dropout"],
         rows,
     });
-    Ok(Evidence { seen, values, ..comparisons.evidence(all.len(), format!("{members} members a point")) })
+    Ok(Evidence { values, seen, ..comparisons.evidence(all.len(), format!("{members} members a point")) })
 }
 
 /// `P(sum_i weights_i chi^2_m > x)`, independent chi-squares with `m` degrees each, by Ruben's mixture of central ones.
