@@ -107,8 +107,11 @@ fn machines(records: &Records) -> String {
         .map(|(name, version)| format!("{name} {version}"))
         .collect();
     let missing: Vec<&str> = SETS.iter().map(|set| set.id).filter(|id| records.set(id).is_none()).collect();
-    let mut text = format!("Measured on: {}.\n", lines.join("; "));
-    let _ = writeln!(text, "Peer: {}.", versions.into_iter().collect::<Vec<_>>().join(", "));
+    let mut text = "Measured on:\n\n".to_owned();
+    for line in &lines {
+        let _ = writeln!(text, "- {line}");
+    }
+    let _ = writeln!(text, "\nThe peer has {}.", versions.into_iter().collect::<Vec<_>>().join(", "));
     if !missing.is_empty() {
         let _ = writeln!(text, "\nNot measured yet: {}.", missing.join(", "));
     }
@@ -154,8 +157,9 @@ fn contestants(title: &str, record: &Record) -> String {
 }
 
 fn sweeps(records: &Records) -> String {
-    let mut text =
-        String::from("\n## How time grows\n\nMedian seconds; the exponent is the slope of log seconds on log size.\n");
+    let mut text = String::from(
+        "\n## How time grows\n\nSeconds are medians. The exponent is the slope of log seconds on log size.\n",
+    );
     for (set, axis) in SWEEPS {
         let Some(record) = records.set(set) else { continue };
         let mut points: Vec<f64> = Vec::new();
@@ -183,8 +187,8 @@ fn sweeps(records: &Records) -> String {
 fn prefix(records: &Records) -> String {
     let Some(record) = records.set("prefix") else { return String::new() };
     let mut text = String::from(
-        "\n## What the frozen prefix saves\n\nThree fits of one epoch (rank 8, input site) and ten samples of every text each, as a sweep over seeds \
-         and methods makes them: activations below the first adapted block computed once for all, or the whole network at every step.\n\n\
+        "\n## What the frozen prefix saves\n\nThree fits take one epoch each (rank 8, input site), with ten samples of every text. A sweep over seeds and \
+         methods makes such fits. Activations below the first adapted block are computed once for all, or the whole network at every step.\n\n\
          | blocks adapted, of 6 | whole network, s | prefix once, s | ratio |\n|---:|---:|---:|---:|\n",
     );
     for one in record.measurements.iter().filter(|one| one.contestant == "prefix-recomputed") {
@@ -200,8 +204,8 @@ fn prefix(records: &Records) -> String {
 fn errors(records: &Records) -> String {
     let Some(record) = records.set("samples") else { return String::new() };
     let mut text = String::from(
-        "\n## Error against time\n\nDistance from a reference of many samples (ours): root mean square over texts of the mean probability's error; the same of the \
-         variance of probabilities and of logits, as a share of the reference's root mean square.\n\n\
+        "\n## Error against time\n\nErrors are distances from a reference of many samples (ours), as root mean squares over texts. That of the mean \
+         probability stands as it is. Those of the variance of probabilities and of logits are shares of the reference's root mean square.\n\n\
          | who | T | s | mean probability | variance | logit variance |\n|---|---:|---:|---:|---:|---:|\n",
     );
     for one in &record.measurements {

@@ -113,7 +113,7 @@ fn the_page_shows_failures_spread_and_exponents() {
     for expected in [
         "| PyTorch, sorted, compiled | failed: no   compiler |",
         "| PyTorch, v1 loop | 11 | 10 to 12 | 2 | 1818 | 2727 | 200 | 100 | 0 |",
-        "Measured on: CPU (2 cores), 2 threads, 2026-01-01, commit abc.",
+        "- CPU (2 cores), 2 threads, 2026-01-01, commit abc\n",
         "Not measured yet: forward, layer-4096, training-64,",
         "| samples T | 1 | 10 | 20 | 100 | exponent |",
         "| bayeslora, exact sampling | 0.1 | 1 | 2 | 10 | 1.00 ± 0.00 |",

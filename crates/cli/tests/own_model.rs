@@ -191,13 +191,13 @@ fn units_belong_to_the_bytes_of_the_model_and_reports_need_none() {
     stage.succeeds(&["geometry", "--texts", "10", "--resamples", "5"]);
     stage.succeeds(&["paper"]);
     let protocol = fs::read_to_string(stage.results().join("own-model/protocol/table.md")).unwrap();
-    let told = [
+    let expected = [
         "trained on 48 texts of `vader-movies`, with 24 for validation and 24 to test",
         "rank 2,",
         "T = 3;",
         "One seed.",
     ];
-    assert!(told.iter().all(|part| protocol.contains(part)), "{protocol}");
+    assert!(expected.iter().all(|part| protocol.contains(part)), "{protocol}");
     for file in ["geometry/table.md", "protocol/table.md"] {
         let text = fs::read_to_string(stage.results().join("own-model").join(file)).unwrap();
         assert!(text.contains("tiny-distilbert"), "{file}: {text}");

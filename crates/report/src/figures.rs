@@ -77,8 +77,8 @@ impl Figure for RiskCoverage<'_> {
         let Self { rows, reference } = *self;
         let curves: Vec<Vec<(f64, f64)>> = rows.iter().map(risk_coverage).collect();
         // The first percents of coverage are a handful of examples; they do not set the scale.
-        let told = curves.iter().flatten().filter(|(coverage, _)| *coverage > 0.05);
-        let highest = told.map(|(_, risk)| *risk).fold(0.01, f64::max);
+        let beyond_a_handful = curves.iter().flatten().filter(|(coverage, _)| *coverage > 0.05);
+        let highest = beyond_a_handful.map(|(_, risk)| *risk).fold(0.01, f64::max);
         let beside = rows.iter().position(|row| row.id == reference);
         for (number, panel) in area.split_evenly((panel_rows(rows), ACROSS)).iter().enumerate().take(rows.len()) {
             let mut chart = ChartBuilder::on(panel)

@@ -26,6 +26,17 @@ pub struct Seen {
     pub standard_error: f64,
 }
 
+/// Numbers that a check reports for each point of its grid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Values {
+    /// What the table holds, as a heading.
+    pub title: &'static str,
+    /// Head of each column.
+    pub columns: &'static [&'static str],
+    /// One row a point, a cell a column.
+    pub rows: Vec<Vec<String>>,
+}
+
 /// What a check found on its grid.
 #[derive(Debug, Clone)]
 pub struct Evidence {
@@ -40,8 +51,10 @@ pub struct Evidence {
     pub points: usize,
     /// Size of what was found.
     pub effect: Effect,
-    /// The numbers a reader would ask for: leaks, counter-examples.
+    /// The numbers a reader would ask for, in sentences: leaks, counter-examples.
     pub note: String,
+    /// The same point by point, where there are too many for a sentence.
+    pub values: Option<Values>,
     /// Measurements that a figure shows, in the order of the grid.
     pub seen: Vec<Seen>,
 }
@@ -121,6 +134,7 @@ impl Comparisons {
                 interval: Some((slope - 1.96 * standard_error, slope + 1.96 * standard_error)),
             },
             note,
+            values: None,
             seen: Vec::new(),
         }
     }
@@ -140,6 +154,7 @@ impl Evidence {
             points,
             effect: Effect { name, value: largest, interval: None },
             note,
+            values: None,
             seen: Vec::new(),
         }
     }

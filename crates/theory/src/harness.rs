@@ -79,15 +79,15 @@ pub struct Report {
     pub false_alarms: u64,
 }
 
-/// Runs the harness. `told` hears of each claim when its checks are done.
+/// Runs the harness. `on_decided` is called with each claim's name when its checks are done.
 ///
 /// The law as stated is checked on `grid`; wrong variants on the quick grid; power and false alarms on the quick grid too, on
 /// `seeds` further seeds.
 ///
 /// # Errors
 /// When a check cannot be carried out at all.
-pub fn run(grid: Grid, seed: u64, seeds: u64, told: &(dyn Fn(&str) + Sync)) -> Result<Report> {
-    decide(CLAIMS, grid, seed, seeds, told)
+pub fn run(grid: Grid, seed: u64, seeds: u64, on_decided: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+    decide(CLAIMS, grid, seed, seeds, on_decided)
 }
 
 /// [`run`] on claims of one's own.
@@ -99,7 +99,7 @@ pub fn decide(
     grid: Grid,
     seed: u64,
     seeds: u64,
-    told: &(dyn Fn(&str) + Sync),
+    on_decided: &(dyn Fn(&str) + Sync),
 ) -> Result<Report> {
     let mut decisions = Vec::new();
     // p-values of the laws as stated, seed by seed.
@@ -139,7 +139,7 @@ pub fn decide(
             power,
             seconds,
         });
-        told(claim.id);
+        on_decided(claim.id);
     }
     let corrected = holm(&decisions.iter().map(|decision| decision.evidence.p_value).collect::<Vec<_>>());
     for (decision, corrected) in decisions.iter_mut().zip(corrected) {

@@ -21,7 +21,7 @@ mod timing;
 pub use claims::{CLAIMS, Claim, Grid, Law, draw};
 pub use dynamics::{Optimiser, Pair, Problem, Trainer, expected_gradient, sampled_gradient};
 pub use error::{Error, Result};
-pub use evidence::{Comparisons, Effect, Evidence, Seen};
+pub use evidence::{Comparisons, Effect, Evidence, Seen, Values};
 pub use harness::{Decision, ERROR_SEEN, LEVEL, POWER, Refutation, Report, Verdict, decide, holm, run};
 pub use layer::{Dropout, Layer, Site};
 pub use random::{direction, normal, stream};

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::claims::Grid;
 use crate::error::{Error, Result};
-use crate::harness::{Decision, ERROR_SEEN, LEVEL, Report, Verdict};
+use crate::evidence::Values;
+use crate::harness::{Decision, ERROR_SEEN, LEVEL, POWER, Report, Verdict};
 use crate::timing::Exponent;
 
 /// What a table says of its making.
@@ -18,36 +19,50 @@ pub struct Heading {
     pub command: String,
 }
 
+/// What the statements are written in.
+const SYMBOLS: &str = "\
+| symbol | meaning |
+|---|---|
+| dW = s B A | increment of an adapter of rank r, with rows a_i of A and columns b_i of B |
+| A_0 | A at initialisation, with entries of variance sigma_A^2 |
+| p, kappa | dropout probability, and p / (1 - p) |
+| site | where dropout acts: the input, between A and B (rank), or the entries of A (weight) |
+| F, w(x) | the fixed factor behind the multipliers, and the squares that they multiply |
+| V, Q | variance of the increment, V(x) = x'Qx |
+| S_X, k, P | span of the fine-tuning inputs, its dimension and its projector |
+| delta | distance from S_X |
+";
+
 /// The answer, as far as linear layers go, when the claims it stands on hold.
 const ANSWER: &str = "\
 \"Adapter variance grows with the distance of an input from the fine-tuning subspace\" is true in one sense and false in another.
 
-**True when the distance is added.** Keep the part of the input inside S_X and add a component outside it: V is a quadratic
-polynomial of the distance, for every dropout site, and grows without bound, once past a possible dip, in every direction that the
-site reads (G1). For the rank site,
-trained by gradient descent, the rate is known: the trained B and the *initial* A decide it, because training never touches A
-outside S_X (S1, L1). Weight decay shrinks that part of A and with it the growth; Adam, and dropout on the input, make the
-training leak out of S_X (S2).
+**True when the distance is added.** Keep the part of the input inside S_X and add a component outside it. V is then a quadratic
+polynomial of the distance, for every dropout site. Once past a possible dip it grows without bound, in every direction that the
+site reads (G1). For the rank site, trained by gradient descent, the rate is known. The trained B and the *initial* A decide it,
+because training never touches A outside S_X (S1, L1). Weight decay shrinks that part of A and with it the growth. Adam, and
+dropout on the input, make the training leak out of S_X (S2).
 
-**False at fixed norm.** Per unit of input energy, V outside over V inside is a factor rho that no distance enters (rank site,
-isotropic inputs; at the optimum, any inputs). Where the adapter has learnt much compared with its initialisation rho is well below 1:
-inside, the rows of A have grown with B, outside they have not (N1, F1, F3). Where it has learnt little rho tends to k / (k - 2) in the
-mean over initialisations, above 1, because a row of A that reads little inside is given a large column of B (F4); a warm start raises
-it too (F2). A LayerNorm fixes the norm of its output, so behind one V stays between its values inside and rho times them, however
-large the distance was before (D3). `bayeslora geometry` asks trained adapters of a real network the same question.
+**False at fixed norm.** Per unit of input energy, V outside over V inside is a factor rho, which does not depend on a distance.
+This holds for the rank site with isotropic inputs, and at the optimum with any inputs. Where the adapter has learnt much compared
+with its initialisation, rho is well below 1. Inside, the rows of A have grown with B; outside they have not (N1, F1, F3). Where it
+has learnt little, rho tends to k / (k - 2) in the mean over initialisations. That is above 1, because a row of A that reads little
+inside is given a large column of B (F4). A warm start raises rho too (F2). A LayerNorm fixes the norm of its output. Behind one, V
+stays between its values inside and rho times them, however large the distance was before (D3). `bayeslora geometry` asks trained
+adapters of a real network the same question.
 
-**In the mean, not for each adapter.** One adapter is one draw of A: in a single direction the side of 1 on which V lies is often not
-rho's (L2). And the subspace is that of the inputs that training *saw*: with few of them, fresh inputs of the same distribution lie partly
-outside, and their V does not tell them from shifted ones (S3).
+**In the mean, not for each adapter.** One adapter is one draw of A. In a single direction, the side of 1 on which V lies is often
+not rho's (L2). The subspace is that of the inputs that training *saw*. With few of them, fresh inputs of the same distribution lie
+partly outside, and their V does not tell them from shifted ones (S3).
 
 **False for the row space of A.** Orthogonal to the rows of A the rank site has no variance at all, at any distance (G2).
 
-**Not what an ensemble does.** Outside, MC-dropout is an ensemble of initialisations scaled by kappa; inside, where members agree
-because the data decide, the variance of MC-dropout stays (E1).
+**Not what an ensemble does.** Outside, MC-dropout is an ensemble of initialisations scaled by kappa. Inside, members agree because
+the data decide, but the variance of MC-dropout stays (E1).
 
 **Not what a reader of probabilities sees.** Behind a softmax the variance of a probability is bounded and may fall with the distance
-(D2); behind mean pooling it falls with the length of the text where each token has its own mask (T1). Contextual noise grows like
-dropout with an added distance, and is as blind outside the row space of A (C1, C2).";
+(D2). Behind mean pooling it falls with the length of the text where each token has its own mask (T1). Contextual noise grows like
+dropout with an added distance. It is as blind outside the row space of A (C1, C2).";
 
 /// The figures beside the table.
 const FIGURES: &str = "
@@ -55,12 +70,12 @@ const FIGURES: &str = "
 
 ![V along a ray, and growth relative to the start, by site and method](growth.svg)
 
-V along a ray that leaves S_X: exact and sampled; and relative to its start for every method (G1, G2, C2, E1).
+V along a ray that leaves S_X, exact and sampled. Beside it, relative to its start for every method (G1, G2, C2, E1).
 
 ![V against the angle to S_X at fixed norm](angle.svg)
 
-V at fixed norm against the angle to S_X: F1's line over trained adapters, with the spread of single ones (F1, D3, F4, L2); and every
-method, per unit of what it is inside.
+V at fixed norm against the angle to S_X. F1's line goes over trained adapters, with the spread of single ones (F1, D3, F4, L2).
+Beside it, every method per unit of what it is inside.
 
 ![predicted against measured rho](rho.svg)
 
@@ -68,11 +83,11 @@ rho over the grid of F1, with 95 % intervals of the mean over initialisations.
 
 ![V of MC-dropout and of an ensemble, inside and outside](ensemble.svg)
 
-MC-dropout against an ensemble (E1); bars: predicted.
+MC-dropout against an ensemble (E1). Bars show what was predicted.
 
 ![variance of a class probability along five rays](softmax.svg)
 
-Behind a softmax (D2).
+Variance of a class probability behind a softmax (D2).
 ";
 
 fn p_value(p: f64) -> String {
@@ -98,20 +113,19 @@ pub fn markdown(heading: &Heading, report: &Report) -> String {
     let mut text = format!(
         "<!-- Generated by `{command}`; do not edit. -->\n\n# Does adapter variance grow with distance from the fine-tuning \
          subspace?\n\nGrid {}, seed {seed}. p-values are corrected by Holm's method, within a claim over its comparisons \
-         and over the table; a claim fails below {LEVEL}. Power: share of the other seeds on which the check saw a {:.0} % error \
-         in the law. A claim holds when it was not contradicted, the power is at least 80 % (–: the statement has no number that could be 10 % off), and all its wrong variants were refuted. On \
-         {seeds} other seeds the quick grid rejected some law as stated {false_alarms} times. Largest deviation: in standard errors of the \
-         measurement, or as a share of the rounding or bound that the effect names.\n\nAdapter `dW = s B A`, rank r, rows a_i of A, columns b_i of \
-         B, A_0 at initialisation with entries of variance sigma_A^2; dropout with probability p at the input, between A and B (rank), or on \
-         the entries of A (weight), kappa = p / (1 - p); F the fixed factor behind the multipliers, w(x) the squares that they multiply; V the \
-         variance of the increment, x'Qx; S_X the span of the fine-tuning inputs, of dimension k, P its projector; delta a distance from \
-         it. Symbols, assumptions and derivations: `crates/theory/DERIVATIONS.md`.\n\n\
+         and over the table. A claim fails below {LEVEL}. It holds when three things are true: it was not contradicted, its power is at \
+         least {:.0} %, and all its wrong variants were refuted.\n\nPower is the share of the other seeds on which the check saw a {:.0} % \
+         error in the law. A dash stands where the statement has no number that could be so far off. On {seeds} other seeds the quick grid \
+         rejected some law as stated {false_alarms} times. The largest deviation is in standard errors of the measurement, or a share of the \
+         rounding or bound that the effect names.\n\nAssumptions and derivations are in `crates/theory/DERIVATIONS.md`. Symbols of \
+         this page:\n\n{SYMBOLS}\n\
          | claim | verdict | statement | corrected p | largest deviation | effect | comparisons | power |\n\
          |---|---|---|---:|---:|---|---:|---:|\n",
         match grid {
             Grid::Quick => "quick",
             Grid::Full => "full",
         },
+        100.0 * POWER,
         100.0 * (ERROR_SEEN - 1.0)
     );
     for decision in decisions {
@@ -139,15 +153,29 @@ pub fn markdown(heading: &Heading, report: &Report) -> String {
     }
     text.push_str(FIGURES);
     text.push_str(
-        "\n## What each means, and under which assumptions\n\nDerivations: `crates/theory/DERIVATIONS.md`.\n\n",
+        "\n## What each means, and under which assumptions\n\nDerivations are in `crates/theory/DERIVATIONS.md`.\n\n",
     );
     for decision in decisions {
         let claim = decision.claim;
         let _ = writeln!(
             text,
-            "- **{}** ({}). Assumptions: {}. On {} grid points: {}.",
+            "- **{}.** {}. Assumptions: {}. Checked on {} grid points: {}.",
             claim.id, claim.bearing, claim.assumptions, decision.evidence.points, decision.evidence.note
         );
+    }
+    for decision in decisions {
+        if let Some(Values { title, columns, rows }) = &decision.evidence.values {
+            let _ = write!(
+                text,
+                "\n### {}: {title}\n\n| {} |\n|{}\n",
+                decision.claim.id,
+                columns.join(" | "),
+                "---:|".repeat(columns.len())
+            );
+            for row in rows {
+                let _ = writeln!(text, "| {} |", row.join(" | "));
+            }
+        }
     }
     text.push_str("\n## Wrong variants\n\n| claim | variant | p | refuted |\n|---|---|---:|---|\n");
     for decision in decisions {
@@ -241,8 +269,8 @@ pub fn seconds(heading: &Heading, Report { decisions, .. }: &Report, exponents: 
         let _ = writeln!(text, "| {} | {:.2} |", decision.claim.id, decision.seconds);
     }
     text.push_str(
-        "\nTime of the inner loops, least of five, and its exponent in a size in which the work is linear: 1, less where what does not \
-         grow still shows.\n\n| loop | varied | sizes | milliseconds | exponent |\n|---|---|---|---|---:|\n",
+        "\nTime of the inner loops, least of five. The exponent is that of the time in a size in which the work is linear. It is 1, or less \
+         where a part that does not grow still shows.\n\n| loop | varied | sizes | milliseconds | exponent |\n|---|---|---|---|---:|\n",
     );
     let list = |values: &mut dyn Iterator<Item = String>| values.collect::<Vec<_>>().join(", ");
     for Exponent { of, varied, values, seconds, exponent, standard_error } in exponents {

@@ -9,7 +9,7 @@ use crate::AssetArguments;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Which assets: by default all that can be downloaded.
+    /// Assets to download [default: all that can be downloaded].
     names: Vec<AssetId>,
     #[command(flatten)]
     assets: AssetArguments,

@@ -10,7 +10,7 @@ pub(crate) struct Arguments {
     /// The experiment file.
     #[arg(required_unless_present = "all")]
     experiment: Option<PathBuf>,
-    /// Everything in this folder: every experiment's report, curve and tuning tables, the README's block and the overview.
+    /// Folder of which everything is made: every experiment's report, curve and tuning tables, the README's block and the overview.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "results", conflicts_with_all = ["experiment", "readme"])]
     all: Option<PathBuf>,
     /// Which of its profiles.

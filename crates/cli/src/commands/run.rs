@@ -18,8 +18,8 @@ pub(crate) struct Arguments {
     /// Which of its profiles.
     #[arg(long, default_value = "quick")]
     profile: String,
-    /// Units (a method at a seed) computed at a time, sharing the threads: a little sooner done together, but their seconds are then those of a
-    /// busy machine, and their memory is not told.
+    /// Units (a method at a seed) computed at a time, sharing the threads. Together they finish a little sooner. Their seconds are then
+    /// those of a busy machine, and their memory is not measured.
     #[arg(long, default_value = "1", value_name = "COUNT")]
     jobs: NonZeroUsize,
     #[command(flatten)]

@@ -76,7 +76,7 @@ impl OpenedPlan<'_> {
                 let keys = (own_keys.as_slice(), reference.keys.as_slice());
                 self.write(keys, (&id, &plan.reference.id.tempered()), differences, Vec::new())?;
             }
-            let known = match row.reading {
+            let beyond = match row.reading {
                 Reading::Mean => Vec::new(),
                 _ => self.beyond(&predicted, &self.pass(row, &kept, &reference)?, |score| {
                     !Distances::SCORES.contains(&score)
@@ -84,7 +84,7 @@ impl OpenedPlan<'_> {
             };
             let differences = self.differences(&self.measures(&predicted)?, &reference.measures)?;
             let keys = (own_keys.as_slice(), reference.keys.as_slice());
-            self.write(keys, (&row.id, &plan.reference.id), differences, known)?;
+            self.write(keys, (&row.id, &plan.reference.id), differences, beyond)?;
         }
         Ok(())
     }
@@ -202,9 +202,9 @@ impl OpenedPlan<'_> {
                 scored.distances = Some(distances);
             }
         }
-        let known = self.beyond(&predicted, &predicted, |score| Distances::SCORES.contains(&score))?;
+        let beyond = self.beyond(&predicted, &predicted, |score| Distances::SCORES.contains(&score))?;
         let keys = (reference.keys.as_slice(), reference.keys.as_slice());
-        self.write(keys, (&RowId::Distances, &self.plan.reference.id), Vec::new(), known)
+        self.write(keys, (&RowId::Distances, &self.plan.reference.id), Vec::new(), beyond)
     }
 
     /// Writes what was found of a row beside a reference, given the keys of their units.

@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn of<'a>(found: &'a [Beyond], question: Question, score: &str) -> Option<&'a Beyond> {
-        found.iter().find(|known| known.question == question && known.score == score)
+        found.iter().find(|beyond| beyond.question == question && beyond.score == score)
     }
 
     #[test]
@@ -195,8 +195,8 @@ mod tests {
         let (own, inside) = (Domains { own: &own, pass: &own }, Domains { own: &inside, pass: &inside });
         let found = beyond(own, Some(inside), |score| Distances::SCORES.contains(&score), 0.95).unwrap();
         // The pass is equally uncertain on both sides.
-        let known = of(&found, Question::Shift, "mahalanobis").unwrap();
-        assert!((known.baseline.unwrap() - 0.5).abs() < 1e-12 && known.lower > 0.2, "{known:?}");
+        let distance = of(&found, Question::Shift, "mahalanobis").unwrap();
+        assert!((distance.baseline.unwrap() - 0.5).abs() < 1e-12 && distance.lower > 0.2, "{distance:?}");
         let norm = of(&found, Question::Shift, "input_norm").unwrap();
         assert!(norm.estimate.abs() < 1e-12, "{norm:?}");
     }

@@ -27,7 +27,7 @@ use bayeslora_records::Reading;
 struct LaplaceLora {
     /// Weights with a posterior: `all` (every adapter, and the head if trained) or `head` (the last layer alone). Default: `all`.
     reach: Reach,
-    /// That of largest marginal likelihood: precision `lambda` of the prior in the posterior, positive.
+    /// Precision `lambda` of the prior in the posterior, positive. Default: that of largest marginal likelihood.
     #[serde(skip_serializing_if = "Option::is_none")]
     prior_precision: Option<f64>,
     /// Standard deviation of a prior in the loss of training (`map`), positive. Default: none.

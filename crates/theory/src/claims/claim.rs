@@ -56,9 +56,9 @@ pub struct Claim {
     pub id: &'static str,
     /// What is stated, in one sentence.
     pub statement: &'static str,
-    /// Under which assumptions.
+    /// Under which assumptions, without a full stop.
     pub assumptions: &'static str,
-    /// What it means for "adapter variance grows with distance from the fine-tuning subspace".
+    /// What it means for "adapter variance grows with distance from the fine-tuning subspace": sentences, the last without its full stop.
     pub bearing: &'static str,
     /// Wrong variants that the check must refute.
     pub wrong: &'static [&'static str],

@@ -23,7 +23,7 @@ pub(super) const SATURATION: Claim = Claim {
     id: "C2",
     statement: "Far along w C-LoRA's V tends to delta^2 s^2 sum_i |b_i|^2 sum_(j: g_ij > 0) v_j^2, v = A w, g = G(v); where A w = 0 it stays.",
     assumptions: "as C1; a ReLU network without offsets",
-    bearing: "contextual noise grows with an added distance like dropout, at fixed norm it is bounded; outside the row space of A it is blind",
+    bearing: "Contextual noise grows with an added distance like dropout. At fixed norm it is bounded; outside the row space of A it is blind",
     wrong: &["V stays the quadratic form that it is at x", "sigma saturates at 1 everywhere"],
     quantitative: true,
     examine: saturation,
@@ -93,7 +93,10 @@ fn covariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         // A quadratic form would give the same ratio at every length.
         growth.push(format!("{:.2}", layer.variance(&(&u * 10.0)) / layer.variance(&u) / 100.0));
     }
-    let note = format!("{samples} samples a point; V(10 u) / (100 V(u)) is {}: no quadratic form", growth.join(", "));
+    let note = format!(
+        "{samples} samples a point. V(10 u) / (100 V(u)) is {}; a quadratic form would have 1",
+        growth.join(", ")
+    );
     Ok(comparisons.evidence(ranks.len(), note))
 }
 

@@ -12,7 +12,7 @@ pub(super) const LINEARISED: Claim = Claim {
     id: "D1",
     statement: "Behind a nonlinearity Cov = kappa J J' (1 + O(s)); as p -> 0 at fixed s it tends to kappa sum D_i D_i', not kappa J J'.",
     assumptions: "rank site; one tanh layer behind the adapter; all 2^r masks enumerated",
-    bearing: "sampling-free variances need a weak adapter, not a small dropout probability",
+    bearing: "Sampling-free variances need a weak adapter, not a small dropout probability",
     wrong: &["the relative error of kappa J J' vanishes as p -> 0", "its order in s is 2"],
     quantitative: true,
     examine: linearised,
@@ -23,7 +23,7 @@ pub(super) const SOFTMAX: Claim = Claim {
     statement: "A class probability has Var P <= m (1 - m); along x_S + delta u it tends to w (1 - w), w the share of masks whose logit \
                 rises along u, and is not monotone.",
     assumptions: "two classes; rank site; a linear network; all 2^r masks enumerated",
-    bearing: "the variance of a probability does not grow with the distance: far out each mask is certain, and what is left is whether they agree",
+    bearing: "The variance of a probability does not grow with the distance. Far out each mask is certain; what is left is whether masks agree",
     wrong: &["monotone in delta", "it vanishes far out, as all probabilities saturate"],
     quantitative: true,
     examine: softmax,
@@ -123,7 +123,7 @@ fn linearised(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     }
     let (mean, _) = crate::evidence::mean_and_error(&left);
     let note =
-        format!("{networks} networks; at s = 1 and p -> 0 the delta method is off by {:.0} % on average", 100.0 * mean);
+        format!("{networks} networks. At s = 1 and p -> 0 the delta method is off by {:.0} % on average", 100.0 * mean);
     Ok(Evidence::identity(&errors, 2 * errors.len(), "largest error / bound", note))
 }
 
@@ -172,6 +172,6 @@ fn softmax(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     // A statement about some rays needs some.
     errors.push(if turning > 0 { 0.0 } else { 2.0 });
     let note =
-        format!("{rays} rays; on {turning} of them the variance falls somewhere, on {vanishing} it vanishes far out");
+        format!("{rays} rays. The variance falls somewhere on {turning} of them. It vanishes far out on {vanishing}");
     Ok(Evidence::identity(&errors, usize::try_from(rays).unwrap_or(0), "largest error / bound", note))
 }

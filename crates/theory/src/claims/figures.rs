@@ -352,7 +352,7 @@ impl Figure for Ensemble {
         let lowest = self.0.iter().map(|seen| seen.measured.log10()).fold(0.0, f64::min).floor();
         let axes = Axes {
             title: "V per unit of energy: MC-dropout and an ensemble of initialisations",
-            x: ("problem (numbered as in the note of E1)", (0.5, points as f64 + 0.5)),
+            x: ("problem (numbered as in the table of E1)", (0.5, points as f64 + 0.5)),
             y: ("V", (lowest, 2.5)),
             logarithms: (false, true),
         };

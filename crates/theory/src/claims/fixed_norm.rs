@@ -13,7 +13,7 @@ pub(super) const CHARGE: Claim = Claim {
     id: "N1",
     statement: "Gradient flow conserves |a_i P|^2 - |b_i|^2; the drift of gradient descent is of first order in the step.",
     assumptions: "rank site; expected dropout loss; B_0 = 0",
-    bearing: "inside S_X the rows of A grow with B, outside they do not: this decides F1",
+    bearing: "Inside S_X the rows of A grow with B, outside they do not; this decides F1",
     wrong: &["the drift is of second order", "there is no conservation: the drift does not fall"],
     quantitative: true,
     examine: charge,
@@ -24,7 +24,7 @@ pub(super) const FIXED_NORM: Claim = Claim {
     statement: "Variance per unit of input energy, outside over inside S_X: rho = sigma_A^2 sum b^2 / (sum b^2 |a_0 P|^2 / k + sum b^4 / k), \
                 b_i = |b_i|.",
     assumptions: "rank site; expected dropout loss, small steps; inputs isotropic in S_X; B_0 = 0",
-    bearing: "at fixed norm, which LayerNorm enforces, moving energy out of S_X changes V by the factor rho, which no distance enters",
+    bearing: "At fixed norm, which LayerNorm enforces, moving energy out of S_X changes V by the factor rho. No distance enters rho",
     wrong: &["no growth inside: rho = 1", "rows and columns exchanged: sum b^4 without 1 / k"],
     quantitative: true,
     examine: fixed_norm,
@@ -57,7 +57,8 @@ fn charge(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         errors.push((measured - order).abs() / 0.02);
         orders.push(measured);
     }
-    let note = format!("orders {}", orders.iter().map(|order| format!("{order:.4}")).collect::<Vec<_>>().join(", "));
+    let note =
+        format!("the orders are {}", orders.iter().map(|order| format!("{order:.4}")).collect::<Vec<_>>().join(", "));
     Ok(Evidence::identity(&errors, all.len(), "largest error of the order / 0.02", note))
 }
 
@@ -118,8 +119,8 @@ fn fixed_norm(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let (highest, k) = rhos.iter().copied().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::NAN, 0));
     let above = rhos.iter().filter(|(rho, _)| *rho > 1.0).count();
     let note = format!(
-        "{replicas} initialisations a point; mean rho is above 1 on {above} points, at most {highest:.3} (k = {k}); over the form that \
-         takes B as independent of A_0 P, which says at most 1, it is {mean:.3} on average"
+        "{replicas} initialisations a point. Mean rho is above 1 on {above} points, and at most {highest:.3} (k = {k}). A form that takes B \
+         as independent of A_0 P says at most 1. Measured rho is {mean:.3} times that form on average"
     );
     Ok(Evidence { seen, ..comparisons.evidence(points, note) })
 }

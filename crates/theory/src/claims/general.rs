@@ -8,7 +8,7 @@ use super::training::{Size, column_norms, descend, descend_by, energy, problem, 
 use super::{Claim, Grid, Law};
 use crate::dynamics::{Optimiser, Pair, Problem};
 use crate::error::Result;
-use crate::evidence::{Comparisons, Evidence, mean_and_error};
+use crate::evidence::{Comparisons, Evidence, Values, mean_and_error};
 use crate::layer::Dropout;
 use crate::random::{normal, stream};
 use crate::subspace::Subspace;
@@ -18,7 +18,7 @@ pub(super) const FEW_INPUTS: Claim = Claim {
     statement: "With n < k inputs V of a fresh input, per unit of energy, is n / k of V in their span and 1 - n / k of \
                 s^2 kappa sigma_A^2 |B|_F^2 in the mean.",
     assumptions: "rank site; gradient descent; inputs isotropic in a k-dimensional S; A_0 normal",
-    bearing: "S_X is the span of what training saw: fresh inputs of the same distribution are partly outside it, with V as far outside",
+    bearing: "S_X is the span of what training saw. Fresh inputs of the same distribution lie partly outside it; that part has V as outside",
     wrong: &["training determines V in all of S", "a share of n / d instead of n / k"],
     quantitative: true,
     examine: few_inputs,
@@ -28,7 +28,7 @@ pub(super) const ANY_START: Claim = Claim {
     id: "F2",
     statement: "With B_0 not 0 and any alpha, rho = sigma_A^2 sum b^2 / (sum b^2 (|a_0 P|^2 + b^2 - b_0^2) / k).",
     assumptions: "as F1 but for B_0; b_0 = |b_0i|",
-    bearing: "a warm start raises rho: what B had before training buys no growth of A inside; alpha enters through B alone",
+    bearing: "A warm start raises rho: what B had before training buys no growth of A inside. Alpha enters through B alone",
     wrong: &["B_0 taken for 0", "s^2 with b^4"],
     quantitative: true,
     examine: any_start,
@@ -39,7 +39,7 @@ pub(super) const ANY_COVARIANCE: Claim = Claim {
     statement: "At the optimum, for inputs of any covariance Sigma, finite samples among them: rho = sigma_A^2 |B|_F^2 r tr Sigma / |M|_*^2, \
                 M = B A Sigma^(1/2).",
     assumptions: "I1 and L1; Sigma = X X' / n",
-    bearing: "F1 needs no isotropy at the optimum: rho falls with the squared nuclear norm of what was learnt",
+    bearing: "At the optimum F1 needs no isotropy: rho falls with the squared nuclear norm of what was learnt",
     wrong: &["the Frobenius norm instead of the nuclear norm", "k lambda_1 instead of tr Sigma: as if isotropic"],
     quantitative: true,
     examine: any_covariance,
@@ -49,7 +49,7 @@ pub(super) const LITTLE_LEARNT: Claim = Claim {
     id: "F4",
     statement: "Where little is learnt (sigma_A large) the mean of rho tends to k / (k - 2), at every rank.",
     assumptions: "as F1; trained to the optimum; k > 2",
-    bearing: "an adapter that has hardly moved has, in the mean over A_0, more V per energy outside: much more only where k is small",
+    bearing: "In the mean over A_0, an adapter that has hardly moved has more V per energy outside; much more only where k is small",
     wrong: &["rho tends to 1", "rho tends to (k - 2) / k"],
     quantitative: true,
     examine: little_learnt,
@@ -70,7 +70,7 @@ fn few_inputs(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         ],
     );
     let mut comparisons = Comparisons::default();
-    let mut ratios = Vec::new();
+    let mut rows = Vec::new();
     for (number, &(size, n)) in points.iter().enumerate() {
         let found = (0..replicas)
             .into_par_iter()
@@ -93,11 +93,10 @@ fn few_inputs(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             .collect::<Result<Vec<(f64, f64)>>>()?;
         comparisons.add_mean(&found.iter().map(|found| found.0).collect::<Vec<_>>(), law.factor(), true);
         let (ratio, _) = mean_and_error(&found.iter().map(|found| found.1).collect::<Vec<_>>());
-        ratios.push(format!("{ratio:.2} (n = {n}, k = {})", size.k));
+        rows.push(vec![n.to_string(), size.k.to_string(), format!("{ratio:.2}")]);
     }
-    let note =
-        format!("{replicas} initialisations a point; V of fresh inputs over V in the span: {}", ratios.join(", "));
-    Ok(comparisons.evidence(points.len(), note))
+    let values = Some(Values { title: "V of fresh inputs over V in the span", columns: &["n", "k", "ratio"], rows });
+    Ok(Evidence { values, ..comparisons.evidence(points.len(), format!("{replicas} initialisations a point")) })
 }
 
 fn any_start(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
@@ -159,7 +158,7 @@ fn any_covariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let points = grid.pick(vec![(2.0, 18)], vec![(2.0, 18), (2.0, 200), (1.0, 60), (4.0, 4), (1e9, 12), (1e9, 200)]);
     let steps = grid.pick(1500, 3000);
     let mut comparisons = Comparisons::default();
-    let mut rhos = Vec::new();
+    let mut rows = Vec::new();
     for (number, &(life, n)) in points.iter().enumerate() {
         let found = (0..replicas)
             .into_par_iter()
@@ -197,16 +196,17 @@ fn any_covariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         comparisons.add_mean(&found.iter().map(|found| found.0).collect::<Vec<_>>(), law.factor(), true);
         let (rho, _) = mean_and_error(&found.iter().map(|found| found.1).collect::<Vec<_>>());
         let shape = if life > 1e6 { "isotropic".to_owned() } else { format!("half-life {life}") };
-        rhos.push(format!("{rho:.3} ({shape}, n = {n})"));
+        rows.push(vec![shape, n.to_string(), format!("{rho:.3}")]);
     }
-    let note = format!("{replicas} initialisations a point, k = {}; mean rho {}", BASE.k, rhos.join(", "));
-    Ok(comparisons.evidence(points.len(), note))
+    let values = Some(Values { title: "Mean rho", columns: &["spectrum of the inputs", "n", "mean rho"], rows });
+    let note = format!("{replicas} initialisations a point, k = {}", BASE.k);
+    Ok(Evidence { values, ..comparisons.evidence(points.len(), note) })
 }
 
 fn little_learnt(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let dimensions = grid.pick(vec![8], vec![6, 8, 12, 24]);
     let mut comparisons = Comparisons::default();
-    let (mut means, mut points) = (Vec::new(), 0);
+    let (mut rows, mut points) = (Vec::new(), 0);
     for (number, &k) in dimensions.iter().enumerate() {
         let rho = |rank: usize, steps: usize, count: u64| -> Result<Vec<f64>> {
             let size = Size { d_in: k + 6, d_out: 3, rank, k, sigma: 30.0, ..BASE };
@@ -236,11 +236,13 @@ fn little_learnt(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             points += 1;
             let found: Vec<f64> = rho(rank, steps, count)?.into_iter().map(|rho| rho / predicted).collect();
             comparisons.add_mean(&found, 1.0, true);
-            means.push(format!("{:.3} (k = {k}, r = {rank})", predicted * mean_and_error(&found).0));
+            let mean = format!("{:.3}", predicted * mean_and_error(&found).0);
+            rows.push(vec![k.to_string(), rank.to_string(), mean]);
         }
     }
-    let note = format!("sigma_A = 30, 1000 initialisations a point or more; mean rho {}", means.join(", "));
-    Ok(comparisons.evidence(points, note))
+    let values = Some(Values { title: "Mean rho", columns: &["k", "r", "mean rho"], rows });
+    let note = "sigma_A is 30; 1000 initialisations a point or more".to_owned();
+    Ok(Evidence { values, ..comparisons.evidence(points, note) })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub(super) const RAY: Claim = Claim {
     id: "G1",
     statement: "V(x_S + delta u) = V(x_S) + 2 delta x_S'Qu + delta^2 u'Qu, strictly increasing beyond max(0, -x_S'Qu / u'Qu).",
     assumptions: "u'Qu > 0; u orthogonal to S_X; the off-subspace part is added to x_S",
-    bearing: "true in this sense: adding a component outside S_X raises V quadratically, after a possible dip",
+    bearing: "True in this sense: adding a component outside S_X raises V quadratically, after a possible dip",
     wrong: &["the cross term counted once", "growth from delta = 0 on, without the dip"],
     quantitative: true,
     examine: ray,
@@ -24,7 +24,7 @@ pub(super) const NO_GROWTH: Claim = Claim {
     id: "G2",
     statement: "For u orthogonal to the row space of A, V does not grow at the rank site, and does at the input and weight sites.",
     assumptions: "r < d_in; B and the columns of A not zero",
-    bearing: "read with the row space of A as the subspace, the paper's claim is false at the rank site",
+    bearing: "With the row space of A as the subspace, the paper's claim is false at the rank site",
     wrong: &["V grows there at the rank site too, at the average rate tr Q / d"],
     quantitative: false,
     examine: no_growth,
@@ -90,7 +90,7 @@ fn ray(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             }
         }
     }
-    let note = format!("{rays} rays; on {dips} of them V first falls");
+    let note = format!("{rays} rays; V first falls on {dips} of them");
     Ok(Evidence::identity(&errors, points(grid).len() * 3, "largest error / rounding", note))
 }
 
@@ -120,7 +120,7 @@ fn no_growth(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                         let x = rows.basis().column(0).to_owned();
                         let far = &x + &(&u * 1e3);
                         example = format!(
-                            "d = {d}, r = {rank}: V = {:.6} at x in S_A and {:.6} at distance 1000 from it",
+                            "for d = {d} and r = {rank}, V is {:.6} at x in S_A; at distance 1000 from it V is {:.6}",
                             layer.variance(x.view()),
                             layer.variance(far.view())
                         );

@@ -13,7 +13,7 @@ pub(super) const INVARIANCE: Claim = Claim {
     id: "S1",
     statement: "A_t (I - P) = prod_t (1 - lr lambda) A_0 (I - P): training never touches A outside S_X, decay apart.",
     assumptions: "rank site; inputs in S_X; gradient descent, with or without momentum; decoupled decay lambda",
-    bearing: "outside S_X the adapter reads with its random initial weights",
+    bearing: "Outside S_X the adapter reads with its random initial weights",
     wrong: &["decay leaves A_0 (I - P) as it was", "the projector of another subspace"],
     quantitative: true,
     examine: invariance,
@@ -23,7 +23,7 @@ pub(super) const LEAK: Claim = Claim {
     id: "S2",
     statement: "S1 fails under Adam and AdamW, and at the input and weight sites: A leaks out of S_X.",
     assumptions: "S_X in general position; dropout on",
-    bearing: "with the optimisers and the site in use (AdamW, PEFT's input site) the invariance behind the growth law is only approximate",
+    bearing: "With AdamW, or at PEFT's input site, the invariance behind the growth law is only approximate",
     wrong: &["there is no leak"],
     quantitative: false,
     examine: leak,
@@ -54,7 +54,7 @@ fn invariance(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             errors.push(difference / (f64::EPSILON * 16.0 * f64::from(STEPS)));
         }
     }
-    let note = format!("{STEPS} steps; plain, momentum 0.9, decay {decay}");
+    let note = format!("{STEPS} steps; plain gradient descent, momentum 0.9, decay {decay}");
     Ok(Evidence::identity(&errors, points, "largest error / rounding", note))
 }
 
@@ -62,7 +62,7 @@ fn leak(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let adam = |decay| Optimiser::Adam { rate: 0.005, decay };
     let sgd = Optimiser::Sgd { rate: 0.05, momentum: 0.0, decay: 0.0 };
     let cases = [
-        ("rank site, Adam", Site::Rank, adam(0.0)),
+        ("Rank site, Adam", Site::Rank, adam(0.0)),
         ("rank site, AdamW", Site::Rank, adam(0.01)),
         ("input site, SGD", Site::Input, sgd),
         ("weight site, SGD", Site::Weight, sgd),
@@ -88,7 +88,7 @@ fn leak(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         note.push(format!("{name}: {mean:.3}"));
     }
     let points = sizes(grid).len() * cases.len();
-    let note = format!("mean leak |A_t - A_0| / |A_0| outside: {}", note.join("; "));
+    let note = format!("the mean leak outside S_X is |A_t - A_0| / |A_0|. {}", note.join("; "));
     let effect = Effect { name: "smallest leak", value: overall, interval: None };
     Ok(Evidence { effect, ..Evidence::identity(&errors, points, "", note) })
 }

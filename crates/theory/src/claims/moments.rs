@@ -12,8 +12,8 @@ use crate::random::{normal, stream};
 pub(super) const MEAN: Claim = Claim {
     id: "M1",
     statement: "The mean increment is s B A x at every site.",
-    assumptions: "inverted multipliers, independent",
-    bearing: "sampling is unbiased: the mean pass is the adapter without dropout",
+    assumptions: "multipliers are inverted and independent",
+    bearing: "Sampling is unbiased: the mean pass is the adapter without dropout",
     wrong: &["multipliers without 1/q: the mean is q s B A x"],
     quantitative: true,
     examine: mean,
@@ -23,7 +23,7 @@ pub(super) const COVARIANCE: Claim = Claim {
     id: "M2",
     statement: "The covariance is s^2 kappa F diag(w(x)) F^T, site by site.",
     assumptions: "as M1",
-    bearing: "V(x) is a quadratic form of the input: everything below follows from it",
+    bearing: "V(x) is a quadratic form of the input; everything below follows from it",
     wrong: &["kappa without 1/q: p instead of p / q", "s instead of s^2", "another site's covariance"],
     quantitative: true,
     examine: covariance,
@@ -33,7 +33,7 @@ pub(super) const RATE: Claim = Claim {
     id: "M3",
     statement: "The Monte-Carlo error of mean and variance falls as T^(-1/2).",
     assumptions: "independent samples",
-    bearing: "how many samples an estimate of V needs",
+    bearing: "This says how many samples an estimate of V needs",
     wrong: &["the error falls as T^(-1)", "the error falls as T^(-1/4)"],
     quantitative: true,
     examine: rate,
@@ -113,7 +113,7 @@ fn on_points(
             comparisons.add(measured, predicted, standard_error);
         }
     }
-    Ok(comparisons.evidence(points.len(), format!("{samples} samples a point, sites input, rank, weight")))
+    Ok(comparisons.evidence(points.len(), format!("{samples} samples a point, at the input, rank and weight sites")))
 }
 
 fn mean(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
@@ -203,7 +203,8 @@ fn rate(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         comparisons: p_values.len(),
         points: 3 * doublings,
         effect: Effect { name: "exponent of T", value: pooled, interval: Some((pooled - half, pooled + half)) },
-        note: format!("T from 16 to {}, {replicas} replicas", 16_usize << (doublings - 1)),
+        note: format!("T runs from 16 to {}, with {replicas} replicas each", 16_usize << (doublings - 1)),
+        values: None,
         seen: Vec::new(),
     })
 }

@@ -17,7 +17,7 @@ pub(super) const NORMALISED: Claim = Claim {
     statement: "Behind a LayerNorm V(x_S + delta u) is d v_in (1 + (rho - 1) sin^2 theta), tan theta = delta / |x_S|, in the mean over \
                 directions, rho as in F1.",
     assumptions: "F1; S_X and u orthogonal to the ones; no gain",
-    bearing: "no distance raises V beyond rho v_in: inside a transformer V falls with the distance wherever rho is below 1",
+    bearing: "No distance raises V beyond rho v_in. Inside a transformer V falls with the distance wherever rho is below 1",
     wrong: &["V grows as without the LayerNorm", "sin theta instead of its square"],
     quantitative: true,
     examine: normalised,
@@ -122,7 +122,7 @@ fn normalised(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         far.push(format!("{:.2}", mean(1) / mean(0)));
     }
     let note = format!(
-        "{replicas} initialisations a point; V at 100 |x_S| over V at |x_S| from S_X: {} (10000 and more without the LayerNorm)",
+        "{replicas} initialisations a point. V at distance 100 |x_S| over V at distance |x_S|: {}. Without the LayerNorm the ratio is 10000 and more",
         far.join(", ")
     );
     Ok(comparisons.evidence(points, note))

@@ -14,7 +14,7 @@ pub(super) const INSIDE: Claim = Claim {
     id: "I1",
     statement: "At the optimum of the dropout loss the mean variance inside is s^2 kappa |M|_*^2 / r, M = B A X / sqrt n.",
     assumptions: "rank site; squared loss; expected dropout loss; r at least the rank of M; trained to the optimum",
-    bearing: "inside S_X dropout training fixes V by the fitted map alone",
+    bearing: "Inside S_X dropout training fixes V by the fitted map alone",
     wrong: &["the Frobenius norm instead of the nuclear norm", "without the division by r"],
     quantitative: true,
     examine: inside,
@@ -46,6 +46,7 @@ fn inside(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             Ok((measured / predicted - 1.0).abs() / UNCONVERGED)
         })
         .collect::<Result<Vec<f64>>>()?;
-    let note = format!("{steps} steps of gradient descent; bound {UNCONVERGED} for what is left to converge");
+    let note =
+        format!("{steps} steps of gradient descent; the bound {UNCONVERGED} allows for what is left to converge");
     Ok(Evidence::identity(&errors, errors.len(), "largest relative error / 0.005", note))
 }

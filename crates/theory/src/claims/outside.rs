@@ -8,7 +8,7 @@ use super::training::{STEPS, column_norms, descend, energy, norm, problem, sizes
 use super::{Claim, Grid, Law};
 use crate::dynamics::{Optimiser, Pair};
 use crate::error::{Error, Result};
-use crate::evidence::{Comparisons, Evidence, Seen, mean_and_error};
+use crate::evidence::{Comparisons, Evidence, Seen, Values, mean_and_error};
 use crate::layer::{Dropout, Site};
 use crate::random::{normal, stream};
 
@@ -16,7 +16,7 @@ pub(super) const OUTSIDE: Claim = Claim {
     id: "L1",
     statement: "Outside S_X the mean growth u'Qu is s^2 kappa sigma_A^2 |B|_F^2 prod (1 - lr lambda)^2.",
     assumptions: "S1; A_0 normal with entry variance sigma_A^2; u independent of A_0",
-    bearing: "the rate of the growth is set by the initialisation; long training with decay removes it",
+    bearing: "The initialisation sets the rate of the growth; long training with decay removes it",
     wrong: &["|B|_F instead of its square", "p instead of p / q", "decay without its square"],
     quantitative: true,
     examine: outside,
@@ -26,7 +26,7 @@ pub(super) const ENSEMBLE: Claim = Claim {
     id: "E1",
     statement: "Outside S_X the variance of dW u over independent A_0 is s^2 sigma_A^2 |B|_F^2; MC-dropout's is kappa times it.",
     assumptions: "as L1, no decay; members share the data and differ in A_0",
-    bearing: "dropout outside S_X is a scaled-down ensemble of initialisations; inside it is not",
+    bearing: "Dropout outside S_X is a scaled-down ensemble of initialisations; inside it is not",
     wrong: &["equal variances: kappa left out"],
     quantitative: true,
     examine: ensemble,
@@ -37,7 +37,7 @@ pub(super) const CONCENTRATION: Claim = Claim {
     statement: "Given B, V over m orthogonal directions outside is s^2 kappa sigma_A^2 sum b^2 chi^2_m: its relative variance is \
                 2 sum b^4 / (m (sum b^2)^2), and its tail the chance that one draw of A_0 contradicts the mean law.",
     assumptions: "L1",
-    bearing: "one adapter is one draw of A_0: in a single direction the mean law is often contradicted, over many it is not",
+    bearing: "One adapter is one draw of A_0: a single direction often contradicts the mean law, many do not",
     wrong: &["relative variance 2 / m, whatever the rank", "one common chi-square: r m degrees, equal weights"],
     quantitative: true,
     examine: concentration,
@@ -72,14 +72,14 @@ fn outside(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             comparisons.add_mean(&ratios, law.factor(), true);
         }
     }
-    Ok(comparisons.evidence(points, format!("{replicas} initialisations a point; decay 0 and 0.1")))
+    Ok(comparisons.evidence(points, format!("{replicas} initialisations a point, without decay and with 0.1")))
 }
 
 fn ensemble(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let members = grid.pick(64, 400);
     let steps = grid.pick(1000, 4000);
     let mut comparisons = Comparisons::default();
-    let (mut note, mut seen) = (Vec::new(), Vec::new());
+    let (mut rows, mut seen) = (Vec::new(), Vec::new());
     let all = sizes(grid);
     for (number, &size) in all.iter().enumerate() {
         let (subspace, problem) = problem(size, &mut stream(seed, number as u64))?;
@@ -128,18 +128,21 @@ fn ensemble(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             let (measured, standard_error) = mean_and_error(&values);
             Seen { of, predicted, measured, standard_error }
         });
-        note.push(format!(
-            "outside over inside {:.3} for the ensemble, {:.3} for MC-dropout (p = {}, r = {}, k = {})",
-            found[0].measured / found[1].measured,
-            found[2].measured / found[3].measured,
-            size.p,
-            size.rank,
-            size.k
-        ));
+        rows.push(vec![
+            size.p.to_string(),
+            size.rank.to_string(),
+            size.k.to_string(),
+            format!("{:.3}", found[0].measured / found[1].measured),
+            format!("{:.3}", found[2].measured / found[3].measured),
+        ]);
         seen.extend(found);
     }
-    let note = format!("{members} members a point; {}", note.join("; "));
-    Ok(Evidence { seen, ..comparisons.evidence(all.len(), note) })
+    let values = Some(Values {
+        title: "V outside S_X over V inside",
+        columns: &["p", "r", "k", "ensemble", "MC-dropout"],
+        rows,
+    });
+    Ok(Evidence { values, seen, ..comparisons.evidence(all.len(), format!("{members} members a point")) })
 }
 
 /// `P(sum_i weights_i chi^2_m > x)`, independent chi-squares with `m` degrees each, by Ruben's mixture of central ones.
@@ -175,7 +178,7 @@ pub(super) fn tail(weights: &[f64], m: usize, x: f64) -> Result<f64> {
 fn concentration(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let draws = grid.pick(6_000, 40_000);
     let mut comparisons = Comparisons::default();
-    let (mut note, mut points) = (Vec::new(), 0);
+    let (mut rows, mut points) = (Vec::new(), 0);
     for (number, &size) in sizes(grid).iter().enumerate() {
         let mut random = stream(seed, number as u64);
         let (subspace, problem) = problem(size, &mut random)?;
@@ -224,20 +227,22 @@ fn concentration(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             if chance * f64::from(draws) >= 30.0 {
                 comparisons.add_independent(seen, chance * law.factor(), error);
             }
-            note.push(format!(
-                "{:.0} % (d = {}, r = {}, k = {}, m = {m}, rho {rho:.2})",
-                100.0 * chance,
-                size.d_in,
-                size.rank,
-                size.k
-            ));
+            rows.push(vec![
+                size.d_in.to_string(),
+                size.rank.to_string(),
+                size.k.to_string(),
+                m.to_string(),
+                format!("{rho:.2}"),
+                format!("{:.0} %", 100.0 * chance),
+            ]);
         }
     }
-    let note = format!(
-        "{draws} draws a point; chance that one draw contradicts the side of 1 on which rho lies: {}",
-        note.join(", ")
-    );
-    Ok(comparisons.evidence(points, note))
+    let values = Some(Values {
+        title: "Chance that one draw of A_0 lies on the other side of 1 than rho, over m directions",
+        columns: &["d", "r", "k", "m", "rho", "chance"],
+        rows,
+    });
+    Ok(Evidence { values, ..comparisons.evidence(points, format!("{draws} draws a point")) })
 }
 
 #[cfg(test)]

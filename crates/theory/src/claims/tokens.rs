@@ -13,8 +13,8 @@ pub(super) const SCOPES: Claim = Claim {
     id: "T1",
     statement: "Of a mean over L tokens V is sum_t V(x_t) / L^2 with a mask for each token and V(mean x_t) with one for the sequence.",
     assumptions: "mean pooling; as M1",
-    bearing: "per-token masks: V falls with the length of the text; per-sequence masks: only the distance of the mean token counts, what \
-              tokens have outside S_X with opposite signs does not",
+    bearing: "With a mask for each token V falls with the length of the text. With one mask for the sequence only the distance of the mean \
+              token counts: parts outside S_X of opposite sign cancel",
     wrong: &["the scopes agree: V(mean x_t) for both", "per sequence the mean of V(x_t)"],
     quantitative: true,
     examine: scopes,
@@ -80,6 +80,7 @@ fn scopes(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             }
         }
     }
-    let note = format!("{samples} samples a point; V per sequence over V per token, rank site: {}", ratios.join(", "));
+    let note =
+        format!("{samples} samples a point. V per sequence over V per token at the rank site: {}", ratios.join("; "));
     Ok(comparisons.evidence(points.len() * 3, note))
 }

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// Adapter folder as saved by PEFT (or by `bayeslora run`): `adapter_config.json`, `adapter_model.safetensors`.
     #[arg(long)]
     adapter: PathBuf,
-    /// Monte-Carlo samples per text; with --adaptive, at most [default: 20; Gaussian logits: 1000, or what a Laplace posterior says].
+    /// Monte-Carlo samples per text, or at most so many with --adaptive [default: 20; Gaussian logits: 1000, or what a Laplace posterior says].
     #[arg(long, conflicts_with = "deterministic", value_parser = samples)]
     samples: Option<u32>,
     /// Stop sampling a text once its class is known at this error level, such as 0.05 (6 samples at least).
@@ -40,14 +40,14 @@ pub(crate) struct Arguments {
     /// How samples share out the dropout masks: independent, antithetic, or balanced-G in groups of G.
     #[arg(long, default_value_t = Coupling::Independent, conflicts_with = "deterministic")]
     coupling: Coupling,
-    /// One pass at the mean of the posterior, without sampling.
+    /// Make one pass at the mean of the posterior, without sampling.
     #[arg(long)]
     deterministic: bool,
-    /// No sampling of the network: logits are Gaussian to first order in the noise, at the price of one pass forward and one
-    /// back for each class; --samples are then drawn from that Gaussian (1000 unless given).
+    /// Do not sample the network. Logits are then Gaussian to first order in the noise, at the price of one pass forward and one
+    /// back for each class. Samples are drawn from that Gaussian (1000 unless --samples is given).
     #[arg(long, conflicts_with_all = ["deterministic", "adaptive", "coupling"])]
     linearised: bool,
-    /// Seed of the samples; a text's samples depend on it and the line's number only.
+    /// Seed of the samples. A text's samples depend on it and the line's number only.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Cut texts to this many tokens [default: the tokenizer's own length, at most the model's positions].

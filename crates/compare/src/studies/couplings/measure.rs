@@ -55,7 +55,7 @@ pub fn measure_couplings(
         progress.stage(&unit.name());
         let posterior: PosteriorSettings = adapter.posterior;
         let member = Member { adapters: adapter.adapters, head: adapter.head, posterior };
-        let predictor = |part: u64| opened.predictor(&unit, opened.lowest(), options.most, part);
+        let predictor = |part: u64| opened.predictor(unit, opened.lowest(), options.most, part);
         let places: Vec<usize> = (0..sentences.len()).collect();
         let pools = couplings
             .iter()

@@ -136,11 +136,11 @@ fn grouped<'a, K: PartialEq>(
 
 /// The section of `table.md`, with what it says in words.
 pub(super) fn section(found: &[Reached]) -> String {
-    let mut text = "\n## Does it reach the prediction?\n\nThe same texts, at the level of predictions. A text's distance from S_X and its V (at the \
-         site of the fit) are sums over the maps, each map's in units of its mean over the texts. Scores of the sampled predictions: the variance of \
-         the class probability (v1's score) and the mutual information; beside them the entropy of one deterministic pass at the mean, V, and the \
-         distance. \"Given entropy\": partial rank correlation, given the entropy of that one pass. AUROC: shifted against the training domain. \
-         Means over seeds within the widest of their intervals, as above.\n\n"
+    let mut text = "\n## Does it reach the prediction?\n\nThese are the same texts, at the level of predictions. A text's distance from S_X and its V (at \
+         the site of the fit) are sums over the maps. Each map counts in units of its mean over the texts. Sampled predictions have two scores: the \
+         variance of the class probability (v1's score) and the mutual information. Beside them stand the entropy of one deterministic pass \
+         at the mean, V, and the distance. \"Given entropy\" is a partial rank correlation, given the entropy of that one pass. AUROC is that \
+         of shifted texts against the training domain. Means and intervals are as above.\n\n"
         .to_owned();
     let methods: Vec<Vec<Vec<&Reached>>> =
         grouped(found, |one| one.method.as_str()).into_iter().map(|fits| grouped(fits, |one| one.score)).collect();
@@ -181,7 +181,7 @@ fn words(groups: &[Vec<&Reached>]) -> String {
         cell(found.and_then(|group| over(group, |one| one.auroc)))
     };
     format!(
-        "- **{}**. The {VARIANCE} beside the distance from S_X: {}; given the entropy of one pass: {}. Beside V: {}; given that entropy: \
+        "- **{}**. The {VARIANCE} beside the distance from S_X: {}. Given the entropy of one pass: {}. Beside V: {}. Given that entropy: \
          {}. AUROC for shifted texts: {} by the variance, {} by the entropy of one pass, {} by the distance.\n",
         group[0].method,
         trend(group, |one| one.distance),
