@@ -7,6 +7,7 @@ mod settings;
 use std::path::{Path, PathBuf};
 
 use bayeslora_host::read;
+use tokenizers::models::ModelWrapper;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
@@ -14,7 +15,7 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{EncodeInput, Tokenizer as Inner, TruncationDirection, TruncationParams};
 
 use self::quiet::without_panics;
-use self::settings::Settings;
+use self::settings::{Class, Settings};
 use crate::config::BertConfig;
 use crate::error::{Error, Result};
 
@@ -135,21 +136,24 @@ impl Tokenizer {
         }
     }
 
-    /// The end of `text` that tokens are kept of, at least `bytes` long and up to a space, and whether there is more.
+    /// The end of `text` that tokens are kept of, at least `bytes` long, and whether there is more.
     fn kept_end<'a>(&self, text: &'a str, bytes: usize) -> (&'a str, bool) {
         if text.len() <= bytes {
             return (text, false);
         }
         let is_right = self.inner.get_truncation().is_none_or(|cut| cut.direction == TruncationDirection::Right);
-        let kept = if is_right {
-            let from = (bytes..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
-            text[from..].find(char::is_whitespace).map(|space| &text[..from + space])
+        // Up to the next space, or within a word that is as long again: its end lies beyond the tokens that are kept.
+        if is_right {
+            let from = text.ceil_char_boundary(bytes);
+            let farthest = text.ceil_char_boundary(bytes.saturating_mul(2));
+            let space = text[from..farthest].find(char::is_whitespace).map_or(farthest, |space| from + space);
+            (&text[..space], space < text.len())
         } else {
-            let most = text.len() - bytes;
-            let to = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-            text[..to].rfind(char::is_whitespace).map(|space| &text[space..])
-        };
-        kept.map_or((text, false), |kept| (kept, true))
+            let to = text.floor_char_boundary(text.len() - bytes);
+            let farthest = text.floor_char_boundary(text.len().saturating_sub(bytes.saturating_mul(2)));
+            let space = text[farthest..to].rfind(char::is_whitespace).map_or(farthest, |space| farthest + space);
+            (&text[space..], space > 0)
+        }
     }
 
     fn encode_whole(&self, text: &str, second: Option<&str>) -> Result<Encoded> {
@@ -160,7 +164,9 @@ impl Tokenizer {
         };
         let encode = |inner: &Inner| {
             without_panics(|| inner.encode_fast(input.clone(), true))
-                .map_err(|panic| problem(format!("{} is malformed ({panic})", self.path.display())))?
+                .map_err(|panic| {
+                    problem(format!("{} is malformed ({panic}); copy or download it again", self.path.display()))
+                })?
                 .map_err(|error| problem(error.to_string()))
         };
         let encoding = encode(&self.inner)?;
@@ -186,9 +192,17 @@ fn from_json(path: &Path, settings: &Settings) -> Result<(Inner, Option<Truncati
     let mut json: serde_json::Value = serde_json::from_slice(&read(path)?).map_err(malformed)?;
     settings.apply(&mut json).map_err(problem)?;
     let text = serde_json::to_vec(&json).map_err(malformed)?;
-    let inner = without_panics(|| Inner::from_bytes(&text))
+    let mut inner = without_panics(|| Inner::from_bytes(&text))
         .map_err(|panic| problem(format!("not a tokenizer ({panic}); copy or download it again")))?
         .map_err(|error| problem(format!("not a tokenizer: {error}")))?;
+    // What is replaced below may be malformed all the same, and then the file is damaged.
+    without_panics(|| inner.encode_fast("a", true))
+        .map_err(|panic| problem(format!("is malformed ({panic}); copy or download it again")))?
+        .map_err(|error| problem(format!("cannot read a text: {error}")))?;
+    // Of another kind of vocabulary BERT's class makes nothing.
+    if settings.class == Class::Bert && matches!(inner.get_model(), ModelWrapper::WordPiece(_)) {
+        as_bert(&mut inner, settings).map_err(problem)?;
+    }
     let side = inner.get_truncation().map(|truncation| truncation.direction);
     Ok((inner, side))
 }
@@ -201,35 +215,43 @@ fn from_vocabulary(path: &Path, settings: &Settings) -> Result<Inner> {
     let model = WordPiece::builder().vocab(vocabulary).unk_token("[UNK]".to_owned());
     let model = model.build().map_err(|error| problem(error.to_string()))?;
     let mut inner = Inner::new(model);
+    as_bert(&mut inner, settings).map_err(problem)?;
+    let names =
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].into_iter().filter(|token| inner.token_to_id(token).is_some());
+    let added: Vec<_> = names.map(|token| tokenizers::AddedToken::from(token, true)).collect();
+    inner.add_special_tokens(added).map_err(|error| problem(error.to_string()))?;
+    Ok(inner)
+}
+
+/// Everything but the vocabulary as BERT's class of transformers makes it: normaliser, words, special tokens of a text and of a pair.
+///
+/// # Errors
+/// One line, where a special token is missing.
+fn as_bert(inner: &mut Inner, settings: &Settings) -> Result<(), String> {
     let special = |token: &str| {
         let number = inner.token_to_id(token);
         number
             .map(|number| (token.to_owned(), number))
-            .ok_or_else(|| problem(format!("has no {token}; expected BERT's vocabulary")))
+            .ok_or_else(|| format!("has no {token}; expected BERT's vocabulary"))
     };
     let specials = vec![special("[CLS]")?, special("[SEP]")?];
     special("[UNK]")?;
     let template = TemplateProcessing::builder()
         .try_single("[CLS]:0 $A:0 [SEP]:0")
-        .and_then(|builder| builder.try_pair("[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"))
-        .map_err(|error| problem(error.clone()))?
+        .and_then(|builder| builder.try_pair("[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"))?
         .special_tokens(specials)
         .build()
-        .map_err(|error| problem(error.to_string()))?;
+        .map_err(|error| error.to_string())?;
     let normalizer = BertNormalizer::new(
         true,
         settings.tokenize_chinese_chars.unwrap_or(true),
         settings.strip_accents,
         settings.do_lower_case.unwrap_or(true),
     );
-    inner.with_normalizer(Some(normalizer)).map_err(|error| problem(error.to_string()))?;
+    inner.with_normalizer(Some(normalizer)).map_err(|error| error.to_string())?;
     inner.with_pre_tokenizer(Some(BertPreTokenizer));
     inner.with_post_processor(Some(template));
-    let names =
-        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].into_iter().filter(|token| inner.token_to_id(token).is_some());
-    let added: Vec<_> = names.map(|token| tokenizers::AddedToken::from(token, true)).collect();
-    inner.add_special_tokens(added).map_err(|error| problem(error.to_string()))?;
-    Ok(inner)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,9 +8,50 @@ use tokenizers::TruncationDirection;
 
 use crate::error::{Error, Result};
 
-/// What `tokenizer_config.json` says of the computation; absent and null alike leave the tokenizer's own file as it is.
+/// Which of transformers' classes reads a folder: each puts other things on top of the tokenizer's own file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Class {
+    /// Makes everything but the vocabulary anew from its own settings: lower case unless told otherwise, `[CLS] a [SEP] b [SEP]`.
+    Bert,
+    /// Puts no space before a text unless told to, whatever the tokenizer's own file says.
+    Roberta,
+    /// Reads none of BERT's keys.
+    XlmRoberta,
+    /// Reads the tokenizer's own file and nothing else.
+    Plain,
+    /// One that this program does not know by name, or none.
+    #[default]
+    Other,
+}
+
+impl Class {
+    /// By `tokenizer_class`, else by the `model_type` of the model in the same folder, as `AutoTokenizer` does.
+    fn of(class: Option<&str>, folder: &Path) -> Self {
+        let starts = |name: &str, known: &[&str]| known.iter().any(|known| name.starts_with(known));
+        let Some(class) = class else {
+            let config = std::fs::read(folder.join("config.json")).unwrap_or_default();
+            let config: Value = serde_json::from_slice(&config).unwrap_or_default();
+            return match config["model_type"].as_str() {
+                Some("bert" | "distilbert") => Self::Bert,
+                Some("roberta") => Self::Roberta,
+                Some("xlm-roberta") => Self::XlmRoberta,
+                _ => Self::Other,
+            };
+        };
+        match class {
+            _ if starts(class, &["BertTokenizer", "DistilBertTokenizer"]) => Self::Bert,
+            _ if starts(class, &["Roberta"]) => Self::Roberta,
+            _ if starts(class, &["XLMRoberta"]) => Self::XlmRoberta,
+            _ if starts(class, &["PreTrainedTokenizer", "TokenizersBackend"]) => Self::Plain,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What `tokenizer_config.json` says of the computation; absent and null alike leave what the class does by itself.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
+    pub(super) class: Class,
     pub(super) do_lower_case: Option<bool>,
     pub(super) strip_accents: Option<bool>,
     pub(super) tokenize_chinese_chars: Option<bool>,
@@ -29,7 +70,8 @@ impl Settings {
     pub(super) fn load(folder: &Path) -> Result<Self> {
         let path = folder.join("tokenizer_config.json");
         if !path.is_file() {
-            return Ok(Self::default());
+            let class = Class::of(None, folder);
+            return Ok(Self { class, space_before: (class == Class::Roberta).then_some(false), ..Self::default() });
         }
         let problem = |problem: String| Error::File { path: path.clone(), problem };
         let keys: Map<String, Value> = serde_json::from_slice(&read(&path)?)
@@ -46,28 +88,29 @@ impl Settings {
             Some(Some("right")) => Some(TruncationDirection::Right),
             Some(_) => return Err(refused("truncation_side", "\"left\" or \"right\"")),
         };
-        let model_max_length = match find("model_max_length") {
+        // The second is the older name.
+        let key = if keys.contains_key("model_max_length") { "model_max_length" } else { "max_len" };
+        let model_max_length = match find(key) {
             None => None,
             Some(value) => {
-                let length = value.as_f64().filter(|length| *length >= 1.0);
-                let length = length.ok_or_else(|| refused("model_max_length", "a number of tokens, at least 1"))?;
-                value.as_u64().filter(|_| length < NO_LIMIT).and_then(|length| usize::try_from(length).ok())
+                let wrong = || refused(key, "a whole number of tokens, at least 1");
+                let length = value.as_f64().filter(|length| *length >= 1.0).ok_or_else(wrong)?;
+                if length >= NO_LIMIT { None } else { Some(value.as_u64().ok_or_else(wrong)? as usize) }
             }
         };
-        // These classes of transformers read none of BERT's keys. The first puts no space before a text unless it is told to, whatever the
-        // tokenizer's own file says.
-        let class = find("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
-        let [roberta, xlm] = ["Roberta", "XLMRoberta"].map(|name| class.starts_with(name));
-        let of_bert = |key: &str| if roberta || xlm { Ok(None) } else { truth(key) };
+        let class = Class::of(find("tokenizer_class").and_then(Value::as_str), folder);
+        let reads_keys = matches!(class, Class::Bert | Class::Other);
+        let of_bert = |key: &str| if reads_keys { truth(key) } else { Ok(None) };
         let space = truth("add_prefix_space")?;
-        if xlm && space == Some(false) {
+        if class == Class::XlmRoberta && space == Some(false) {
             return Err(refused("add_prefix_space", "true, or none: versions of transformers differ in what false is"));
         }
         Ok(Self {
+            class,
             do_lower_case: of_bert("do_lower_case")?,
             strip_accents: of_bert("strip_accents")?,
             tokenize_chinese_chars: of_bert("tokenize_chinese_chars")?,
-            space_before: roberta.then_some(space.unwrap_or(false)),
+            space_before: (class == Class::Roberta).then_some(space.unwrap_or(false)),
             truncation_side,
             model_max_length,
         })
@@ -86,6 +129,10 @@ impl Settings {
         let bytes = json.get_mut("pre_tokenizer").and_then(|json| of_type(json, "ByteLevel", "pretokenizers"));
         if let (Some(space), Some(bytes)) = (self.space_before, bytes) {
             bytes.insert("add_prefix_space".to_owned(), space.into());
+        }
+        // BERT's class makes its own normaliser for its own kind of vocabulary.
+        if self.class == Class::Bert && json["model"]["type"] == "WordPiece" {
+            return Ok(());
         }
         let normalizer = json.get_mut("normalizer").and_then(|json| of_type(json, "BertNormalizer", "normalizers"));
         match normalizer {

@@ -48,6 +48,79 @@ fn lower_case_is_as_tokenizer_config_says() {
     }
 }
 
+/// A cased tokenizer of BERT's kind, without any template.
+fn bert_json() -> String {
+    let vocabulary = r#""vocab": {"[UNK]": 0, "a": 1, "b": 2, "A": 3, "[CLS]": 4, "[SEP]": 5}"#;
+    json(CASED, "").replace(r#""vocab": {"[UNK]": 0, "a": 1, "b": 2, "A": 3}"#, vocabulary)
+}
+
+#[test]
+fn berts_class_makes_everything_but_the_vocabulary_and_others_do_not() {
+    // transformers 5.24: BertTokenizer is lower-casing unless told otherwise and sets [CLS] a [SEP] b [SEP]; PreTrainedTokenizerFast
+    // takes the file as it is and reads no `do_lower_case`.
+    let (bert, plain) = ([4, 1, 5, 2, 5].as_slice(), [3, 2].as_slice());
+    let config = |model: &str| format!(r#"{{"model_type": "{model}"}}"#);
+    for (name, text, expected) in [
+        ("tokenizer_config.json", r#"{"tokenizer_class": "BertTokenizer"}"#.to_owned(), bert),
+        ("tokenizer_config.json", r#"{"tokenizer_class": "DistilBertTokenizerFast"}"#.to_owned(), bert),
+        (
+            "tokenizer_config.json",
+            r#"{"tokenizer_class": "BertTokenizer", "do_lower_case": false}"#.to_owned(),
+            &[4, 3, 5, 2, 5],
+        ),
+        (
+            "tokenizer_config.json",
+            r#"{"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": true}"#.to_owned(),
+            plain,
+        ),
+        ("config.json", config("bert"), bert),
+        ("config.json", config("distilbert"), bert),
+        ("config.json", config("electra"), plain),
+    ] {
+        let folder = folder(&[("tokenizer.json", &bert_json()), (name, &text)]);
+        let pair = Tokenizer::load(folder.path(), 16).unwrap().encode_text("A", Some("b")).unwrap();
+        assert_eq!(pair.ids, expected, "{text}");
+    }
+    let folder = folder(&[("tokenizer.json", &json(CASED, "")), ("config.json", &config("bert"))]);
+    let message = Tokenizer::load(folder.path(), 16).unwrap_err().to_string();
+    assert!(message.contains("tokenizer.json: ") && message.contains("[CLS]"), "{message}");
+}
+
+#[test]
+fn a_length_has_an_older_name_and_is_a_whole_number() {
+    for (text, expected) in [
+        (r#"{"max_len": 6}"#, Ok(Some(6))),
+        (r#"{"max_len": 6, "model_max_length": 7}"#, Ok(Some(7))),
+        (r#"{"model_max_length": 1000000000000000019884624838656}"#, Ok(None)),
+        (r#"{"model_max_length": 6.5}"#, Err("model_max_length is 6.5; expected a whole number of tokens, at least 1")),
+        (r#"{"max_len": 0}"#, Err("max_len is 0; expected a whole number")),
+    ] {
+        let folder = folder(&[("tokenizer_config.json", text)]);
+        match (Tokenizer::own_length(folder.path()), expected) {
+            (Ok(length), Ok(expected)) => assert_eq!(length, expected, "{text}"),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (got, _) => panic!("{text}: {got:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_word_without_end_is_not_read_whole() {
+    let folder = folder(&[("vocab.txt", VOCABULARY)]);
+    let tokenizer = Tokenizer::load(folder.path(), 8).unwrap();
+    // Every point is a word of its own: eight megabytes of them, and six are kept between the special tokens.
+    let encoded = tokenizer.encode_text(&".".repeat(8 << 20), None).unwrap();
+    assert_eq!((encoded.ids, encoded.truncated), (vec![2, 9, 9, 9, 9, 9, 9, 3], true));
+    let left = folder_of_left();
+    let encoded = Tokenizer::load(left.path(), 4).unwrap().encode_text(&(".".repeat(1 << 20) + "ab"), None).unwrap();
+    assert_eq!((encoded.ids, encoded.truncated), (vec![2, 9, 1, 3], true));
+}
+
+/// A vocabulary whose texts are cut at their beginning.
+fn folder_of_left() -> tempfile::TempDir {
+    folder(&[("vocab.txt", VOCABULARY), ("tokenizer_config.json", r#"{"truncation_side": "left"}"#)])
+}
+
 #[test]
 fn lower_case_that_cannot_be_had_is_refused() {
     let folder =
@@ -137,7 +210,7 @@ fn the_length_of_its_own_is_that_of_tokenizer_config_unless_it_means_none() {
     }
     let folder = folder(&[("tokenizer_config.json", r#"{"model_max_length": -3}"#)]);
     let message = Tokenizer::own_length(folder.path()).unwrap_err().to_string();
-    assert!(message.ends_with("model_max_length is -3; expected a number of tokens, at least 1"), "{message}");
+    assert!(message.ends_with("model_max_length is -3; expected a whole number of tokens, at least 1"), "{message}");
 }
 
 #[test]
