@@ -142,6 +142,7 @@ fn words_that_would_tear_a_table_are_refused() {
         ("label = \"MLE\"", "label = \"M\\nLE\""),
         ("label = \"MLE\"", "label = \"M | LE\""),
         ("label = \"MLE\"", "label = \" \""),
+        ("label = \"MLE\"", "label = \"M\u{2028}LE\""),
     ] {
         assert_says(
             &run_refusal(from, to),
@@ -159,6 +160,7 @@ fn names_that_would_collide_are_refused() {
     assert_says(&run_refusal("id = \"ensemble\"", "id = \"mle+temperature\""), &["\"mle+temperature\"", "letters"]);
     assert_says(&run_refusal("id = \"ensemble\"", "id = \"mle\""), &["two methods have the id \"mle\""]);
     assert_says(&run_refusal("label = \"Ensemble of 5\"", "label = \"MLE\""), &["two methods have the label \"MLE\""]);
+    assert_says(&run_refusal("label = \"Ensemble of 5\"", "label = \" MLE \""), &["two methods have the label"]);
     assert_says(&run_refusal("seeds = [1]", "seeds = [1, 2, 1]"), &["profile \"quick\" has the seed 1 twice"]);
 }
 
@@ -180,7 +182,7 @@ fn a_missing_experiment_and_an_unwritable_folder_are_named() {
     fs::write(folder.path().join("quick"), "in the way").unwrap();
     assert_says(&refusal(&["run", &path], None, b""), &["quick", "cannot be written"]);
     let message = refusal(&["report", &path, "--profile", "full"], None, b"");
-    assert_says(&message, &["no records yet", "make results EXPERIMENT=", "PROFILE=full"]);
+    assert_says(&message, &["no records yet", &format!("make results EXPERIMENT={path} PROFILE=full")]);
 }
 
 #[test]

@@ -134,7 +134,13 @@ impl Classifier {
         if !(2..=positions).contains(&max_tokens) {
             return Err(bayeslora_models::Error::Slot {
                 what: format!("window of {max_tokens} tokens"),
-                expected: format!("texts are 2 to {positions} tokens long"),
+                expected: match options.max_tokens {
+                    Some(_) => format!("texts are 2 to {positions} tokens long: choose --max-tokens so"),
+                    None => format!(
+                        "texts are 2 to {positions} tokens long: correct model_max_length in {}, or give --max-tokens",
+                        folder.join("tokenizer_config.json").display()
+                    ),
+                },
             }
             .into());
         }

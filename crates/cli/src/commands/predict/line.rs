@@ -154,8 +154,21 @@ mod tests {
     fn a_second_text_under_another_name_is_not_left_out_in_silence() {
         assert!(refusal(r#"{"text": "a", "hypothesis": "b"}"#).contains("`hypothesis` beside `text`"));
         for name in [
-            "text-pair", "TextPair", "textPair", "TEXT_PAIR", "text_pairs", "pair", "Text_B", "text2", "text-2", "sentenceB", "Sentence_2",
-            "second", "premise", "passage", "Question",
+            "text-pair",
+            "TextPair",
+            "textPair",
+            "TEXT_PAIR",
+            "text_pairs",
+            "pair",
+            "Text_B",
+            "text2",
+            "text-2",
+            "sentenceB",
+            "Sentence_2",
+            "second",
+            "premise",
+            "passage",
+            "Question",
         ] {
             let message = refusal(&format!(r#"{{"text": "a", "{name}": "b"}}"#));
             assert!(message.contains(&format!("`{name}` beside `text` looks like")), "{message}");
