@@ -142,6 +142,7 @@ fn words_that_would_tear_a_table_are_refused() {
         ("label = \"MLE\"", "label = \"M\\nLE\""),
         ("label = \"MLE\"", "label = \"M | LE\""),
         ("label = \"MLE\"", "label = \" \""),
+        ("label = \"MLE\"", "label = \"M\u{2028}LE\""),
     ] {
         assert_says(
             &run_refusal(from, to),
@@ -159,6 +160,7 @@ fn names_that_would_collide_are_refused() {
     assert_says(&run_refusal("id = \"ensemble\"", "id = \"mle+temperature\""), &["\"mle+temperature\"", "letters"]);
     assert_says(&run_refusal("id = \"ensemble\"", "id = \"mle\""), &["two methods have the id \"mle\""]);
     assert_says(&run_refusal("label = \"Ensemble of 5\"", "label = \"MLE\""), &["two methods have the label \"MLE\""]);
+    assert_says(&run_refusal("label = \"Ensemble of 5\"", "label = \" MLE \""), &["two methods have the label"]);
     assert_says(&run_refusal("seeds = [1]", "seeds = [1, 2, 1]"), &["profile \"quick\" has the seed 1 twice"]);
 }
 
@@ -180,7 +182,7 @@ fn a_missing_experiment_and_an_unwritable_folder_are_named() {
     fs::write(folder.path().join("quick"), "in the way").unwrap();
     assert_says(&refusal(&["run", &path], None, b""), &["quick", "cannot be written"]);
     let message = refusal(&["report", &path, "--profile", "full"], None, b"");
-    assert_says(&message, &["no records yet", "make results EXPERIMENT=", "PROFILE=full"]);
+    assert_says(&message, &["no records yet", &format!("make results EXPERIMENT={path} PROFILE=full")]);
 }
 
 #[test]
@@ -367,6 +369,22 @@ fn damaged_models_and_adapters_are_named() {
     assert_says(&wrong, &["intermediate.dense.weight has shape [64, 32]", "config.json says [60, 32]"]);
     let wrong = damage("adapter/adapter_config.json", &replace("\"r\": 4", "\"r\": 5"));
     assert_says(&wrong, &["has rank 4", "says 5", "re-export"]);
+    let missing = damage("config.json", &|path| fs::remove_file(path).unwrap());
+    assert_says(&missing, &["config.json: not found; expected the folder of a model"]);
+    let pointer =
+        damage("config.json", &|path| fs::write(path, "version https://git-lfs.github.com/spec/v1\n").unwrap());
+    assert_says(&pointer, &["config.json: a pointer of Git LFS", "git lfs pull"]);
+    for other in ["pytorch_model.bin.index.json", "tf_model.h5"] {
+        let named = damage("model.safetensors", &|path| fs::rename(path, path.with_file_name(other)).unwrap());
+        assert_says(&named, &["model.safetensors: not found", other, "save_pretrained"]);
+    }
+    let empty = damage("model.safetensors", &|path| {
+        fs::write(path.with_file_name("model.safetensors.index.json"), r#"{"weight_map": {}}"#).unwrap();
+        fs::remove_file(path).unwrap();
+    });
+    assert_says(&empty, &["model.safetensors.index.json: its weight_map is empty"]);
+    let short = damage("tokenizer_config.json", &|path| fs::write(path, r#"{"model_max_length": 1}"#).unwrap());
+    assert_says(&short, &["no window of 1 tokens", "model_max_length in ", "tokenizer_config.json", "--max-tokens"]);
     let fewer = damage("config.json", &replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2"));
     assert_says(&fewer, &["encoder.layer.2", "is this its base model?"]);
     let more = damage("tokenizer.json", &replace("\":\": 76", "\":\": 76, \"extra\": 77"));
@@ -392,7 +410,10 @@ fn bad_lines_of_input_are_numbered() {
     assert_says(&with(&["predict", "--adaptive", "1.5"], b"x\n"), &["--adaptive is 1.5", "(0, 1)"]);
     let coupled = with(&["predict", "--adaptive", "0.05", "--coupling", "balanced-16"], b"x\n");
     assert_says(&coupled, &["--samples is 20", "multiple of 16"]);
-    assert_says(&with(&["predict", "--max-tokens", "1000"], b"x\n"), &["1000 tokens", "2 to 160"]);
+    assert_says(
+        &with(&["predict", "--max-tokens", "1000"], b"x\n"),
+        &["1000 tokens", "2 to 160", "choose --max-tokens so"],
+    );
 }
 
 #[test]

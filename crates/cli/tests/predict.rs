@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 fn golden(model: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden").join(model)
@@ -218,4 +218,43 @@ fn a_name_for_a_folder_is_refused_with_what_to_do() {
             .contains("--model bert-base-uncased: no such folder; expected one with config.json")
     );
     assert!(refused(env!("CARGO_BIN_EXE_bayeslora")).contains("a file; expected the folder"));
+}
+
+/// The tiny model with one segment: the second row of its table is another tensor, that nobody asks for.
+fn with_one_segment(folder: &Path) {
+    let tiny = golden("tiny");
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        std::fs::copy(tiny.join(file), folder.join(file)).unwrap();
+    }
+    let mut config: Value = serde_json::from_slice(&std::fs::read(tiny.join("config.json")).unwrap()).unwrap();
+    config["type_vocab_size"] = json!(1);
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let bytes = std::fs::read(tiny.join("model.safetensors")).unwrap();
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (header, tensors) = rest.split_at(usize::try_from(u64::from_le_bytes(*length)).unwrap());
+    let mut header: Map<String, Value> = serde_json::from_slice(header).unwrap();
+    let name = header.keys().find(|name| name.ends_with("token_type_embeddings.weight")).unwrap().clone();
+    let (mut first, mut second) = (header[&name].clone(), header[&name].clone());
+    let [from, to] = [0, 1].map(|end| first["data_offsets"][end].as_u64().unwrap());
+    (first["data_offsets"][1], second["data_offsets"][0]) = (json!(from.midpoint(to)), json!(from.midpoint(to)));
+    (first["shape"][0], second["shape"][0]) = (json!(1), json!(1));
+    header.insert(name, first);
+    header.insert("unused".to_owned(), second);
+    let header = Value::from(header).to_string();
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), tensors].concat();
+    std::fs::write(folder.join("model.safetensors"), bytes).unwrap();
+}
+
+#[test]
+fn texts_before_a_pair_that_the_model_has_no_segment_for_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    with_one_segment(folder.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+    command.arg("predict").arg("--model").arg(folder.path()).arg("--adapter").arg(golden("tiny/query-value"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = output_of(command, b"{\"text\": \"a\"}\n{\"text\": \"a\", \"text_pair\": \"b\"}\n{\"text\": \"a\"}\n");
+    let message = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("standard input, line 2: the model has no segment 1; type_vocab_size"), "{message}");
+    assert_eq!(lines(&output).len(), 1);
 }

@@ -1,7 +1,9 @@
 //! Files that are read whole and never written by half.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
@@ -14,7 +16,12 @@ const PARTIAL: &str = ".partial-";
 /// Age at which a file that was being written is taken to be left by a process that died.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Folders that this process has swept.
+static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
 /// Writes `bytes` to `path` through a temporary file in the same folder and a rename.
+///
+/// Before a process writes to a folder for the first time, files that were left half-written there a day ago or earlier are removed.
 ///
 /// # Errors
 /// [`Error::Write`], with nothing changed at `path`.
@@ -22,6 +29,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |source| Error::Write { path: path.to_owned(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(failed)?;
+    if SWEPT.lock().is_ok_and(|mut swept| swept.insert(folder.to_owned())) {
+        sweep(folder, SystemTime::now());
+    }
     let mut file = partial(folder).map_err(failed)?;
     file.as_file_mut().write_all(bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
@@ -116,5 +126,18 @@ mod tests {
         sweep(folder.path(), SystemTime::now() + ABANDONED);
         assert_eq!(count(), 1);
         assert!(folder.path().join("record.json").exists());
+    }
+
+    #[test]
+    fn a_folder_is_swept_when_it_is_first_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - 2 * ABANDONED;
+        for (name, modified) in [(".partial-old", old), (".partial-new", SystemTime::now()), ("kept.json", old)] {
+            let file = std::fs::File::create(folder.path().join(name)).unwrap();
+            file.set_modified(modified).unwrap();
+        }
+        write_atomically(&folder.path().join("record.json"), b"{}").unwrap();
+        let left = [".partial-old", ".partial-new", "kept.json", "record.json"];
+        assert_eq!(left.map(|name| folder.path().join(name).exists()), [false, true, true, true]);
     }
 }

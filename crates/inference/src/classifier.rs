@@ -134,7 +134,13 @@ impl Classifier {
         if !(2..=positions).contains(&max_tokens) {
             return Err(bayeslora_models::Error::Slot {
                 what: format!("window of {max_tokens} tokens"),
-                expected: format!("texts are 2 to {positions} tokens long"),
+                expected: match options.max_tokens {
+                    Some(_) => format!("texts are 2 to {positions} tokens long: choose --max-tokens so"),
+                    None => format!(
+                        "texts are 2 to {positions} tokens long: correct model_max_length in {}, or give --max-tokens",
+                        folder.join("tokenizer_config.json").display()
+                    ),
+                },
             }
             .into());
         }
@@ -169,11 +175,26 @@ impl Classifier {
         self.laplace.is_some() || self.saved.posterior.is_stochastic()
     }
 
+    /// Refuses a pair of texts that the model cannot tell apart, before others are predicted with it.
+    ///
+    /// # Errors
+    /// When the model has no segment for the second text.
+    pub fn check(&self, text: &Text) -> Result<()> {
+        // Where there are two segments, no tokens of a pair are of a third.
+        if text.second.is_none() || self.bert.config().type_vocab_size > 1 {
+            return Ok(());
+        }
+        Ok(self.bert.check_segments(&self.tokenizer.encode_text(&text.text, text.second.as_deref())?)?)
+    }
+
     /// Predicts texts. A text's samples depend on its line's number and the seed only.
     ///
     /// # Errors
     /// When a text cannot be tokenised.
     pub fn predict(&self, texts: &[Text]) -> Result<Vec<TextPrediction>> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
         let encode = |text: &Text| self.tokenizer.encode_text(&text.text, text.second.as_deref());
         let tokens = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         let numbers: Vec<u64> = texts.iter().map(|text| text.line).collect();

@@ -235,10 +235,26 @@ impl Bert {
     /// # Errors
     /// As [`Self::embed`]; [`Error::Slot`] for a segment that the model does not have.
     pub fn embed_encoded(&self, texts: &[Encoded]) -> Result<Tensor> {
+        texts.iter().try_for_each(|text| self.check_segments(text))?;
         let sentences: Vec<&[u32]> = texts.iter().map(|text| text.ids.as_slice()).collect();
         let segments: Vec<u32> = texts.iter().flat_map(|text| &text.segments).copied().collect();
         let counts = self.config.family().segments == Segments::Own && segments.iter().any(|&segment| segment != 0);
         self.embed_rows(&sentences, counts.then_some(segments))
+    }
+
+    /// Refuses a text with a segment that the model does not have.
+    ///
+    /// # Errors
+    /// [`Error::Slot`] with the segment.
+    pub fn check_segments(&self, text: &Encoded) -> Result<()> {
+        if self.config.family().segments != Segments::Own {
+            return Ok(());
+        }
+        let known = self.config.type_vocab_size;
+        text.segments.iter().find(|&&segment| segment as usize >= known).map_or(Ok(()), |segment| {
+            let expected = format!("type_vocab_size in its config.json is {known}: give it texts one by one");
+            Err(Error::Slot { what: format!("segment {segment}"), expected })
+        })
     }
 
     /// Activations below the first block; all tokens are of segment 0 unless `segments` says otherwise, row by row.
@@ -266,11 +282,6 @@ impl Bert {
             (None, _) => words,
             (Some(table), None) => words.broadcast_add(&table.narrow(0, 0, 1)?)?,
             (Some(table), Some(segments)) => {
-                let known = table.dims()[0];
-                if let Some(segment) = segments.iter().find(|&&segment| segment as usize >= known) {
-                    let expected = format!("type_vocab_size in its config.json is {known}: give it texts one by one");
-                    return Err(Error::Slot { what: format!("segment {segment}"), expected });
-                }
                 (words + table.index_select(&Tensor::from_vec(segments, rows, &self.device)?, 0)?)?
             }
         };

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bayeslora_host::read;
 use bayeslora_kernels::Activation;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::slots::{FAMILIES, Family, MOST_BLOCKS};
+use crate::weights::read_config;
 
 /// Sizes of an encoder of BERT's kind, under BERT's names. Keys that do not change the computation are ignored; a null counts as absent, as
 /// it does in transformers.
@@ -128,7 +128,7 @@ impl BertConfig {
             return Err(Error::File { path: folder.to_owned(), problem });
         }
         let malformed = |error: serde_json::Error| problem(format!("not a BERT configuration: {error}"));
-        let mut keys: Map<String, Value> = serde_json::from_slice(&read(&path)?).map_err(malformed)?;
+        let mut keys: Map<String, Value> = serde_json::from_slice(&read_config(&path)?).map_err(malformed)?;
         keys.retain(|_, value| !value.is_null());
         // Before anything else is missed in the configuration of another family.
         let family = family_of(keys.get("model_type")).map_err(problem)?;

@@ -21,6 +21,8 @@ use crate::slots::{FAMILIES, without_prefix};
 const SAFETENSORS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const PICKLE: &str = "pytorch_model.bin";
+/// Weights that transformers can load and this crate cannot.
+const OTHERS: [&str; 3] = ["pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"];
 
 /// Tensors that stand in place of a checkpoint's, by their names there, with the file that they come from.
 pub(crate) type Replacements = BTreeMap<String, (PathBuf, Tensor)>;
@@ -67,6 +69,10 @@ impl Weights {
                 path: index.clone(),
                 problem: format!("not an index of shards ({error}); copy or download it again"),
             })?;
+            if shards.weight_map.is_empty() {
+                let problem = "its weight_map is empty; copy or download it again".to_owned();
+                return Err(Error::File { path: index, problem });
+            }
             let names: BTreeSet<String> = shards.weight_map.into_values().collect();
             let shard = |name: &String| {
                 let path = folder.join(name);
@@ -82,12 +88,17 @@ impl Weights {
         } else if pickled.is_file() {
             vec![(pickled.clone(), unpickle(&pickled)?)]
         } else {
-            return Err(Error::File {
-                path: whole,
-                problem: format!(
-                    "not found; expected the weights of the model, or {INDEX} with its shards, or {PICKLE}"
-                ),
-            });
+            let other = OTHERS.into_iter().find(|name| folder.join(name).is_file());
+            let problem = other.map_or_else(
+                || format!("not found; expected the weights of the model, or {INDEX} with its shards, or {PICKLE}"),
+                |other| {
+                    format!(
+                        "not found, only {other}, which is not read; load the model with transformers and write it anew with \
+                         model.save_pretrained(folder, safe_serialization=True)"
+                    )
+                },
+            );
+            return Err(Error::File { path: whole, problem });
         };
         let is_there = |name: &str| files.iter().any(|(_, tensors)| tensors.has(name));
         let is_own = |prefix: &&str| is_there(&format!("{prefix}embeddings.word_embeddings.weight"));
@@ -168,6 +179,17 @@ impl Weights {
     }
 }
 
+/// The bytes of `config.json`.
+pub(crate) fn read_config(path: &Path) -> Result<Vec<u8>> {
+    if !path.exists() {
+        let problem = "not found; expected the folder of a model, with config.json, weights and tokenizer: is it one folder further in, \
+                       or half downloaded?";
+        return Err(Error::File { path: path.to_owned(), problem: problem.to_owned() });
+    }
+    check_content(path)?;
+    Ok(read(path)?)
+}
+
 /// Maps a safetensors file.
 fn map(path: &Path) -> Result<Tensors> {
     check_content(path)?;
@@ -198,7 +220,7 @@ fn check_content(path: &Path) -> Result<()> {
     let opened = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
     opened.map_err(|source| bayeslora_host::Error::Read { path: path.to_owned(), source })?;
     if start.starts_with(b"version https://git-lfs") {
-        let problem = "a pointer of Git LFS, not the weights; fetch them with `git lfs pull`".to_owned();
+        let problem = "a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`".to_owned();
         return Err(Error::File { path: path.to_owned(), problem });
     }
     Ok(())

@@ -218,6 +218,30 @@ fn names_of_other_tools_are_read() {
     assert_is(&Changed::new().renamed(|key| key.replace("classifier.", "classifier.modules_to_save.default.")), plain);
 }
 
+/// With `bias="all"` PEFT saves the biases of every adapter's copies, under the adapter's name, beside the tensors of the one saved.
+#[test]
+fn trained_copies_under_the_name_of_an_adapter_are_read() {
+    let plain = "changed: nothing";
+    let bias = "base_model.model.classifier.bias";
+    let copy = |name: &str| format!("base_model.model.classifier.modules_to_save.{name}.bias");
+    let saved = || {
+        let tensor = Changed::new().tensors[bias].clone();
+        (
+            Changed::new().tensor("base_model.model.classifier.original_module.bias", tensor.zeros_like().unwrap()),
+            tensor,
+        )
+    };
+    let (case, tensor) = saved();
+    assert_is(&case.tensor(&copy("mine"), tensor), plain);
+    let (case, tensor) = saved();
+    assert_is(&case.less(bias).tensor(&copy("mine"), tensor), plain);
+    let (case, tensor) = saved();
+    assert_is(&case.tensor(&copy("mine"), tensor.clone()).tensor(&copy("other"), tensor), plain);
+    let (case, tensor) = saved();
+    let message = case.less(bias).tensor(&copy("mine"), tensor.clone()).tensor(&copy("other"), tensor).refusal();
+    assert!(message.contains("are both there; expected one tensor of classifier.bias"), "{message}");
+}
+
 #[test]
 fn targets_are_names_expressions_or_all_linear_maps() {
     let plain = "changed: nothing";
@@ -252,6 +276,7 @@ fn settings_that_would_be_computed_wrongly_are_refused_by_key_and_value() {
         ("init_lora_weights", json!("pissa_niter_16"), "init_lora_weights \"pissa_niter_16\" is not supported"),
         ("init_lora_weights", json!("corda"), "init_lora_weights \"corda\" is not supported"),
         ("init_lora_weights", json!("loftq"), "init_lora_weights \"loftq\" is not supported"),
+        ("task_type", json!("TOKEN_CLS"), "task_type is \"TOKEN_CLS\"; expected \"SEQ_CLS\" (classes of a text)"),
         ("lora_alpha", json!(1e38), "lora_alpha is 1e+38; expected a number of ordinary size"),
         ("r", json!(0), "r is 0; expected a rank of at least 1"),
         ("lora_dropout", json!(1.0), "lora_dropout is 1.0; expected a probability p"),
@@ -263,6 +288,7 @@ fn settings_that_would_be_computed_wrongly_are_refused_by_key_and_value() {
         assert!(message.contains(CONFIG) && message.contains(says), "{message}");
     }
     // A key that is switched off changes nothing.
+    assert_is(&Changed::new().with("task_type", json!("FEATURE_EXTRACTION")), "changed: nothing");
     assert_is(&Changed::new().with("use_new_thing", json!(false)).with("new_config", json!({})), "changed: nothing");
 }
 

@@ -204,9 +204,17 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// Every record of a folder, in the order of the file names, each of the layout [`SCHEMA`].
 ///
 /// # Errors
-/// As [`read_json`] and [`check_schema`].
+/// As [`read_json`] and [`check_schema`]; [`Error::Store`] for a folder that is there and cannot be read.
 pub fn read_all<T: DeserializeOwned>(folder: &Path, schema: impl Fn(&T) -> u32) -> Result<Vec<T>> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let listed = std::fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>());
+    let mut paths = match listed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(|error| Error::Store {
+            path: folder.to_owned(),
+            problem: format!("cannot be read ({error}); expected the folder of the records"),
+        })?,
+    };
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
     let mut records = Vec::new();
@@ -308,6 +316,16 @@ mod tests {
         assert_eq!(read_json(&path).unwrap(), Some([0.333_333_3, -666_666_700.0, 6.666_667e-21, 0.25, 0.0]));
         write_json(&path, &values).unwrap();
         assert_eq!(read_json(&path).unwrap(), Some(values));
+    }
+
+    #[test]
+    fn a_folder_of_records_that_cannot_be_read_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        assert_eq!(store.units().unwrap().len(), 0, "none where there is no folder");
+        std::fs::write(folder.path().join("units"), "").unwrap();
+        let message = store.units().unwrap_err().to_string();
+        assert!(message.contains("/units: cannot be read ("), "{message}");
     }
 
     #[test]

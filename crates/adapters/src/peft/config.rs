@@ -14,7 +14,7 @@ use super::pattern::{Layers, Modules, Ordered, Patterns, Targets, saved_module};
 use crate::error::{Error, Result};
 
 /// Keys that do not change what a finished adapter computes. Settings of initialisations are here: the initialisation itself is checked.
-const HARMLESS: [&str; 19] = [
+const HARMLESS: [&str; 18] = [
     "auto_mapping",
     "base_model_name_or_path",
     "corda_config",
@@ -32,7 +32,6 @@ const HARMLESS: [&str; 19] = [
     "qalora_group_size",
     "revision",
     "runtime_config",
-    "task_type",
     "unsloth_fixed",
     "velora_config",
 ];
@@ -84,6 +83,7 @@ impl PeftConfig {
         let mut keys = Keys { path, keys };
         // Before anything else is missed in the settings of another method.
         keys.check_type()?;
+        keys.check_task()?;
         let ordered: InOrder = serde_json::from_slice(bytes).map_err(malformed)?;
         keys.refuse_features()?;
         let (r, lora_alpha) = (keys.rank("r", 8)?, keys.alpha("lora_alpha", 8.0)?);
@@ -166,6 +166,13 @@ impl Keys<'_> {
             }
             kind => self.unsupported(format!("peft_type {kind}"), "expected an adapter trained with LoRA (\"LORA\")"),
         }
+    }
+
+    /// Refuses an adapter that was not trained to classify texts.
+    fn check_task(&mut self) -> Result<()> {
+        let is_ours = |value: &Value| matches!(value.as_str(), Some("SEQ_CLS" | "FEATURE_EXTRACTION"));
+        let Some(value) = self.take("task_type").filter(|value| !is_ours(value)) else { return Ok(()) };
+        self.wrong("task_type", &value, "\"SEQ_CLS\" (classes of a text), \"FEATURE_EXTRACTION\" or null")
     }
 
     /// Refuses what changes the function in a way that is not computed here.

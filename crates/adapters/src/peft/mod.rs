@@ -116,9 +116,11 @@ impl PeftAdapter {
             let problem = format!("holds several adapters ({}); expected one: save them apart", names.join(", "));
             return Err(self.problem(problem));
         }
+        // Biases of every adapter's copies are saved with one adapter's maps.
+        let adapters = &adapters | &names::copy_names(&keys);
         let mut maps: BTreeMap<String, Found> = BTreeMap::new();
         let mut tables: BTreeMap<String, Found> = BTreeMap::new();
-        let mut copies = BTreeMap::new();
+        let mut copies: BTreeMap<String, Vec<(String, Tensor)>> = BTreeMap::new();
         for (key, tensor) in tensors {
             let name = names::parse(&key, &adapters).map_err(|problem| self.problem(problem))?;
             let path = name.path;
@@ -131,7 +133,10 @@ impl PeftAdapter {
                 Part::TokenRows => self.token_rows.insert(path, tensor),
                 Part::UnderAdapter => self.under_adapters.insert(path, tensor),
                 Part::Whole => self.whole.insert(path, tensor),
-                Part::TrainedCopy => copies.insert(path, tensor),
+                Part::TrainedCopy => {
+                    copies.entry(path).or_default().push((key, tensor));
+                    continue;
+                }
                 Part::Unused => None,
             };
             if before.is_some() {
@@ -140,8 +145,12 @@ impl PeftAdapter {
             }
         }
         // PEFT reads the plain name where both are there.
-        for (path, tensor) in copies {
-            self.whole.entry(path).or_insert(tensor);
+        copies.retain(|path, _| !self.whole.contains_key(path));
+        for (path, mut copies) in copies {
+            if let [(key, _), (other, _), ..] = copies.as_slice() {
+                return Err(self.problem(format!("{key} and {other} are both there; expected one tensor of {path}")));
+            }
+            self.whole.extend(copies.pop().map(|(_, tensor)| (path, tensor)));
         }
         for (found, kind) in [(maps, ["lora_A", "lora_B"]), (tables, ["lora_embedding_A", "lora_embedding_B"])] {
             for (module, found) in found {

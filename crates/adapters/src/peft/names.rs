@@ -49,7 +49,20 @@ pub(super) fn adapter_names<'a>(keys: impl Iterator<Item = &'a String>) -> BTree
     keys.filter_map(infix).collect()
 }
 
-/// The place of the tensor `key`; `adapters` are the names found in the file.
+/// Names of adapters in the paths of trained copies, as in `classifier.modules_to_save.mine.dense.bias`: what stands there is a name where
+/// the module's own tensor, or its original, is in the file without it.
+pub(super) fn copy_names<'a>(keys: &'a [String]) -> BTreeSet<&'a str> {
+    let known: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
+    let name = |key: &'a String| {
+        let (module, rest) = key.split_once(".modules_to_save.")?;
+        let (name, rest) = rest.split_once('.')?;
+        let own = [format!("{module}.{rest}"), format!("{module}.original_module.{rest}")];
+        own.iter().any(|own| known.contains(own.as_str())).then_some(name)
+    };
+    keys.iter().filter_map(name).collect()
+}
+
+/// The place of the tensor `key`; `adapters` are the names found in the file, by [`adapter_names`] and [`copy_names`].
 ///
 /// The error says what is wrong with the name, without the file's.
 pub(super) fn parse(key: &str, adapters: &BTreeSet<&str>) -> Result<Name, String> {
@@ -148,5 +161,17 @@ mod tests {
     fn adapter_names_stand_between() {
         let keys = ["a.lora_A.x.weight", "a.lora_B.y.weight", "a.lora_A.weight", "b.bias"].map(str::to_owned);
         assert_eq!(adapter_names(keys.iter()), BTreeSet::from(["x", "y"]));
+    }
+
+    #[test]
+    fn names_of_trained_copies_stand_where_the_module_itself_has_none() {
+        let names = |keys: &[&str]| -> Vec<String> {
+            let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+            copy_names(&keys).into_iter().map(str::to_owned).collect()
+        };
+        assert_eq!(names(&["head.dense.bias", "head.modules_to_save.mine.dense.bias"]), ["mine"]);
+        assert_eq!(names(&["head.original_module.bias", "head.modules_to_save.mine.bias"]), ["mine"]);
+        assert!(names(&["head.dense.bias", "head.modules_to_save.dense.bias"]).is_empty());
+        assert!(names(&["head.bias", "head.modules_to_save.bias"]).is_empty());
     }
 }

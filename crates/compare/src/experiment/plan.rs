@@ -312,18 +312,20 @@ impl Plan {
     /// Refuses words that would break the tables they stand in, and labels that would be mistaken for each other.
     fn check_lines(&self) -> Result<(), String> {
         let experiment = &self.experiment;
-        let mut lines = vec![("title".to_owned(), &experiment.title)];
+        let mut lines = vec![("name".to_owned(), &experiment.name), ("title".to_owned(), &experiment.title)];
         lines.extend(experiment.ranked_as.iter().map(|name| ("ranked-as".to_owned(), name)));
         lines.extend(experiment.curve.iter().map(|curve| ("curve.axis".to_owned(), &curve.axis)));
         lines
             .extend(experiment.methods.iter().map(|entry| (format!("label of method \"{}\"", entry.id), &entry.label)));
         for (name, line) in lines {
-            if line.trim().is_empty() || line.contains(|c: char| c.is_control() || c == '|') {
+            let tears = |c: char| c.is_control() || matches!(c, '|' | '\u{2028}' | '\u{2029}');
+            if line.trim().is_empty() || line.contains(tears) {
                 return Err(format!("{name} is {line:?}; expected words for tables, in one line and without |"));
             }
         }
         let methods = &experiment.methods;
-        let twice = (1..methods.len()).find(|&place| methods[..place].iter().any(|m| m.label == methods[place].label));
+        let label = |place: usize| methods[place].label.trim();
+        let twice = (1..methods.len()).find(|&place| (0..place).any(|before| label(before) == label(place)));
         twice.map_or(Ok(()), |place| {
             Err(format!("two methods have the label {:?}; tables know them by it", methods[place].label))
         })

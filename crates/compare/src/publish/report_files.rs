@@ -1,5 +1,6 @@
 //! The report of a plan: which records it is made from and where its files go.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use bayeslora_data::tasks::DomainInfo;
@@ -11,6 +12,11 @@ use crate::error::{Error, Result};
 use crate::experiment::{Plan, Row};
 use crate::publish::generated::{self, Files};
 use crate::run::keys::{comparison_key, unit_key};
+
+/// What makes the records of a plan whose experiment lies in `file`.
+fn command(file: &dyn Display, plan: &Plan) -> String {
+    format!("make results EXPERIMENT={file} PROFILE={}", plan.profile)
+}
 
 pub(crate) fn definition(plan: &Plan) -> Definition {
     let row = |row: &Row| RowDefinition {
@@ -34,10 +40,7 @@ pub(crate) fn definition(plan: &Plan) -> Definition {
         rows: plan.rows.iter().map(row).collect(),
         domains: plan.task.domains().into_iter().map(test_set).collect(),
         reference: plan.experiment.reference.clone(),
-        command: format!(
-            "make results EXPERIMENT=results/{}/experiment.toml PROFILE={}",
-            plan.experiment.name, plan.profile
-        ),
+        command: command(&format_args!("results/{}/experiment.toml", plan.experiment.name), plan),
         readme: plan.experiment.readme.clone(),
     }
 }
@@ -90,7 +93,12 @@ impl Recorded {
             comparison_key(plan, &id, &own, &other) == comparison.key
         };
         let comparisons = store.comparisons()?.into_iter().filter(current).collect();
-        Ok(Self { definition: definition(plan), folder: plan.folder.clone(), units, comparisons })
+        let mut definition = definition(plan);
+        if units.is_empty() {
+            // No page shows it: it says what to run, wherever the file lies.
+            definition.command = command(&plan.path.display(), plan);
+        }
+        Ok(Self { definition, folder: plan.folder.clone(), units, comparisons })
     }
 
     /// Whether no record belongs to the plan: there are none, or all are of other settings.

@@ -16,8 +16,30 @@ pub(super) enum Format {
     Jsonl,
 }
 
-/// Names under which data sets keep the second text of a pair. Left out, it would change the answer in silence.
-const SECOND: [&str; 5] = ["text2", "text_2", "text_b", "sentence2", "hypothesis"];
+/// The field of a pair's second text.
+const PAIR: &str = "text_pair";
+
+/// Names under which data sets keep the second text of a pair, in [`plain`] letters. Left out, it would change the answer in silence.
+const SECOND: [&str; 13] = [
+    "pair",
+    "textpair",
+    "textpairs",
+    "textb",
+    "text2",
+    "sentenceb",
+    "sentence2",
+    "second",
+    "premise",
+    "hypothesis",
+    "passage",
+    "question",
+    "secondtext",
+];
+
+/// The name of a field without case, `-`, `_` and spaces.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect()
+}
 
 /// The text of a line; the first one decides between the forms.
 ///
@@ -74,13 +96,14 @@ fn texts(fields: &Map<String, Value>) -> anyhow::Result<(String, Option<String>)
             names()
         ),
     };
-    let second = match fields.get("text_pair") {
+    let second = match fields.get(PAIR) {
         None | Some(Value::Null) => None,
         Some(Value::String(second)) => Some(second.clone()),
         Some(other) => bail!("`text_pair` is {}; expected a string", kind(other)),
     };
-    let other = SECOND.into_iter().find(|name| fields.get(*name).is_some_and(Value::is_string));
-    if let (None, Some(other)) = (&second, other) {
+    let is_second = |name: &str| name != PAIR && SECOND.contains(&plain(name).as_str());
+    let other = fields.iter().find(|(name, value)| value.is_string() && is_second(name));
+    if let (None, Some((other, _))) = (&second, other) {
         bail!(
             "`{other}` beside `text` looks like the second text of a pair; rename it to `text_pair`, or leave it out \
              to classify `text` alone"
@@ -130,6 +153,29 @@ mod tests {
     #[test]
     fn a_second_text_under_another_name_is_not_left_out_in_silence() {
         assert!(refusal(r#"{"text": "a", "hypothesis": "b"}"#).contains("`hypothesis` beside `text`"));
+        for name in [
+            "text-pair",
+            "TextPair",
+            "textPair",
+            "TEXT_PAIR",
+            "text_pairs",
+            "pair",
+            "Text_B",
+            "text2",
+            "text-2",
+            "sentenceB",
+            "Sentence_2",
+            "second",
+            "premise",
+            "passage",
+            "Question",
+        ] {
+            let message = refusal(&format!(r#"{{"text": "a", "{name}": "b"}}"#));
+            assert!(message.contains(&format!("`{name}` beside `text` looks like")), "{message}");
+        }
+        for name in ["query", "document", "context", "id", "paired"] {
+            assert_eq!(text(&format!(r#"{{"text": "a", "{name}": "b"}}"#)).second, None);
+        }
         assert!(refusal(r#"{"text": "a", "text_pair": 3}"#).contains("`text_pair` is a number; expected a string"));
     }
 

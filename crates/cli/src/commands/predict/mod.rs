@@ -104,12 +104,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if texts.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        for prediction in classifier.predict(&texts)? {
+        // Texts before a line that cannot be predicted are answered.
+        let checked = texts.iter().take_while(|text| classifier.check(text).is_ok()).count();
+        for prediction in classifier.predict(&texts[..checked])? {
             let line = serde_json::to_string(&prediction).context("prediction cannot be encoded")?;
             if !super::print_line(line)? {
                 // Nobody reads what this command is for.
                 return Ok(ExitCode::SUCCESS);
             }
+        }
+        if let Some(text) = texts.get(checked) {
+            classifier.check(text).with_context(|| format!("standard input, line {}", text.line))?;
         }
     }
 }
