@@ -85,8 +85,8 @@ impl<'a> Report<'a> {
             .to_owned();
         if self.aggregate.scores.iter().any(|score| score.alike.is_some()) {
             text.push_str(
-                " Bold: the best mean of its column, and rows that other seeds on the same texts do not tell apart from it (paired t-test over \
-                 seeds, Holm, 0.05). Stars are tested over texts too, so the two can differ.",
+                " Bold: the best mean of its column, and rows that other seeds on the same texts do not tell apart from it. The test is a paired \
+                 t-test over seeds (Holm, 0.05). Stars are tested over texts too, so the two can differ.",
             );
         }
         if self.aggregate.compared().next().is_some() {
