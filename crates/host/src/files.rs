@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 const PARTIAL: &str = ".partial-";
 
 /// Age at which a file that was being written is taken to be left by a process that died.
-const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+const ABANDONED: Duration = Duration::from_hours(24);
 
 /// Folders that this process has swept.
 static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());

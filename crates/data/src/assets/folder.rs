@@ -110,7 +110,7 @@ mod tests {
             open(folder.path(), "own", every, &mut |event| events.push(event.to_string())).unwrap();
             events
         };
-        let patient = events(Duration::from_secs(3600));
+        let patient = events(Duration::from_hours(1));
         assert_eq!(patient.len(), 1);
         assert!(patient[0].starts_with(&format!("own: digest {}", digest(folder.path()))), "{patient:?}");
         let told = events(Duration::ZERO);

@@ -95,7 +95,8 @@ impl Settings {
             Some(value) => {
                 let wrong = || refused(key, "a whole number of tokens, at least 1");
                 let length = value.as_f64().filter(|length| *length >= 1.0).ok_or_else(wrong)?;
-                if length >= NO_LIMIT { None } else { Some(value.as_u64().ok_or_else(wrong)? as usize) }
+                let whole = || value.as_u64().and_then(|length| usize::try_from(length).ok());
+                if length >= NO_LIMIT { None } else { Some(whole().ok_or_else(wrong)?) }
             }
         };
         let class = Class::of(find("tokenizer_class").and_then(Value::as_str), folder);

@@ -50,7 +50,7 @@ fn server(b: Option<&'static [u8]>) -> String {
 }
 
 /// Long enough for a busy machine.
-const PATIENT: Duration = Duration::from_secs(60);
+const PATIENT: Duration = Duration::from_mins(1);
 
 fn fetch(endpoint: String, patience: Duration) -> (Result<Fetched, Failure>, TempDir, u32) {
     let into = tempfile::tempdir().unwrap();
