@@ -17,7 +17,7 @@ fn small_experiment() -> (TempDir, PathBuf) {
     cut_down(
         include_str!("movies.toml").to_owned(),
         &[
-            ("split-seed = 0", "split-seed = 0\nmax-validation = 40"),
+            ("split-seed = 0", "split-seed = 0\nmax-validation = 24"),
             ("max-train = 2400", "max-train = 96"),
             ("max-test = 800", "max-test = 60"),
             ("max-shifted = 300", "max-shifted = 30"),
@@ -206,6 +206,8 @@ fn a_curve_is_drawn_from_the_records_of_its_profiles() {
             ("seeds = [1, 2, 3, 4, 5]\nfolder = \"n50\"", &format!("seeds = [1, 2]\nfolder = \"n50\"{few}")),
             ("seeds = [1, 2, 3, 4, 5]\nfolder = \"n200\"", &format!("seeds = [1]\nfolder = \"n200\"{few}")),
             ("at = 1000\n", ""),
+            ("max-train = 50\nmax-test = 1000\nmax-shifted = 200", "max-train = 50\nmax-test = 40\nmax-shifted = 10"),
+            ("max-train = 200\nmax-test = 1000\nmax-shifted = 200", "max-train = 200\nmax-test = 40\nmax-shifted = 10"),
             ("epochs = 40", "epochs = 2"),
             ("epochs = 11", "epochs = 1"),
             ("resamples = 1000", "resamples = 20"),
@@ -233,9 +235,9 @@ fn every_method() -> (TempDir, PathBuf) {
     cut_down(
         committed("every-method"),
         &[
-            ("split-seed = 0", "split-seed = 0\nmax-validation = 40"),
-            ("max-train = 2400", "max-train = 64\nmax-test = 40\nepochs = 1\nsamples = 3"),
-            ("max-shifted = 300\n", "max-shifted = 20\n"),
+            ("split-seed = 0", "split-seed = 0\nmax-validation = 24"),
+            ("max-train = 2400", "max-train = 64\nmax-test = 16\nepochs = 1\nsamples = 3"),
+            ("max-shifted = 300\n", "max-shifted = 6\n"),
             ("seeds = [1, 2, 3, 4, 5]", "seeds = [1]"),
             ("resamples = 1000", "resamples = 20"),
             ("batch-size = 32", "batch-size = 16"),
@@ -311,13 +313,13 @@ fn tuning_and_a_run_of_every_method_killed_at_twenty_moments_come_to_the_same_re
     // A part of the work between two kills: before the first unit, within fits, between units, and after the last.
     kill_at_random(
         || command("tune"),
-        (8, tuning.mul_f64(0.2)),
+        (8, tuning.mul_f64(0.1)),
         || files_of(&interrupted.path().join("tuning/trials")),
     );
     assert!(command("tune").status().unwrap().success());
     let chosen = |folder: &TempDir| fs::read(folder.path().join("tuning/chosen.toml")).unwrap();
     assert_eq!(chosen(&whole), chosen(&interrupted));
-    kill_at_random(|| command("run"), (20, running.mul_f64(0.15)), || files_of(&interrupted.path().join("units")));
+    kill_at_random(|| command("run"), (20, running.mul_f64(0.08)), || files_of(&interrupted.path().join("units")));
     assert!(command("run").status().unwrap().success());
     assert_eq!(expected, scores(interrupted.path()));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bayeslora_records::{Beyond, DISTANCES, Question};
 use bayeslora_render::{Block, Cell, Column, Section, Table};
 
-use crate::asked::{Asked, score_label};
+use crate::beyond_test::{BeyondTest, score_label};
 use crate::definition::Definition;
 use crate::report::Report;
 
@@ -53,15 +53,15 @@ pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
     sections
 }
 
-fn cell(one: &Asked<'_>) -> Cell {
+fn cell(one: &BeyondTest<'_>) -> Cell {
     let &Beyond { estimate, lower, upper, .. } = one.found;
     Cell::Interval { estimate, lower, upper, mark: if one.differs() { "*" } else { "" } }
 }
 
 /// Rows against scores, then the distances, which belong to no row.
-fn tables(definition: &Definition, asked: &[Asked<'_>]) -> impl Iterator<Item = Table> {
-    let baseline = |one: Option<&&Asked<'_>>| Cell::maybe(one.and_then(|one| one.found.baseline));
-    let (distances, scores): (Vec<&Asked<'_>>, Vec<_>) = asked.iter().partition(|one| one.row == DISTANCES);
+fn tables(definition: &Definition, asked: &[BeyondTest<'_>]) -> impl Iterator<Item = Table> {
+    let baseline = |one: Option<&&BeyondTest<'_>>| Cell::maybe(one.and_then(|one| one.found.baseline));
+    let (distances, scores): (Vec<&BeyondTest<'_>>, Vec<_>) = asked.iter().partition(|one| one.row == DISTANCES);
     let mut seen = BTreeSet::new();
     let columns: Vec<&str> =
         scores.iter().map(|one| one.found.score.as_str()).filter(|score| seen.insert(*score)).collect();
@@ -69,7 +69,7 @@ fn tables(definition: &Definition, asked: &[Asked<'_>]) -> impl Iterator<Item = 
     let heads = columns.iter().map(|score| Column::number(score_label(score), 3).left());
     let mut of_rows = Table::new([Column::text("method"), pass()].into_iter().chain(heads));
     for row in &definition.rows {
-        let own: Vec<&&Asked<'_>> = scores.iter().filter(|one| one.row == row.id).collect();
+        let own: Vec<&&BeyondTest<'_>> = scores.iter().filter(|one| one.row == row.id).collect();
         if own.is_empty() {
             continue;
         }

@@ -26,11 +26,11 @@ pub(crate) struct Detectable {
 }
 
 /// What the design detects in every metric that was tested on a test set; corrupted copies are left out.
-pub(crate) struct Power<'a> {
+pub(crate) struct DetectableDifferences<'a> {
     pub(crate) found: Vec<(&'a TestSet, &'static MetricInfo, Detectable)>,
 }
 
-impl<'a> Power<'a> {
+impl<'a> DetectableDifferences<'a> {
     /// Standard errors times [`smallest_noncentrality`], at the level that Holm's correction asks of the smallest p-value, 0.05 over the rows
     /// compared. Rows that predict exactly as the reference does are left out.
     pub(crate) fn new(definition: &'a Definition, comparisons: &[ComparisonRecord]) -> Result<Self> {

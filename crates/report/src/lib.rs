@@ -4,9 +4,9 @@
 //! writes it, once.
 
 mod aggregate;
-mod asked;
 mod best;
 mod beyond;
+mod beyond_test;
 mod columns;
 mod cost;
 mod definition;

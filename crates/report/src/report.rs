@@ -4,9 +4,9 @@ use bayeslora_metrics::holm;
 use bayeslora_records::{ComparisonRecord, Question, UnitRecord};
 
 use crate::aggregate::Aggregate;
-use crate::asked::{Asked, Family, families};
+use crate::beyond_test::{BeyondTest, Family, families};
 use crate::definition::Definition;
-use crate::detectable::Power;
+use crate::detectable::DetectableDifferences;
 use crate::error::Result;
 use crate::provenance::provenance;
 use crate::score::LEVEL;
@@ -19,7 +19,7 @@ pub struct Report<'a> {
     pub aggregate: Aggregate,
     pub(crate) units: Vec<&'a UnitRecord>,
     pub(crate) comparisons: &'a [ComparisonRecord],
-    pub(crate) power: Power<'a>,
+    pub(crate) power: DetectableDifferences<'a>,
     pub(crate) tests: Tests,
     families: Vec<Family<'a>>,
     provenance: Vec<String>,
@@ -62,7 +62,7 @@ impl<'a> Report<'a> {
         let mut units: Vec<&UnitRecord> = units.iter().collect();
         units.sort_by(|a, b| (&a.method, a.seed, &a.key).cmp(&(&b.method, b.seed, &b.key)));
         let aggregate = Aggregate::new(definition, &units, comparisons)?;
-        let power = Power::new(definition, comparisons)?;
+        let power = DetectableDifferences::new(definition, comparisons)?;
         let families = families(definition, comparisons)?;
         let tests = Tests::of(&aggregate, &families)?;
         let provenance = provenance(definition, &units)?;
@@ -70,7 +70,7 @@ impl<'a> Report<'a> {
     }
 
     /// Everything asked a question on a test set, in the order of rows and scores.
-    pub(crate) fn asked(&self, domain: &str, question: Question) -> &[Asked<'a>] {
+    pub(crate) fn asked(&self, domain: &str, question: Question) -> &[BeyondTest<'a>] {
         let found = self.families.iter().find(|family| family.domain == domain && family.question == question);
         found.map_or(&[], |family| &family.asked)
     }

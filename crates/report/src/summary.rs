@@ -4,7 +4,7 @@ use bayeslora_metrics::{Better, METRICS, median, metric};
 use bayeslora_records::{ComparisonRecord, DISTANCES, Question, TEMPERED};
 use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
-use crate::asked::Asked;
+use crate::beyond_test::BeyondTest;
 use crate::definition::TestSet;
 use crate::report::{Report, Tests};
 use crate::score::{Score, tempered};
@@ -170,7 +170,7 @@ fn beyond(report: &Report<'_>) -> Option<Table> {
             if asked.is_empty() {
                 continue;
             }
-            let mut gains: Vec<&Asked<'_>> =
+            let mut gains: Vec<&BeyondTest<'_>> =
                 asked.iter().filter(|one| one.differs() && one.found.estimate > 0.0).collect();
             gains.sort_by(|a, b| b.found.estimate.total_cmp(&a.found.estimate));
             let names: Vec<String> = gains.iter().map(|one| name(report, one)).collect();
@@ -186,7 +186,7 @@ fn beyond(report: &Report<'_>) -> Option<Table> {
 }
 
 /// `mutual information of SWAG (+0.021 beside MLE's pass)`.
-fn name(report: &Report<'_>, one: &Asked<'_>) -> String {
+fn name(report: &Report<'_>, one: &BeyondTest<'_>) -> String {
     let (gain, score) = (one.found.estimate, one.score());
     if one.row == DISTANCES {
         return format!("{score} of the adapters' input ({gain:+.3})");

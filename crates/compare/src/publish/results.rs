@@ -187,8 +187,13 @@ pub(crate) fn reported(folders: &[Folder]) -> Result<Vec<Reported<'_>>> {
 pub(crate) fn folders(results: &Path) -> Result<Vec<Folder>> {
     let refused = |problem: String| Error::Store { path: results.to_owned(), problem };
     let entries = std::fs::read_dir(results).map_err(|error| refused(format!("cannot be read: {error}")))?;
-    let entries = entries.flatten().filter(|entry| entry.path().is_dir());
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into()).collect();
+    let mut names: Vec<String> = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| refused(format!("cannot be read: {error}")))?;
+        if entry.path().is_dir() {
+            names.push(entry.file_name().to_string_lossy().into());
+        }
+    }
     names.sort();
     let mut found = Vec::new();
     for name in names {

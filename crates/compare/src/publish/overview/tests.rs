@@ -150,7 +150,7 @@ fn the_index_names_everything_and_says_what_was_found() {
     let index = text(folder.path(), "README.md");
     for expected in [
         "| [Toy <experiment>](toy/table.md) | Who wins? | A does. | 1 | 2026-01-02 |\n",
-        "| [Not yet](absent/experiment.toml) | Who wins? | not run yet | 1 | – |\n",
+        "| [Not yet](absent/experiment.toml) | Who wins? | not run yet | – | – |\n",
         "| [Claims](theory/table.md) | Do they hold? | All hold. | – | – |\n",
         "A wins, and **only** on toys.",
         "- [What was compared, and how](toy/experiment.toml)\n- [All tables](toy/table.md)\n",
@@ -160,6 +160,20 @@ fn the_index_names_everything_and_says_what_was_found() {
     }
     let place = |title: &str| index.find(title).unwrap();
     assert!(place("[Claims]") < place("[Toy") && place("[Toy") < place("[Not yet]"), "by order, what was not run last");
+}
+
+#[test]
+fn records_of_other_settings_are_not_run_yet_and_stop_nothing() {
+    let folder = results();
+    experiment(folder.path(), "stale", &[("Toy <experiment>", "Stale")]);
+    run(folder.path(), "stale", [0.5, 0.4, 0.3, 0.2]);
+    let path = folder.path().join("stale/experiment.toml");
+    let edited = fs::read_to_string(&path).unwrap().replace("max-tokens = 16", "max-tokens = 17");
+    fs::write(&path, edited).unwrap();
+    write_overview(folder.path()).unwrap();
+    let index = text(folder.path(), "README.md");
+    assert!(index.contains("| [Stale](stale/experiment.toml) | Who wins? | not run yet | – | – |\n"), "{index}");
+    assert!(index.contains("| [Toy <experiment>](toy/table.md) |"), "{index}");
 }
 
 #[test]

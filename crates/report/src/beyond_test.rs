@@ -8,13 +8,13 @@ use crate::error::Result;
 use crate::score::LEVEL;
 
 /// One score of one row (or a distance), with its p-value corrected over everything asked the same question on the same domain.
-pub(crate) struct Asked<'a> {
+pub(crate) struct BeyondTest<'a> {
     pub(crate) row: &'a str,
     pub(crate) found: &'a Beyond,
     pub(crate) holm_p: f64,
 }
 
-impl Asked<'_> {
+impl BeyondTest<'_> {
     pub(crate) fn differs(&self) -> bool {
         self.holm_p <= LEVEL
     }
@@ -33,7 +33,7 @@ pub(crate) fn score_label(score: &str) -> &str {
 pub(crate) struct Family<'a> {
     pub(crate) domain: &'a str,
     pub(crate) question: Question,
-    pub(crate) asked: Vec<Asked<'a>>,
+    pub(crate) asked: Vec<BeyondTest<'a>>,
 }
 
 /// Every question that the comparisons answer, test set by test set.
@@ -54,13 +54,13 @@ fn asked<'a>(
     comparisons: &'a [ComparisonRecord],
     domain: &TestSet,
     question: Question,
-) -> Result<Vec<Asked<'a>>> {
+) -> Result<Vec<BeyondTest<'a>>> {
     let rows = definition.rows.iter().map(|row| row.id.as_str()).chain([DISTANCES]);
     let of_row = |row: &str| comparisons.iter().filter(move |comparison| comparison.row == row).collect::<Vec<_>>();
     let mut found = Vec::new();
     for comparison in rows.flat_map(of_row) {
         let here = comparison.beyond.iter().filter(|b| b.domain == domain.id && b.question == question);
-        found.extend(here.map(|one| Asked { row: comparison.row.as_str(), found: one, holm_p: one.p_value }));
+        found.extend(here.map(|one| BeyondTest { row: comparison.row.as_str(), found: one, holm_p: one.p_value }));
     }
     let adjusted = holm(&found.iter().map(|one| one.holm_p).collect::<Vec<_>>())?;
     for (one, p) in found.iter_mut().zip(adjusted) {
