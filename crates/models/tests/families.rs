@@ -114,16 +114,19 @@ fn copy(
     place
 }
 
+/// The texts of a golden file, in token numbers.
+#[derive(Deserialize)]
+struct Expected {
+    sentences: Vec<Sentence>,
+}
+
+#[derive(Deserialize)]
+struct Sentence {
+    ids: Vec<u32>,
+}
+
 /// Logits of `roberta`'s own texts.
 fn logits(bert: &Bert, saved: &SavedAdapter) -> Vec<f32> {
-    #[derive(Deserialize)]
-    struct Expected {
-        sentences: Vec<Sentence>,
-    }
-    #[derive(Deserialize)]
-    struct Sentence {
-        ids: Vec<u32>,
-    }
     let Expected { sentences } = json(&golden("roberta/expected.json"));
     let encoded = |Sentence { ids }| Encoded { segments: vec![0; ids.len()], ids, truncated: false };
     let [logits, _] = both_logits(bert, saved, &sentences.into_iter().map(encoded).collect::<Vec<_>>());
@@ -199,14 +202,6 @@ struct Activated {
 
 #[test]
 fn every_activation_is_that_of_transformers() {
-    #[derive(Deserialize)]
-    struct Expected {
-        sentences: Vec<Sentence>,
-    }
-    #[derive(Deserialize)]
-    struct Sentence {
-        ids: Vec<u32>,
-    }
     let all: BTreeMap<String, Activated> = json(&golden("activations.json"));
     assert_eq!(all.len(), 12);
     let Expected { sentences } = json(&golden("tiny/expected.json"));

@@ -45,10 +45,6 @@ impl Format for Html {
             }
             text += "</tr>\n";
         }
-        text += "</tbody></table></div>\n";
-        for note in &table.notes {
-            text += &prose(note);
-        }
-        text
+        text + "</tbody></table></div>\n"
     }
 }

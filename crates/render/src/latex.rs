@@ -56,11 +56,7 @@ impl Format for Latex {
                 .collect();
             text += &format!("{} \\\\\n", cells.join(" & "));
         }
-        text += "\\bottomrule\n\\end{tabular}\n";
-        for note in &table.notes {
-            text += &format!("\n{}\n", escape(note));
-        }
-        text + "\\end{table}\n"
+        text + "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     }
 }
 

@@ -30,9 +30,6 @@ impl Format for Markdown {
                 if cell.is_strong() { format!("**{shown}**") } else { shown }
             }));
         }
-        for note in &table.notes {
-            text += &format!("\n{note}\n");
-        }
         text
     }
 }

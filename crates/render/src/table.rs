@@ -13,8 +13,6 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Cells of each row, one for each column.
     pub rows: Vec<Vec<Cell>>,
-    /// Sentences below the table, each a paragraph. Default: none.
-    pub notes: Vec<String>,
 }
 
 /// A column.
@@ -76,8 +74,6 @@ pub enum Cell {
         /// Sign behind the estimate. Default: none.
         mark: &'static str,
     },
-    /// What could not be computed, with the reason.
-    Failed(String),
 }
 
 /// A way to write a table.
@@ -180,7 +176,6 @@ impl Cell {
             Self::Interval { estimate, lower, upper, mark } => {
                 format!("{}{mark} [{}, {}]", signed(*estimate, digits), signed(*lower, digits), signed(*upper, digits))
             }
-            Self::Failed(reason) => format!("failed: {reason}"),
         }
     }
 }
@@ -222,13 +217,12 @@ mod tests {
             Column::number("difference", 3).left(),
         ]);
         table.caption = "Means over seeds.".to_owned();
-        table.notes.push("`*`: told apart.".to_owned());
         let mean = |mean, sd, mark| Cell::Mean { mean, sd, mark, strong: false };
         table.push([Cell::text("A | B"), mean(0.7953, Some(0.0120), "*"), Cell::Number(27.44)]);
         let difference = Cell::Interval { estimate: -0.0359, lower: -0.0562, upper: 0.0001, mark: "" };
         table.push([Cell::Strong("C_1 < 5 %".to_owned()), mean(0.45, None, ""), Cell::Count(3), difference]);
         let strong = Cell::Mean { mean: 12.4, sd: Some(2.5), mark: "", strong: true };
-        table.push([Cell::text("D"), Cell::Failed("loss is not finite".to_owned()), strong]);
+        table.push([Cell::text("D"), Cell::Missing, strong]);
         table
     }
 
@@ -240,8 +234,7 @@ mod tests {
              | method | NLL ↓ | fit, s | difference |\n|---|---:|---:|---|\n\
              | A \\| B | 0.795 ± 0.012* | 27.4 | – |\n\
              | **C_1 < 5 %** | 0.4500 | 3 | -0.036 [-0.056, 0.000] |\n\
-             | D | failed: loss is not finite | **12.4 ± 2.5** | – |\n\n\
-             `*`: told apart.\n"
+             | D | – | **12.4 ± 2.5** | – |\n"
         );
     }
 
@@ -253,8 +246,8 @@ mod tests {
              method & NLL $\\downarrow$ & fit, s & difference \\\\\n\\midrule\n\
              A | B & 0.795 $\\pm$ 0.012$^{*}$ & 27.4 & -- \\\\\n\
              \\textbf{C\\_1 $<$ 5 \\%} & 0.4500 & 3 & -0.036 [-0.056, 0.000] \\\\\n\
-             D & failed: loss is not finite & \\textbf{12.4 $\\pm$ 2.5} & -- \\\\\n\
-             \\bottomrule\n\\end{tabular}\n\n`$^{*}$`: told apart.\n\\end{table}\n"
+             D & -- & \\textbf{12.4 $\\pm$ 2.5} & -- \\\\\n\
+             \\bottomrule\n\\end{tabular}\n\\end{table}\n"
         );
     }
 
@@ -266,8 +259,8 @@ mod tests {
              <thead><tr><th>method</th><th class=\"n\">NLL ↓</th><th class=\"n\">fit, s</th><th>difference</th></tr></thead>\n<tbody>\n\
              <tr><td>A | B</td><td class=\"n\">0.795 ± 0.012*</td><td class=\"n\">27.4</td><td>–</td></tr>\n\
              <tr><td><strong>C_1 &lt; 5 %</strong></td><td class=\"n\">0.4500</td><td class=\"n\">3</td><td>-0.036 [-0.056, 0.000]</td></tr>\n\
-             <tr><td>D</td><td class=\"n\">failed: loss is not finite</td><td class=\"n\"><strong>12.4 ± 2.5</strong></td><td>–</td></tr>\n\
-             </tbody></table></div>\n<p><code>*</code>: told apart.</p>\n"
+             <tr><td>D</td><td class=\"n\">–</td><td class=\"n\"><strong>12.4 ± 2.5</strong></td><td>–</td></tr>\n\
+             </tbody></table></div>\n"
         );
     }
 
