@@ -31,12 +31,15 @@ impl Rows {
         rows
     }
 
-    /// The rows at position 0 (the `[CLS]` token) among these, one per sentence.
+    /// The rows at `indices` among these.
+    ///
+    /// # Panics
+    /// When there is no such row.
     #[must_use]
-    pub fn first_tokens(&self) -> Self {
-        let first = self.examples.iter().zip(&self.positions).filter(|&(_, &position)| position == 0);
-        let examples: Vec<u64> = first.map(|(&example, _)| example).collect();
-        Self { positions: vec![0; examples.len()], examples }
+    pub fn at(&self, indices: &[u32]) -> Self {
+        let at = |&index: &u32| (self.examples[index as usize], self.positions[index as usize]);
+        let (examples, positions) = indices.iter().map(at).unzip();
+        Self { examples, positions }
     }
 
     /// Address of the noise of `row` in `sample`.

@@ -178,7 +178,7 @@ fn a_prior_in_the_loss_gives_the_maximum_a_posteriori() {
     let none = AdapterSet::new();
     let mut pass = Pass::new(&none, Draw::Mean);
     let first = fixture.bert.first_tokens(1, &batch.hidden, &batch.packing, &mut pass).unwrap();
-    let features = fixture.bert.pool(&first, &mut pass).unwrap();
+    let features = fixture.bert.pool(&first, &batch.packing, &mut pass).unwrap();
     let head = &fitted.members[0].head;
     let logits = head.logits(&features).unwrap().squeeze(0).unwrap().to_dtype(DType::F64).unwrap();
     let features = features.squeeze(0).unwrap().to_dtype(DType::F64).unwrap();

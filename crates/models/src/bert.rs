@@ -3,13 +3,16 @@
 use std::ops::Range;
 use std::path::Path;
 
-use bayeslora_adapters::{AdapterSet, Draw, Increment, Slot, TargetMap};
-use bayeslora_kernels::{Activation, FrozenLinear, Packing, add_layer_norm, attention};
+use bayeslora_adapters::{Draw, Slot, TargetMap};
+use bayeslora_kernels::{FrozenLinear, Packing, add_layer_norm};
 use candle_core::{Device, Tensor};
 
+use crate::block::{Block, Norm};
 use crate::config::BertConfig;
+use crate::engine::{At, Engine as _};
 use crate::error::{Error, Result};
 use crate::slots::{MOST_BLOCKS, Segments, pooler_slot};
+use crate::tape::{Pass, ReadRows, Tape};
 use crate::tokenize::Encoded;
 use crate::weights::Weights;
 
@@ -19,7 +22,6 @@ use crate::weights::Weights;
 pub struct Bert {
     config: BertConfig,
     embeddings: Embeddings,
-    pub(crate) activation: Activation,
     pub(crate) blocks: Vec<Block>,
     /// None in families whose head has a map of its own in its place.
     pub(crate) pooler: Option<FrozenLinear>,
@@ -33,69 +35,6 @@ struct Embeddings {
     /// `[segments, width]`; none in families without segments.
     segments: Option<Tensor>,
     norm: Norm,
-}
-
-#[derive(Debug)]
-pub(crate) struct Norm {
-    pub(crate) weight: Tensor,
-    pub(crate) bias: Tensor,
-    pub(crate) epsilon: f64,
-}
-
-#[derive(Debug)]
-pub(crate) struct Block {
-    /// Number of the block, from 0 at the bottom.
-    pub(crate) number: u8,
-    pub(crate) query: FrozenLinear,
-    pub(crate) key: FrozenLinear,
-    pub(crate) value: FrozenLinear,
-    pub(crate) attention_output: FrozenLinear,
-    pub(crate) attention_norm: Norm,
-    pub(crate) intermediate: FrozenLinear,
-    pub(crate) output: FrozenLinear,
-    pub(crate) output_norm: Norm,
-}
-
-/// Adapters and noise of one forward pass; gathers the divergences on the way.
-#[derive(Debug)]
-pub struct Pass<'a> {
-    adapters: &'a AdapterSet,
-    draw: Draw<'a>,
-    divergences: Vec<Tensor>,
-}
-
-impl<'a> Pass<'a> {
-    /// A pass through `adapters` with `draw`, whose rows are those of the whole sentences.
-    pub fn new(adapters: &'a AdapterSet, draw: Draw<'a>) -> Self {
-        Self { adapters, draw, divergences: Vec::new() }
-    }
-
-    /// Sum of the posteriors' divergences from their priors over the maps passed so far.
-    ///
-    /// # Errors
-    /// When tensors cannot be added.
-    pub fn divergence(&self) -> Result<Option<Tensor>> {
-        let mut total: Option<Tensor> = None;
-        for divergence in &self.divergences {
-            total = Some(match total {
-                Some(total) => (total + divergence)?,
-                None => divergence.clone(),
-            });
-        }
-        Ok(total)
-    }
-
-    fn increment(&mut self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> Result<Option<Increment>> {
-        let Some(adapter) = self.adapters.get(slot) else { return Ok(None) };
-        let increment = adapter.increment(slot, x, draw)?;
-        self.divergences.extend(increment.divergence.clone());
-        Ok(Some(increment))
-    }
-
-    fn linear(&mut self, slot: Slot, frozen: &FrozenLinear, x: &Tensor, draw: &Draw<'_>) -> Result<Tensor> {
-        let increment = self.increment(slot, x, draw)?;
-        Ok(frozen.forward(x, increment.as_ref().map(Increment::term))?)
-    }
 }
 
 impl Norm {
@@ -127,6 +66,8 @@ impl Block {
             intermediate: linear(TargetMap::Intermediate, inner, width)?,
             output: linear(TargetMap::Output, width, inner)?,
             output_norm: norm(output_norm)?,
+            heads: config.num_attention_heads,
+            activation: config.activation()?,
         })
     }
 }
@@ -151,7 +92,6 @@ impl Bert {
         let width = config.hidden_size;
         let table = |name: &str, rows: usize| weights.get(&format!("embeddings.{name}.weight"), &[rows, width]);
         let family = config.family();
-        let activation = config.activation()?;
         let has_segments = family.segments != Segments::None;
         let embeddings = Embeddings {
             words: table("word_embeddings", config.vocab_size)?,
@@ -164,7 +104,7 @@ impl Bert {
         let pooler = pooler_slot(config.num_hidden_layers);
         let pooler = family.has_pooler.then(|| load_linear(weights, &family.module_path(pooler), width, width));
         let pooler = pooler.transpose()?;
-        Ok(Self { config, embeddings, activation, blocks, pooler, device: device.clone() })
+        Ok(Self { config, embeddings, blocks, pooler, device: device.clone() })
     }
 
     /// Sizes.
@@ -302,12 +242,9 @@ impl Bert {
         packing: &Packing,
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
-        let mut x = x.clone();
-        let draw = pass.draw.clone();
-        for index in range {
-            x = self.run_block(index, &x, &x, (packing, packing), (&draw, &draw), pass)?;
-        }
-        Ok(x)
+        let read = ReadRows::new(Vec::new(), &Draw::Mean);
+        let mut tape = Tape { pass, packing, read: &read };
+        self.blocks[range].iter().try_fold(x.clone(), |x, block| block.run(&mut tape, x, At::All))
     }
 
     /// Activations of the `[CLS]` rows above the last block, given all rows below block `from`: the last block computes
@@ -321,13 +258,8 @@ impl Bert {
     pub fn first_tokens(&self, from: usize, x: &Tensor, packing: &Packing, pass: &mut Pass<'_>) -> Result<Tensor> {
         let last = self.blocks.len().saturating_sub(1);
         let x = self.run_blocks(from..last, x, packing, pass)?;
-        let rows = Tensor::from_vec(packing.first_rows(), packing.len(), &self.device)?;
-        let first = x.index_select(&rows, 1)?;
-        let draw = pass.draw.clone();
-        let single = Packing::single_rows(packing.len());
-        let first_rows = first_rows_of(&draw);
-        let first_draw = first_rows.as_ref().map_or(Draw::Mean, |rows| draw.with_rows(rows));
-        self.run_block(last, &first, &x, (&single, packing), (&first_draw, &draw), pass)
+        let read = ReadRows::new(packing.first_rows(), &pass.draw);
+        self.blocks[last].run(&mut Tape { pass, packing, read: &read }, x, At::Read)
     }
 
     /// The pooled representation `tanh(W x + b)` of the `[CLS]` rows, or these rows themselves in an encoder without pooler.
@@ -337,44 +269,10 @@ impl Bert {
     ///
     /// # Errors
     /// When shapes do not go together.
-    pub fn pool(&self, first_tokens: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+    pub fn pool(&self, first_tokens: &Tensor, packing: &Packing, pass: &mut Pass<'_>) -> Result<Tensor> {
         let Some(pooler) = &self.pooler else { return Ok(first_tokens.clone()) };
-        let draw = pass.draw.clone();
-        let first_rows = first_rows_of(&draw);
-        let draw = first_rows.as_ref().map_or(Draw::Mean, |rows| draw.with_rows(rows));
-        Ok(pass.linear(pooler_slot(self.blocks.len()), pooler, first_tokens, &draw)?.tanh()?)
-    }
-
-    /// One block at the rows of `x`, attending to the rows of `context`.
-    fn run_block(
-        &self,
-        index: usize,
-        x: &Tensor,
-        context: &Tensor,
-        (packing, context_packing): (&Packing, &Packing),
-        (draw, context_draw): (&Draw<'_>, &Draw<'_>),
-        pass: &mut Pass<'_>,
-    ) -> Result<Tensor> {
-        let block = &self.blocks[index];
-        let slot = |map| Slot::new(block.number, map);
-        let q = pass.linear(slot(TargetMap::Query), &block.query, x, draw)?;
-        let k = pass.linear(slot(TargetMap::Key), &block.key, context, context_draw)?;
-        let v = pass.linear(slot(TargetMap::Value), &block.value, context, context_draw)?;
-        let heads = self.config.num_attention_heads;
-        let attended = attention(&q, &k, &v, packing, context_packing, heads)?;
-        let attended = pass.linear(slot(TargetMap::AttentionOutput), &block.attention_output, &attended, draw)?;
-        let x = block.attention_norm.of_sum(x, &attended)?;
-        let inner = pass.linear(slot(TargetMap::Intermediate), &block.intermediate, &x, draw)?;
-        let inner = self.activation.apply(&inner)?;
-        let out = pass.linear(slot(TargetMap::Output), &block.output, &inner, draw)?;
-        block.output_norm.of_sum(&x, &out)
-    }
-}
-
-/// The rows of the first tokens of a sampled draw.
-fn first_rows_of(draw: &Draw<'_>) -> Option<bayeslora_adapters::Rows> {
-    match draw {
-        Draw::Mean => None,
-        Draw::Sampled(sampling) => Some(sampling.rows.first_tokens()),
+        let read = ReadRows::new(packing.first_rows(), &pass.draw);
+        let mut tape = Tape { pass, packing, read: &read };
+        Ok(tape.linear(pooler_slot(self.blocks.len()), pooler, first_tokens, At::Read)?.tanh()?)
     }
 }

@@ -9,9 +9,10 @@ use bayeslora_adapters::{AdapterSet, Address, Draw, Noise, Slot, TargetMap};
 use bayeslora_kernels::{Activation, Packing};
 use candle_core::{DType, Tensor, Var};
 
-use crate::bert::{Bert, Pass};
+use crate::bert::Bert;
 use crate::error::{Error, Result, wrong};
 use crate::slots::{HeadParts, MOST_BLOCKS, is_of_head};
+use crate::tape::Pass;
 use crate::weights::Weights;
 
 /// The map from the pooled representation to the logits: `W x + b`, in DistilBERT `W relu(D x + c) + b`, in RoBERTa
@@ -259,6 +260,6 @@ pub fn classify(
 ) -> Result<Output> {
     let mut pass = Pass::new(adapters, draw);
     let first = bert.first_tokens(from, x, packing, &mut pass)?;
-    let pooled = bert.pool(&first, &mut pass)?;
+    let pooled = bert.pool(&first, packing, &mut pass)?;
     Ok(Output { logits: head.logits(&pooled)?, divergence: pass.divergence()? })
 }

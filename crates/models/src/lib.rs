@@ -8,13 +8,17 @@
 mod adapters;
 mod base;
 mod bert;
+mod block;
+mod buffers;
 mod classifier;
 mod config;
+mod engine;
 mod error;
 mod layer;
 mod linearised;
 mod sampler;
 mod slots;
+mod tape;
 mod tokenize;
 mod weights;
 
@@ -22,7 +26,7 @@ pub use adapters::{
     POSTERIOR_FILE, POSTERIOR_TENSORS_FILE, SavedAdapter, initial_adapters, save_adapter, target_slots,
 };
 pub use bayeslora_kernels::Packing;
-pub use bert::{Bert, Pass};
+pub use bert::Bert;
 pub use classifier::{Head, Output, classify};
 pub use config::BertConfig;
 pub use error::{Error, Result};
@@ -30,4 +34,5 @@ pub use layer::{rows_alone, sample_layer};
 pub use linearised::Linearised;
 pub use sampler::{Hidden, Sampler, Samples};
 pub use slots::pooler_slot;
+pub use tape::Pass;
 pub use tokenize::{Encoded, TOKENIZER_FILE, Tokenizer};

@@ -9,15 +9,14 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use bayeslora_adapters::{Activations, AdapterSet, Draw, Noise, Rows, Sampling, Scratch, Slot, TargetMap};
-use bayeslora_kernels::{
-    AttentionScratch, FrozenLinear, Onto, Packing, Threads, add_and_normalise, attend, borrow, product,
-};
-use candle_core::Tensor;
+use bayeslora_adapters::{AdapterSet, Draw, Noise, Rows, Sampling};
+use bayeslora_kernels::Packing;
 use rayon::prelude::*;
 
-use crate::bert::{Bert, Norm};
+use crate::bert::Bert;
+use crate::buffers::{Buffers, View, Work, affine};
 use crate::classifier::{Dense, Head};
+use crate::engine::{At, Engine as _};
 use crate::error::{Error, Result};
 use crate::slots::pooler_slot;
 
@@ -156,8 +155,9 @@ impl Sampler<'_> {
         let lengths: Vec<usize> = pass.places.iter().map(|&place| hidden.lengths[place]).collect();
         let examples: Vec<u64> = pass.places.iter().map(|&place| hidden.examples[place]).collect();
         let rows = Rows::of_sentences(&examples, &lengths);
-        let first_rows = rows.first_tokens();
         let packing = Packing::from_lengths(&lengths);
+        let read_rows = packing.first_rows();
+        let read = rows.at(&read_rows);
         let draw = |rows| match samples {
             Samples::Mean => Draw::Mean,
             Samples::Drawn { noise, numbers } => {
@@ -166,203 +166,36 @@ impl Sampler<'_> {
                 Draw::Sampled(Sampling { noise: *noise, samples, rows, with_divergence: false })
             }
         };
-        let all = View { packing: packing.clone(), draw: draw(&rows) };
-        let first = View { packing: Packing::single_rows(packing.len()), draw: draw(&first_rows) };
-        work.x.reset(1, packing.rows(), width).copy_from_slice(&hidden.gather(&pass.places, width));
+        let mut engine = Buffers {
+            adapters: self.adapters,
+            all: View { packing: packing.clone(), draw: draw(&rows) },
+            read: View { packing: Packing::single_rows(packing.len()), draw: draw(&read) },
+            read_rows,
+            work,
+        };
+        let mut x = engine.work.buffer(1, packing.rows(), width);
+        x.values_mut().copy_from_slice(&hidden.gather(&pass.places, width));
         let last = self.bert.blocks() - 1;
-        for block in self.from.min(last)..last {
-            self.block(block, &all, &all, work)?;
+        for block in &self.bert.blocks[self.from.min(last)..last] {
+            x = block.run(&mut engine, x, At::All)?;
         }
-        self.block(last, &first, &all, work)?;
-        let Work { x, inner, linear, .. } = work;
+        x = self.bert.blocks[last].run(&mut engine, x, At::Read)?;
         if let Some(pooler) = &self.bert.pooler {
-            self.linear(pooler_slot(self.bert.blocks()), pooler, x, &first.draw, inner, linear)?;
-            for value in inner.values_mut() {
+            x = engine.linear(pooler_slot(self.bert.blocks()), pooler, &x, At::Read)?;
+            for value in x.values_mut() {
                 *value = value.tanh();
             }
-        } else {
-            std::mem::swap(x, inner);
         }
         let Head { weight, bias, dense, .. } = self.head;
         match dense {
-            None => affine(inner.values(), weight, bias),
+            None => affine(x.values(), weight, bias),
             Some(Dense { weight: dense, bias: shift, activation }) => {
-                let mut features = affine(inner.values(), dense, shift)?;
+                let mut features = affine(x.values(), dense, shift)?;
                 activation.apply_in_place(&mut features);
                 affine(&features, weight, bias)
             }
         }
     }
-
-    /// `work.x` above block `index`, at the rows of `own`, attending to all rows of `all`.
-    fn block(&self, index: usize, own: &View<'_>, all: &View<'_>, work: &mut Work) -> Result<()> {
-        let block = &self.bert.blocks[index];
-        let slot = |map| Slot::new(block.number, map);
-        let Work { x, residual, query, key, value, attended, inner, linear, attention } = work;
-        self.linear(slot(TargetMap::Key), &block.key, x, &all.draw, key, linear)?;
-        self.linear(slot(TargetMap::Value), &block.value, x, &all.draw, value, linear)?;
-        if own.packing.rows() < x.rows {
-            let width = x.width;
-            let out = residual.reset(x.samples, own.packing.rows(), width);
-            let first_rows = all.packing.first_rows();
-            for (sample, out) in
-                x.values().chunks_exact(x.rows * width).zip(out.chunks_exact_mut(first_rows.len() * width))
-            {
-                for (&row, out) in first_rows.iter().zip(out.chunks_exact_mut(width)) {
-                    out.copy_from_slice(&sample[row as usize * width..][..width]);
-                }
-            }
-            std::mem::swap(x, residual);
-        }
-        self.linear(slot(TargetMap::Query), &block.query, x, &own.draw, query, linear)?;
-        let samples = query.samples.max(key.samples).max(value.samples);
-        let width = query.width;
-        let out = attended.reset(samples, own.packing.rows(), width);
-        let heads = (width, self.bert.config().num_attention_heads);
-        for (sample, out) in out.chunks_exact_mut(own.packing.rows() * width).enumerate() {
-            let (q, k, v) = (query.sample(sample), key.sample(sample), value.sample(sample));
-            for (own, all) in own.packing.sentences().zip(all.packing.sentences()) {
-                let (own, all) = (own.start * width..own.end * width, all.start * width..all.end * width);
-                attend(&q[own.clone()], &k[all.clone()], &v[all], &mut out[own], heads, attention);
-            }
-        }
-        // `query` is free again: it takes the output of the attention.
-        self.linear(slot(TargetMap::AttentionOutput), &block.attention_output, attended, &own.draw, query, linear)?;
-        normalise(query, x, &block.attention_norm)?;
-        self.linear(slot(TargetMap::Intermediate), &block.intermediate, query, &own.draw, inner, linear)?;
-        self.bert.activation.apply_in_place(inner.values_mut());
-        self.linear(slot(TargetMap::Output), &block.output, inner, &own.draw, x, linear)?;
-        normalise(x, query, &block.output_norm)
-    }
-
-    /// `out = W0 x + bias + s B e + o`.
-    fn linear(
-        &self,
-        slot: Slot,
-        frozen: &FrozenLinear,
-        x: &Buffer,
-        draw: &Draw<'_>,
-        out: &mut Buffer,
-        scratch: &mut LinearScratch,
-    ) -> Result<()> {
-        let LinearScratch { core, adapter: adapter_scratch } = scratch;
-        let adapter = self.adapters.get(slot);
-        let activations = Activations { values: x.values(), samples: x.samples, rows: x.rows };
-        let samples = match adapter {
-            None => x.samples,
-            Some(adapter) => adapter.core(slot, activations, draw, adapter_scratch, core)?,
-        };
-        let (d_out, d_in) = frozen.shape();
-        let values = out.reset(samples, x.rows, d_out);
-        // The frozen product of shared rows once, then a copy for each further sample.
-        let (first, others) = values.split_at_mut(x.samples * x.rows * d_out);
-        frozen.with_values(|weight, bias| {
-            for row in first.chunks_exact_mut(d_out) {
-                row.copy_from_slice(bias);
-            }
-            product(first, Onto::Values, 1.0, x.values(), weight, (x.samples * x.rows, d_in, d_out), Threads::One);
-        })?;
-        if !others.is_empty() {
-            for other in others.chunks_exact_mut(first.len()) {
-                other.copy_from_slice(first);
-            }
-        }
-        if let Some(adapter) = adapter {
-            let lora = adapter.low_rank();
-            #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-            let scale = lora.scale() as f32;
-            let shape = (samples * x.rows, lora.rank(), d_out);
-            lora.with_values(|_, b| product(values, Onto::Values, scale, core, b, shape, Threads::One))?;
-            adapter.add_offset(slot, activations, draw, adapter_scratch, core, values)?;
-        }
-        Ok(())
-    }
-}
-
-/// `W x + b` of every row.
-fn affine(x: &[f32], weight: &Tensor, bias: &Tensor) -> Result<Vec<f32>> {
-    let (d_out, d_in) = weight.dims2()?;
-    let rows = x.len() / d_in;
-    let (weight, bias) = (weight.storage_and_layout(), bias.storage_and_layout());
-    let mut out: Vec<f32> = borrow(&bias)?.repeat(rows);
-    product(&mut out, Onto::Values, 1.0, x, borrow(&weight)?, (rows, d_in, d_out), Threads::One);
-    Ok(out)
-}
-
-fn normalise(x: &mut Buffer, residual: &Buffer, norm: &Norm) -> Result<()> {
-    let with = |tensor: &Tensor, f: &mut dyn FnMut(&[f32])| -> Result<()> {
-        let guard = tensor.storage_and_layout();
-        f(borrow(&guard)?);
-        Ok(())
-    };
-    let mut outcome = Ok(());
-    with(&norm.weight, &mut |weight| {
-        outcome = with(&norm.bias, &mut |bias| {
-            add_and_normalise(x.values_mut(), residual.values(), 0, (weight, bias), norm.epsilon);
-        });
-    })?;
-    outcome
-}
-
-/// Some rows of a pass and what is drawn at them.
-struct View<'a> {
-    packing: Packing,
-    draw: Draw<'a>,
-}
-
-/// Activations `[samples, rows, width]` in memory that is kept.
-#[derive(Debug, Default)]
-struct Buffer {
-    memory: Vec<f32>,
-    samples: usize,
-    rows: usize,
-    width: usize,
-}
-
-impl Buffer {
-    /// Gives the buffer a shape and returns its values, which are whatever was there.
-    fn reset(&mut self, samples: usize, rows: usize, width: usize) -> &mut [f32] {
-        (self.samples, self.rows, self.width) = (samples, rows, width);
-        let length = samples * rows * width;
-        if self.memory.len() < length {
-            self.memory.resize(length, 0.0);
-        }
-        &mut self.memory[..length]
-    }
-
-    fn values(&self) -> &[f32] {
-        &self.memory[..self.samples * self.rows * self.width]
-    }
-
-    fn values_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[..self.samples * self.rows * self.width]
-    }
-
-    /// Values of sample `index`, or of the one that stands for all.
-    fn sample(&self, index: usize) -> &[f32] {
-        let length = self.rows * self.width;
-        &self.memory[index % self.samples * length..][..length]
-    }
-}
-
-#[derive(Debug, Default)]
-struct LinearScratch {
-    core: Vec<f32>,
-    adapter: Scratch,
-}
-
-/// The memory of one pass.
-#[derive(Debug, Default)]
-struct Work {
-    x: Buffer,
-    residual: Buffer,
-    query: Buffer,
-    key: Buffer,
-    value: Buffer,
-    attended: Buffer,
-    inner: Buffer,
-    linear: LinearScratch,
-    attention: AttentionScratch,
 }
 
 /// Some sentences and some samples of them.

@@ -78,7 +78,7 @@ fn hidden_states(model: &str, positions: usize) {
     }
     let x = bert.embed(&tokens).unwrap();
     let first = bert.first_tokens(0, &x, &packing, &mut pass).unwrap();
-    let pooled = bert.pool(&first, &mut pass).unwrap();
+    let pooled = bert.pool(&first, &packing, &mut pass).unwrap();
     let all: Vec<f32> = sentences.iter().flat_map(|sentence| sentence.pooled.clone()).collect();
     assert_close(&pooled, &all, "pooled");
 }

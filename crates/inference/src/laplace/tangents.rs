@@ -116,7 +116,7 @@ impl Network<'_> {
         }
         let mut pass = Pass::new(if reach == Reach::All { &tapped } else { adapters }, Draw::Mean);
         let first = bert.first_tokens(from, &batch.hidden, &batch.packing, &mut pass)?;
-        let pooled = bert.pool(&first, &mut pass)?;
+        let pooled = bert.pool(&first, &batch.packing, &mut pass)?;
         let logits = head.logits(&pooled)?.squeeze(0)?;
         let (sentences, classes) = logits.dims2()?;
         let values = matrix(&logits)?.mapv(f64::from);
