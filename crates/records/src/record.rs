@@ -139,8 +139,6 @@ pub struct DomainRecord {
     pub reliability: Vec<ReliabilityPoint>,
     /// Risk-coverage curve ordered by top probability, at most 101 points, of the test set in distribution only.
     pub risk_coverage: Vec<RiskPoint>,
-    /// Error rate by decile of the top-label probability variance, of the test set in distribution only; empty for a deterministic predictive.
-    pub deciles: Vec<DecilePoint>,
     /// Histograms of uncertainty scores: name to counts; none of corrupted copies.
     pub histograms: BTreeMap<String, Histogram>,
 }
@@ -169,18 +167,6 @@ pub struct RiskPoint {
     pub coverage: f64,
     /// Error rate among them.
     pub risk: f64,
-}
-
-/// One decile of variance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DecilePoint {
-    /// Mean variance in the decile.
-    pub variance: f64,
-    /// Error rate in the decile.
-    pub error: f64,
-    /// Examples in the decile.
-    pub count: u64,
 }
 
 /// Counts over equal-width bins on `[lower, upper]`; values outside are counted in the end bins.

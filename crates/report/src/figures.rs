@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use crate::aggregate::records_of;
 use crate::definition::{Definition, RowDefinition};
 
-/// Every figure of the report, of one reading of each fit.
+/// The curves of the test set in distribution, of one reading of each fit; none where the records keep scores alone.
 pub(crate) fn all(definition: &Definition, readings: &[RowDefinition], units: &[&UnitRecord]) -> Result<Vec<File>> {
     let rows: Vec<Curves<'_>> = readings
         .iter()
@@ -16,8 +16,12 @@ pub(crate) fn all(definition: &Definition, readings: &[RowDefinition], units: &[
             label: &row.label,
             records: records_of(units, &row.id).into_iter().map(|(_, record)| record.domains.as_slice()).collect(),
         })
+        .filter(|row| row.domain(|domain| !domain.risk_coverage.is_empty()).len() == row.records.len())
         .filter(|row| !row.records.is_empty())
         .collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let entropy = Histograms { definition, rows: &rows, score: "predictive_entropy", axis: "predictive entropy, nats" };
     let mut all = Vec::new();
     all.push(file("risk_coverage", &RiskCoverage { rows: &rows, reference: &definition.reference })?);

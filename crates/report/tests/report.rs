@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use bayeslora_records::{
-    Beyond, ComparisonRecord, DISTANCES, DecilePoint, Difference, DomainRecord, FitRecord, Histogram, Outcome,
-    Provenance, Question, ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, TEMPERED, Test, UnitRecord,
+    Beyond, ComparisonRecord, DISTANCES, Difference, DomainRecord, FitRecord, Histogram, Outcome, Provenance, Question,
+    ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, TEMPERED, Test, UnitRecord,
 };
 
 use bayeslora_render::File;
@@ -68,7 +68,6 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
             ReliabilityPoint { lower: 0.5, upper: 1.0, count: 10, confidence: Some(0.8), accuracy: Some(accuracy) },
         ],
         risk_coverage: vec![RiskPoint { coverage: 0.5, risk: 0.1 }, RiskPoint { coverage: 1.0, risk: 1.0 - accuracy }],
-        deciles: vec![DecilePoint { variance: 0.1, error: 0.2, count: 10 }],
         histograms: ["predictive_entropy", "log10_mutual_information"]
             .map(|name| (name.to_owned(), Histogram { lower: 0.0, upper: 0.7, counts: vec![4, 6] }))
             .into(),
@@ -225,7 +224,6 @@ fn of_many_kinds() -> (Definition, Vec<UnitRecord>) {
             ]),
             reliability: vec![],
             risk_coverage: vec![],
-            deciles: vec![],
             ..outside.clone()
         };
         let corrupted = |id: &str, accuracy: f64| DomainRecord {

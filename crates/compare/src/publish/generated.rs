@@ -22,18 +22,27 @@ pub(crate) fn write(files: Files) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-/// Whether a file is not there or holds something else than `bytes`. `summary.json` says the same as `table.csv` beside it: it need not be
-/// there, and is not in version control.
+/// Files that `bayeslora report` makes from records in seconds and that no page shows: they need not be there, and are not in version
+/// control.
+const NOT_KEPT: [&str; 7] = [
+    "table.csv",
+    "table.tex",
+    "summary.json",
+    "risk_coverage.svg",
+    "reliability.svg",
+    "entropy_histograms.svg",
+    "mutual_information_histograms.svg",
+];
+
+/// Whether a file is not there or holds something else than `bytes`.
 pub fn is_stale(path: &Path, bytes: &[u8]) -> bool {
-    if path.ends_with("summary.json") && !path.exists() {
-        return false;
-    }
     std::fs::read(path).map_or(true, |found| found != bytes)
 }
 
-/// Paths of the stale ones.
+/// Paths of the stale ones among files that are made from records.
 pub(crate) fn stale(files: Files) -> Vec<PathBuf> {
-    files.into_iter().filter(|(path, bytes)| is_stale(path, bytes)).map(|(path, _)| path).collect()
+    let is_missed = |path: &Path| path.exists() || !NOT_KEPT.iter().any(|name| path.ends_with(name));
+    files.into_iter().filter(|(path, bytes)| is_missed(path) && is_stale(path, bytes)).map(|(path, _)| path).collect()
 }
 
 #[cfg(test)]
@@ -41,13 +50,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_stale_when_it_differs_or_is_missing_and_nothing_beside_it_says_the_same() {
+    fn a_file_is_stale_when_it_differs_or_is_missing_and_kept() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, missing) in [("table.md", true), ("a.svg", true), ("summary.json", false), ("a.json", true)] {
+        for (name, kept) in [("table.md", true), ("a.svg", true), ("summary.json", false), ("table.csv", false)] {
             let path = folder.path().join(name);
-            assert_eq!(is_stale(&path, b"this"), missing, "{name} is not there");
+            let is_stale = |bytes: &[u8]| !stale(vec![(path.clone(), bytes.to_vec())]).is_empty();
+            assert_eq!(is_stale(b"this"), kept, "{name} is not there");
             std::fs::write(&path, "this").unwrap();
-            assert!(!is_stale(&path, b"this") && is_stale(&path, b"that"), "{name}");
+            assert!(!is_stale(b"this") && is_stale(b"that"), "{name}");
         }
     }
 }

@@ -290,7 +290,6 @@ impl<'a> OpenedPlan<'a> {
         for domain in &mut domains {
             domain.reliability.clear();
             domain.risk_coverage.clear();
-            domain.deciles.clear();
             domain.histograms.clear();
         }
         let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));

@@ -11,7 +11,7 @@ use ndarray::{Array2, Array3};
 use crate::error::Result;
 use crate::scoring::distances::Distances;
 use bayeslora_data::tasks::{Domain, Ratings};
-use bayeslora_records::{DecilePoint, DomainRecord, Histogram, ReliabilityPoint, RiskPoint};
+use bayeslora_records::{DomainRecord, Histogram, ReliabilityPoint, RiskPoint};
 
 /// Equal-width bins of every binned calibration error.
 pub(crate) const BINS: usize = 15;
@@ -123,16 +123,13 @@ impl<'a> Scored<'a> {
         if let Some(reference) = in_distribution {
             self.detection(reference, &mut scores)?;
         }
-        let (mut reliability, mut risk_coverage, mut deciles) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut reliability, mut risk_coverage) = (Vec::new(), Vec::new());
         if let Some(truth) = &self.truth {
-            let curves = (
-                self.quality(&truth.labels, &mut scores)?,
-                self.selective(&truth.correct, &mut scores)?,
-                self.variance_against_errors(&truth.correct, &mut scores)?,
-            );
+            let curves = (self.quality(&truth.labels, &mut scores)?, self.selective(&truth.correct, &mut scores)?);
+            self.variance_against_errors(&truth.correct, &mut scores);
             // They are most of a record.
             if self.domain.info.in_distribution {
-                (reliability, risk_coverage, deciles) = curves;
+                (reliability, risk_coverage) = curves;
             }
         }
         // Every declared metric has an entry, so that a reader can tell "undefined" from "forgotten".
@@ -149,7 +146,6 @@ impl<'a> Scored<'a> {
             scores,
             reliability,
             risk_coverage,
-            deciles,
             histograms: if self.domain.info.corruption.is_none() { self.histograms() } else { BTreeMap::new() },
         })
     }
@@ -196,24 +192,16 @@ impl<'a> Scored<'a> {
         Ok(points.map(|(coverage, risk)| RiskPoint { coverage, risk }).collect())
     }
 
-    /// Whether variance points at errors, with the error rate by its deciles.
-    fn variance_against_errors(&self, correct: &[bool], scores: &mut Scores) -> Result<Vec<DecilePoint>> {
+    /// Whether variance points at errors.
+    fn variance_against_errors(&self, correct: &[bool], scores: &mut Scores) {
         if self.predictive.samples() == 1 {
-            return Ok(Vec::new());
+            return;
         }
         let variance = self.predictive.probability_variance().to_vec();
-        let errors: Vec<bool> = correct.iter().map(|correct| !correct).collect();
-        let error_values: Vec<f64> = errors.iter().map(|&error| f64::from(u8::from(error))).collect();
-        let relation = metrics::spearman(&variance, &error_values).ok();
+        let errors: Vec<f64> = correct.iter().map(|&correct| f64::from(u8::from(!correct))).collect();
+        let relation = metrics::spearman(&variance, &errors).ok();
         scores.insert("variance_error_spearman".to_owned(), relation.as_ref().map(|r| r.coefficient));
         scores.insert("variance_error_p".to_owned(), relation.as_ref().map(|r| r.p_value));
-        let bins = metrics::error_by_quantile(&variance, &errors, 10)?.into_iter();
-        let point = |bin: metrics::QuantileBin| DecilePoint {
-            variance: bin.mean_score,
-            error: bin.error_rate,
-            count: bin.count as u64,
-        };
-        Ok(bins.map(point).collect())
     }
 
     /// Agreement with the raters, where there are any.
@@ -357,11 +345,9 @@ mod tests {
         }
         // Curves are those of the test set in distribution.
         let reference = reference.record(None).unwrap();
-        assert!(
-            !reference.reliability.is_empty() && !reference.risk_coverage.is_empty() && !reference.deciles.is_empty()
-        );
+        assert!(!reference.reliability.is_empty() && !reference.risk_coverage.is_empty());
         for record in &records {
-            assert!(record.reliability.is_empty() && record.risk_coverage.is_empty() && record.deciles.is_empty());
+            assert!(record.reliability.is_empty() && record.risk_coverage.is_empty());
         }
         let mut copies = domain(true, false);
         copies.info.corruption = Some((Corruption::Typos, 1));

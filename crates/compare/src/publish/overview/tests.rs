@@ -83,7 +83,6 @@ fn run(results: &Path, name: &str, nll: [f64; 4]) {
                 accuracy: Some(0.7),
             }],
             risk_coverage: vec![RiskPoint { coverage: 1.0, risk: 0.3 }],
-            deciles: vec![],
             histograms: BTreeMap::new(),
         };
         let row = |row: &crate::experiment::Row| RowRecord {
