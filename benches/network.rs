@@ -10,7 +10,7 @@ use bayeslora_data::Silent;
 use bayeslora_inference::methods::Method;
 use bayeslora_inference::{FitContext, Fitted, Predictor, Sentences, TrainingSettings};
 use bayeslora_inference::{Reading, methods};
-use bayeslora_models::{Bert, target_slots};
+use bayeslora_models::{Backbone, target_slots};
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 
 /// The allocator of the command line: fresh pages for every tensor would be timed too.
@@ -40,7 +40,7 @@ fn compared() -> Vec<(&'static str, Box<dyn Method>)> {
 }
 
 struct Fixture {
-    bert: Bert,
+    bert: Backbone,
     slots: Vec<Slot>,
     train: Sentences,
     validation: Sentences,

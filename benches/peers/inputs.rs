@@ -13,7 +13,7 @@ use bayeslora_data::assets::{AssetOptions, Assets};
 use bayeslora_data::{Progress, Silent};
 use bayeslora_host::write_atomically;
 use bayeslora_inference::Sentences;
-use bayeslora_models::{Bert, Head, Tokenizer, initial_adapters, save_adapter, target_slots};
+use bayeslora_models::{Backbone, Head, Tokenizer, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,7 @@ impl Texts {
         }
     }
 
-    pub(crate) fn sentences(&self, bert: &Bert, from: usize) -> Result<Sentences> {
+    pub(crate) fn sentences(&self, bert: &Backbone, from: usize) -> Result<Sentences> {
         Ok(Sentences::of_tokens(bert, &self.tokens, self.labels.clone(), 0, from, &Silent)?)
     }
 }
@@ -71,7 +71,7 @@ pub(crate) fn six_maps() -> Vec<TargetMap> {
 }
 
 /// All six maps of all blocks.
-pub(crate) fn every_slot(bert: &Bert) -> Result<Vec<Slot>> {
+pub(crate) fn every_slot(bert: &Backbone) -> Result<Vec<Slot>> {
     Ok(target_slots(bert, &(0..bert.blocks()).collect::<Vec<_>>(), &six_maps())?)
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn every_slot(bert: &Bert) -> Result<Vec<Slot>> {
 pub(crate) struct Inputs {
     folder: PathBuf,
     pub(crate) model: PathBuf,
-    pub(crate) bert: Bert,
+    pub(crate) bert: Backbone,
     /// The trained adapter.
     pub(crate) adapter: PathBuf,
     /// The first 256 test texts, in their order.
@@ -97,7 +97,7 @@ impl Inputs {
         let mut tell = |event: bayeslora_data::assets::Event| progress.note(&event.to_string());
         let model = plan.model.open(&assets, &mut tell)?.path().to_owned();
         let data = plan.task.load(&assets, &mut tell)?;
-        let bert = Bert::load(&model, &Device::Cpu)?;
+        let bert = Backbone::load(&model, &Device::Cpu)?;
         let tokenizer = Tokenizer::load(&model, plan.experiment.max_tokens)?;
         let encode = |examples: &[bayeslora_data::tasks::Example]| -> Result<Texts> {
             let tokens = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<_, _>>()?;

@@ -123,11 +123,11 @@ pub(crate) static SETS: &[Set] = &[
 
 impl Plan<'_> {
     fn sizes(&self, rank: usize, from: usize) -> Sizes {
-        let config = self.inputs.bert.config();
+        let bert = &self.inputs.bert;
         Sizes {
-            blocks: self.inputs.bert.blocks(),
-            width: config.hidden_size as f64,
-            inner: config.intermediate_size as f64,
+            blocks: bert.blocks(),
+            width: bert.width() as f64,
+            inner: bert.inner_width() as f64,
             rank: rank as f64,
             from,
         }

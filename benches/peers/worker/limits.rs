@@ -9,7 +9,7 @@ use bayeslora_adapters::{
     Sampling, Slot, StochasticAdapter as _, Stream, TargetMap,
 };
 use bayeslora_inference::Fitted;
-use bayeslora_models::{Bert, Packing, Pass};
+use bayeslora_models::{Backbone, Packing, Pass};
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
@@ -28,7 +28,7 @@ const FLOATS: usize = 1 << 25;
 const RUNS: usize = 7;
 
 pub(super) struct Limits {
-    bert: Bert,
+    bert: Backbone,
     fitted: Fitted,
     texts: Texts,
     samples: u32,
@@ -37,7 +37,7 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn load(job: &Job) -> Result<Self> {
         let Work::Limits { model, adapter, input, samples } = &job.work else { bail!("not limits") };
-        let bert = Bert::load(model, &Device::Cpu)?;
+        let bert = Backbone::load(model, &Device::Cpu)?;
         let (fitted, _) = load_fit(&bert, model, adapter)?;
         Ok(Self { bert, fitted, texts: Texts::read(input)?, samples: *samples })
     }
@@ -53,7 +53,7 @@ impl Limits {
         let noise = Noise::new(1, Stream::Predictive);
         let few = 0..self.samples.min(4);
         let sampling = Sampling { noise, samples: few.clone(), rows: &rows, with_divergence: false };
-        let (width, inner) = (self.bert.config().hidden_size as f64, self.bert.config().intermediate_size as f64);
+        let (width, inner) = (self.bert.width() as f64, self.bert.inner_width() as f64);
         let sizes = Sizes { blocks: self.bert.blocks(), width, inner, rank: RANK as f64, from: 0 };
         let adapters = &self.fitted.members[0].adapters;
         for (name, draw, samples) in

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use bayeslora_data::Silent;
 use bayeslora_inference::Reading;
 use bayeslora_inference::{Fitted, Member, Predictor, Sentences};
-use bayeslora_models::{Bert, SavedAdapter};
+use bayeslora_models::{Backbone, SavedAdapter};
 use bayeslora_records::FitRecord;
 use candle_core::Device;
 use ndarray::{Array3, Axis};
@@ -32,7 +32,7 @@ const DRAWS: usize = 1000;
 
 /// A backbone with an adapter, and how it is read.
 pub(super) struct Predict {
-    bert: Bert,
+    bert: Backbone,
     fitted: Fitted,
     texts: Texts,
     from: usize,
@@ -47,7 +47,7 @@ pub(super) struct Predict {
 type Moments = Array3<f64>;
 
 /// A saved adapter as a fit, and the first block it adapts.
-pub(super) fn load_fit(bert: &Bert, model: &Path, adapter: &Path) -> Result<(Fitted, usize)> {
+pub(super) fn load_fit(bert: &Backbone, model: &Path, adapter: &Path) -> Result<(Fitted, usize)> {
     let SavedAdapter { adapters, head, posterior } = SavedAdapter::load(adapter, bert, model, Ok)?;
     let from = adapters.first_block().unwrap_or(0);
     let members = vec![Member { adapters, head, posterior }];
@@ -63,7 +63,7 @@ impl Predict {
             "linearised" => Way::Linearised,
             other => bail!("unknown variant {other}; expected exact, balanced or linearised"),
         };
-        let bert = Bert::load(model, &Device::Cpu)?;
+        let bert = Backbone::load(model, &Device::Cpu)?;
         let (fitted, from) = load_fit(&bert, model, adapter)?;
         let texts = Texts::read(input)?;
         Ok(Self { bert, fitted, texts, from, way, samples: *samples, batch: *batch, seed: job.seed, kept: None })

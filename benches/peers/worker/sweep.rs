@@ -6,7 +6,7 @@ use bayeslora_adapters::{DropoutSite, LoraShape, MaskScope, PosteriorSettings};
 use bayeslora_data::Silent;
 use bayeslora_inference::Reading;
 use bayeslora_inference::{FitContext, Predictor, Recipe, Sentences, TrainingSettings, train};
-use bayeslora_models::{Bert, target_slots};
+use bayeslora_models::{Backbone, target_slots};
 use candle_core::Device;
 
 use super::Task;
@@ -16,7 +16,7 @@ use crate::sets::BATCH;
 
 /// Texts, how often they are fitted and sampled, and which blocks are adapted.
 pub(super) struct Sweep {
-    bert: Bert,
+    bert: Backbone,
     texts: Texts,
     blocks: usize,
     rank: usize,
@@ -36,7 +36,7 @@ impl Sweep {
             "recomputed" => false,
             other => bail!("unknown variant {other}; expected shared or recomputed"),
         };
-        let bert = Bert::load(model, &Device::Cpu)?;
+        let bert = Backbone::load(model, &Device::Cpu)?;
         let texts = Texts::read(input)?;
         let (blocks, rank, fits, samples, seed) = (*blocks, *rank, *fits, *samples, job.seed);
         Ok(Self { bert, texts, blocks, rank, fits, samples, seed, is_shared, kept: Vec::new() })

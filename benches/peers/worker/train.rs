@@ -9,7 +9,7 @@ use bayeslora_data::{Progress, Silent};
 use bayeslora_inference::Reading;
 use bayeslora_inference::train as train_loop;
 use bayeslora_inference::{FitContext, Fitted, Predictor, Recipe, Sentences, TrainingSettings};
-use bayeslora_models::Bert;
+use bayeslora_models::Backbone;
 use candle_core::Device;
 
 use super::Task;
@@ -21,7 +21,7 @@ const WARM: usize = 2;
 
 /// Texts to train on, and how.
 pub(super) struct Training {
-    bert: Bert,
+    bert: Backbone,
     texts: Texts,
     sentences: Sentences,
     lora: LoraShape,
@@ -53,7 +53,7 @@ impl Training {
         if job.variant != "exact" {
             bail!("unknown variant {}; expected exact", job.variant);
         }
-        let bert = Bert::load(model, &Device::Cpu)?;
+        let bert = Backbone::load(model, &Device::Cpu)?;
         let texts = Texts::read(input)?;
         let sentences = texts.sentences(&bert, 0)?;
         let settings = TrainingSettings {

@@ -23,12 +23,22 @@ pub enum TargetMap {
     Output = 5,
     /// The pooler's map (above the last block).
     Pooler = 6,
+    /// The gate of the feed-forward network, in blocks that have one.
+    Gate = 7,
 }
 
 impl TargetMap {
     /// Every map, in the order of computation.
-    pub const ALL: [Self; 7] =
-        [Self::Query, Self::Key, Self::Value, Self::AttentionOutput, Self::Intermediate, Self::Output, Self::Pooler];
+    pub const ALL: [Self; 8] = [
+        Self::Query,
+        Self::Key,
+        Self::Value,
+        Self::AttentionOutput,
+        Self::Gate,
+        Self::Intermediate,
+        Self::Output,
+        Self::Pooler,
+    ];
 
     /// The word used in experiment files and on the command line.
     pub fn word(self) -> &'static str {
@@ -40,6 +50,7 @@ impl TargetMap {
             Self::Intermediate => "intermediate",
             Self::Output => "output",
             Self::Pooler => "pooler",
+            Self::Gate => "gate",
         }
     }
 }

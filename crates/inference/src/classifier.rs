@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
 use bayeslora_metrics::GaussianLogits;
-use bayeslora_models::{Bert, Encoded, Hidden, Sampler, Samples, SavedAdapter, TOKENIZER_FILE, Tokenizer};
+use bayeslora_models::{Backbone, Encoded, Hidden, Sampler, Samples, SavedAdapter, TOKENIZER_FILE, Tokenizer};
 use candle_core::Device;
 use ndarray::{Array3, Axis};
 use serde::Serialize;
@@ -99,7 +99,7 @@ const LINEARISED_DRAWS: u32 = 1000;
 /// A backbone with an adapter.
 #[derive(Debug)]
 pub struct Classifier {
-    bert: Bert,
+    bert: Backbone,
     tokenizer: Tokenizer,
     saved: SavedAdapter,
     /// Names of the classes, where there are names of these.
@@ -125,7 +125,7 @@ impl Classifier {
         }
         let (bert, saved) =
             SavedAdapter::load_with_model(adapter, model, &Device::Cpu, |found| replaced(found, &options))?;
-        let positions = bert.config().longest_text();
+        let positions = bert.longest_text();
         // A tokenizer saved with the adapter is the one it was trained with.
         let own = [TOKENIZER_FILE, "vocab.txt"].into_iter().any(|file| adapter.join(file).is_file());
         let folder = if own { adapter } else { model };
@@ -145,7 +145,7 @@ impl Classifier {
             .into());
         }
         let tokenizer = Tokenizer::load(folder, max_tokens)?;
-        tokenizer.check(bert.config())?;
+        tokenizer.check(bert.vocabulary())?;
         let SavedAdapter { adapters, head, posterior } = &saved;
         let laplace = match *posterior {
             PosteriorSettings::Laplace(settings) => Some(Laplace::load(adapter, settings, adapters, head)?),
@@ -166,7 +166,7 @@ impl Classifier {
                 expected: format!("expected at most {most}; choose fewer with --samples"),
             });
         }
-        let names = bert.config().class_names(saved.head.classes());
+        let names = bert.class_names(saved.head.classes());
         Ok(Self { bert, tokenizer, saved, names, laplace, samples, options })
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bayeslora_adapters::{LoraShape, Slot};
 use bayeslora_data::Progress;
-use bayeslora_models::Bert;
+use bayeslora_models::Backbone;
 
 use crate::prefix::Sentences;
 use crate::settings::TrainingSettings;
@@ -12,7 +12,7 @@ use crate::settings::TrainingSettings;
 /// Everything a fit may use.
 pub struct FitContext<'a> {
     /// The frozen backbone.
-    pub bert: &'a Bert,
+    pub bert: &'a Backbone,
     /// First adapted block.
     pub from: usize,
     /// Adapted slots.

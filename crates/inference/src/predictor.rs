@@ -2,7 +2,7 @@
 
 use bayeslora_adapters::{Noise, Stream};
 use bayeslora_metrics::GaussianLogits;
-use bayeslora_models::{Bert, Linearised, Sampler, Samples};
+use bayeslora_models::{Backbone, Linearised, Sampler, Samples};
 use ndarray::{Array3, Axis};
 
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ const GAUSSIAN_DRAWS: u32 = 100;
 /// What a prediction needs beside the fit.
 pub struct Predictor<'a> {
     /// The frozen backbone.
-    pub bert: &'a Bert,
+    pub bert: &'a Backbone,
     /// First adapted block.
     pub from: usize,
     /// Monte-Carlo samples per example.

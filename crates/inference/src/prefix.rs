@@ -4,7 +4,7 @@
 //! them.
 
 use bayeslora_adapters::{AdapterSet, Draw};
-use bayeslora_models::{Bert, Encoded, Hidden, Packing, Pass, Tokenizer};
+use bayeslora_models::{Backbone, Encoded, Hidden, Packing, Pass, Tokenizer};
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
 
@@ -49,7 +49,7 @@ impl Sentences {
     /// # Errors
     /// When a text cannot be tokenised or does not fit the backbone.
     pub fn compute(
-        bert: &Bert,
+        bert: &Backbone,
         tokenizer: &Tokenizer,
         examples: &[Example],
         split: u8,
@@ -66,7 +66,7 @@ impl Sentences {
     /// # Errors
     /// When a sentence does not fit the backbone.
     pub fn of_tokens(
-        bert: &Bert,
+        bert: &Backbone,
         tokens: &[Vec<u32>],
         labels: Vec<u32>,
         split: u8,
@@ -84,7 +84,7 @@ impl Sentences {
     /// # Errors
     /// When a text does not fit the backbone.
     pub fn of_encoded(
-        bert: &Bert,
+        bert: &Backbone,
         texts: &[Encoded],
         labels: Vec<u32>,
         split: u8,
@@ -93,7 +93,7 @@ impl Sentences {
     ) -> Result<Self> {
         let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         let packing = Packing::from_lengths(&lengths);
-        let width = bert.config().hidden_size;
+        let width = bert.width();
         let mut hidden = Vec::with_capacity(packing.rows() * width);
         let none = AdapterSet::new();
         for chunk in chunks_of_rows(&lengths, ROWS_PER_PASS) {

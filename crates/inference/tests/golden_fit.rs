@@ -9,7 +9,7 @@ use std::path::Path;
 use bayeslora_adapters::{LoraShape, TargetMap};
 use bayeslora_data::Silent;
 use bayeslora_inference::{FitContext, Predictor, Reading, Sentences, TrainingSettings, methods};
-use bayeslora_models::{Bert, target_slots};
+use bayeslora_models::{Backbone, target_slots};
 use candle_core::Device;
 
 /// Largest difference of a logit from its committed value.
@@ -27,7 +27,7 @@ const AS_COMMITTED: Changes = Changes { seed: 1, alpha: 8.0, learning_rate: 2e-3
 /// Logits of 8 sentences at the mean and in three samples, after 6 steps of `mc-dropout` on the tiny encoder of `bayeslora-models`.
 fn logits(changes: &Changes) -> Vec<f32> {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny");
-    let bert = Bert::load(&model, &Device::Cpu).unwrap();
+    let bert = Backbone::load(&model, &Device::Cpu).unwrap();
     let sentences = |split, count: u32| {
         let sentence = |i: u32| -> Vec<u32> {
             let words = (0..i % 4).map(|k| 20 + (i * 7 + k * 3) % 30);

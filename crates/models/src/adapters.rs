@@ -11,8 +11,9 @@ use bayeslora_adapters::{
 use bayeslora_host::{read, write_atomically};
 use candle_core::{Device, Tensor};
 
-use crate::base::{changes_base, load_under, tables};
-use crate::bert::Bert;
+use crate::base::{changes_base, load_under};
+use crate::decoder;
+use crate::backbone::Backbone;
 use crate::classifier::Head;
 use crate::error::{Error, Result, wrong};
 use crate::slots::{is_of_head, pooler_slot};
@@ -22,11 +23,15 @@ pub const POSTERIOR_FILE: &str = "posterior.json";
 /// Tensors of the posterior beyond the low-rank pairs.
 pub const POSTERIOR_TENSORS_FILE: &str = "posterior.safetensors";
 
+/// Why an adapter that brings more than pairs and a head is not read on a decoder.
+const CHANGES_DECODER: &str = "changes the decoder's own weights (embeddings, norms, biases or modules saved whole), which is read on encoders \
+                               only; expected low-rank pairs on linear maps and a head: merge it into the model, or train it without these";
+
 /// The slots of `maps` in `blocks`, in order and without repetition.
 ///
 /// # Errors
 /// [`Error::Slot`] for a block the encoder does not have.
-pub fn target_slots(bert: &Bert, blocks: &[usize], maps: &[TargetMap]) -> Result<Vec<Slot>> {
+pub fn target_slots(bert: &Backbone, blocks: &[usize], maps: &[TargetMap]) -> Result<Vec<Slot>> {
     let mut slots = Vec::new();
     for &map in maps {
         if map == TargetMap::Pooler {
@@ -51,7 +56,7 @@ pub fn target_slots(bert: &Bert, blocks: &[usize], maps: &[TargetMap]) -> Result
 /// # Errors
 /// When the rank does not fit a map, or a setting is outside its range.
 pub fn initial_adapters(
-    bert: &Bert,
+    bert: &Backbone,
     slots: &[Slot],
     shape: LoraShape,
     posterior: &PosteriorSettings,
@@ -85,7 +90,7 @@ impl SavedAdapter {
     /// the encoder's own tensors, which [`Self::load_with_model`] reads.
     pub fn load(
         folder: &Path,
-        bert: &Bert,
+        bert: &Backbone,
         model_folder: &Path,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
@@ -103,18 +108,22 @@ impl SavedAdapter {
     /// Reads an adapter together with the encoder that it was trained on, whose biases, normalisations or embeddings it may change.
     ///
     /// # Errors
-    /// As [`Self::load`], and those of [`Bert::load`].
+    /// As [`Self::load`], and those of [`Backbone::load`].
     pub fn load_with_model(
         folder: &Path,
         model_folder: &Path,
         device: &Device,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
-    ) -> Result<(Bert, Self)> {
+    ) -> Result<(Backbone, Self)> {
         let peft = PeftAdapter::load(folder, device)?;
-        let bert = if changes_base(&peft) || !peft.config.modules_to_save.is_empty() {
+        let is_decoder = decoder::is_decoder(model_folder)?;
+        if is_decoder && changes_base(&peft) {
+            return Err(wrong(&peft, CHANGES_DECODER.to_owned()));
+        }
+        let bert = if !is_decoder && (changes_base(&peft) || !peft.config.modules_to_save.is_empty()) {
             load_under(&peft, model_folder, device)?
         } else {
-            Bert::load(model_folder, device)?
+            Backbone::load(model_folder, device)?
         };
         let saved = Self::on(&peft, &bert, model_folder, choose)?;
         Ok((bert, saved))
@@ -122,7 +131,7 @@ impl SavedAdapter {
 
     fn on(
         peft: &PeftAdapter,
-        bert: &Bert,
+        bert: &Backbone,
         model_folder: &Path,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
@@ -142,7 +151,7 @@ impl SavedAdapter {
         let none = BTreeMap::new();
         let mut adapters = AdapterSet::new();
         for (slot, lora) in pairs_by_slot(bert, peft)? {
-            let further = tensors.get(&bert.config().family().module_path(slot)).unwrap_or(&none);
+            let further = tensors.get(&bert.family().module_path(slot)).unwrap_or(&none);
             adapters.insert(slot, posterior.restored(slot, lora, further)?);
         }
         Ok(Self { adapters, head, posterior })
@@ -150,7 +159,7 @@ impl SavedAdapter {
 }
 
 /// The low-rank pairs of a PEFT adapter by slot.
-fn pairs_by_slot(bert: &Bert, adapter: &PeftAdapter) -> Result<Vec<(Slot, LowRank)>> {
+fn pairs_by_slot(bert: &Backbone, adapter: &PeftAdapter) -> Result<Vec<(Slot, LowRank)>> {
     let mut pairs = Vec::new();
     for (module, Pair { a, b, scale, .. }) in &adapter.pairs {
         let slot = slot_of(bert, adapter, module)?;
@@ -161,8 +170,8 @@ fn pairs_by_slot(bert: &Bert, adapter: &PeftAdapter) -> Result<Vec<(Slot, LowRan
     Ok(pairs)
 }
 
-fn slot_of(bert: &Bert, adapter: &PeftAdapter, module: &str) -> Result<Slot> {
-    let family = bert.config().family();
+fn slot_of(bert: &Backbone, adapter: &PeftAdapter, module: &str) -> Result<Slot> {
+    let family = bert.family();
     if let Some(slot) = family.slot_of(module, bert.blocks()) {
         return Ok(slot);
     }
@@ -187,8 +196,8 @@ fn slot_of(bert: &Bert, adapter: &PeftAdapter, module: &str) -> Result<Slot> {
                 )
             }
             None => format!(
-                "adapts {module}, which a {} encoder of {} blocks does not have; is this its base model?",
-                bert.config().model_type,
+                "adapts {module}, which a {} of {} blocks does not have; is this its base model?",
+                bert.kind(),
                 bert.blocks()
             ),
         },
@@ -196,14 +205,14 @@ fn slot_of(bert: &Bert, adapter: &PeftAdapter, module: &str) -> Result<Slot> {
 }
 
 /// Paths of the linear maps that can be adapted, within the encoder.
-fn linear_modules(bert: &Bert) -> Vec<String> {
-    let family = bert.config().family();
+fn linear_modules(bert: &Backbone) -> Vec<String> {
+    let family = bert.family();
     family.slots(bert.blocks()).map(|slot| family.module_path(slot)).collect()
 }
 
 /// Refuses tensors that the settings do not target, which PEFT leaves out, and targets without tensors, which PEFT leaves untrained.
-fn check_targets(adapter: &PeftAdapter, bert: &Bert) -> Result<()> {
-    let family = bert.config().family();
+fn check_targets(adapter: &PeftAdapter, bert: &Backbone) -> Result<()> {
+    let family = bert.family();
     let targets = &adapter.config.targets;
     for (module, linear) in adapter.pairs.keys().map(|m| (m, true)).chain(adapter.tables.keys().map(|m| (m, false))) {
         if linear {
@@ -223,7 +232,7 @@ fn check_targets(adapter: &PeftAdapter, bert: &Bert) -> Result<()> {
     let mut adapted = adapter.pairs.keys().chain(adapter.tables.keys());
     let prefix = if adapted.any(|module| module.starts_with(family.prefix)) { family.prefix } else { "" };
     let maps = linear_modules(bert).into_iter().map(|module| (module, true));
-    for (module, linear) in maps.chain(tables(family).into_iter().map(|table| (table.to_owned(), false))) {
+    for (module, linear) in maps.chain(family.tables.iter().map(|table| ((*table).to_owned(), false))) {
         let module = format!("{prefix}{module}");
         let there = adapter.pairs.contains_key(&module) || adapter.tables.contains_key(&module);
         if !there && targets.contain(&module, linear)? {
@@ -257,14 +266,14 @@ fn read_posterior(folder: &Path, config: &PeftConfig) -> Result<PosteriorSetting
 /// When a file cannot be written.
 pub fn save_adapter(
     folder: &Path,
-    bert: &Bert,
+    bert: &Backbone,
     adapters: &AdapterSet,
     head: &Head,
     posterior: &PosteriorSettings,
     (rank, alpha): (usize, f64),
     base_model: &str,
 ) -> Result<()> {
-    let family = bert.config().family();
+    let family = bert.family();
     let mut pairs = BTreeMap::new();
     let mut further = BTreeMap::new();
     for (slot, adapter) in adapters.iter() {

@@ -9,8 +9,9 @@ use std::path::Path;
 use bayeslora_adapters::peft::{Initialisation, PeftAdapter, ends_with_module};
 use candle_core::{Device, Tensor};
 
-use crate::bert::Bert;
+use crate::backbone::Backbone;
 use crate::config::BertConfig;
+use crate::encoder;
 use crate::error::{Error, Result, wrong};
 use crate::slots::{Family, Segments, is_of_head};
 use crate::weights::{Replacements, Weights};
@@ -30,7 +31,7 @@ pub(crate) fn changes_base(adapter: &PeftAdapter) -> bool {
 ///
 /// # Errors
 /// Naming the file and the tensor that does not fit the encoder.
-pub(crate) fn load_under(adapter: &PeftAdapter, folder: &Path, device: &Device) -> Result<Bert> {
+pub(crate) fn load_under(adapter: &PeftAdapter, folder: &Path, device: &Device) -> Result<Backbone> {
     let mut config = BertConfig::load(folder)?;
     let weights = Weights::open(folder, device)?;
     let mut changes = Changes { adapter, family: config.family(), weights: &weights, tensors: BTreeMap::new() };
@@ -45,7 +46,7 @@ pub(crate) fn load_under(adapter: &PeftAdapter, folder: &Path, device: &Device) 
     let file = adapter.weights_path();
     let replaced: Replacements =
         changes.tensors.into_iter().map(|(name, tensor)| (name, (file.clone(), tensor))).collect();
-    Bert::from_parts(config, &weights.replaced(&replaced), device)
+    encoder::from_parts(config, &weights.replaced(&replaced), device)
 }
 
 /// Names of the encoder's tensors, without its prefix.
@@ -56,13 +57,7 @@ fn known_tensors(config: &BertConfig) -> Vec<String> {
     let maps = family.slots(config.num_hidden_layers).map(|slot| family.module_path(slot));
     let modules: Vec<String> = maps.chain(norms).chain(["embeddings.LayerNorm".to_owned()]).collect();
     let parts = modules.iter().flat_map(|module| [format!("{module}.weight"), format!("{module}.bias")]);
-    parts.chain(tables(family).into_iter().map(|table| format!("{table}.weight"))).collect()
-}
-
-/// Paths of the embeddings within the encoder.
-pub(crate) fn tables(family: &Family) -> Vec<&'static str> {
-    let segments = (family.segments != Segments::None).then_some("embeddings.token_type_embeddings");
-    [WORDS, "embeddings.position_embeddings"].into_iter().chain(segments).collect()
+    parts.chain(family.tables.iter().map(|table| format!("{table}.weight"))).collect()
 }
 
 /// The tensors that stand in place of the checkpoint's, as they gather.
@@ -222,7 +217,7 @@ impl Changes<'_> {
     /// The tensor of the embedding at `module`.
     fn table(&self, module: &str) -> Result<String> {
         let bare = self.bare(module);
-        if tables(self.family).contains(&bare) {
+        if self.family.tables.contains(&bare) {
             return Ok(format!("{bare}.weight"));
         }
         Err(wrong(

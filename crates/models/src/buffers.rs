@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeslora_adapters::{Activations, AdapterSet, Draw, Scratch, Slot};
 use bayeslora_kernels::{
-    Activation, AttentionScratch, FrozenLinear, Onto, Packing, Threads, add_and_normalise, attend, borrow, product,
+    Activation, AttentionScratch, Context, FrozenLinear, Heads, Onto, Rotary, Threads, add_and_normalise, attend_within,
+    borrow, gate_into, product, rms_normalise,
 };
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 
 use crate::block::Norm;
 use crate::engine::{At, Engine};
@@ -69,7 +70,7 @@ impl Buffer {
 
 /// Some rows of a pass and what is drawn at them.
 pub(crate) struct View<'a> {
-    pub(crate) packing: Packing,
+    pub(crate) context: Context,
     pub(crate) draw: Draw<'a>,
 }
 
@@ -83,16 +84,21 @@ pub(crate) struct Buffers<'p, 'a> {
     pub(crate) work: &'p mut Work,
 }
 
+/// The view of `at`. No method, which would borrow the memory as well.
+fn view<'v, 'a>(all: &'v View<'a>, read: &'v View<'a>, at: At) -> &'v View<'a> {
+    match at {
+        At::All => all,
+        At::Read => read,
+    }
+}
+
 impl Engine for Buffers<'_, '_> {
     type X = Buffer;
 
     fn linear(&mut self, slot: Slot, frozen: &FrozenLinear, x: &Buffer, at: At) -> Result<Buffer> {
         let adapter = self.adapters.get(slot);
         let activations = Activations { values: x.values(), samples: x.samples, rows: x.rows };
-        let draw = match at {
-            At::All => &self.all.draw,
-            At::Read => &self.read.draw,
-        };
+        let draw = &view(&self.all, &self.read, at).draw;
         let Work { core, adapter: scratch, .. } = &mut *self.work;
         let samples = match adapter {
             None => x.samples,
@@ -104,10 +110,11 @@ impl Engine for Buffers<'_, '_> {
         // The frozen product of shared rows once, then a copy for each further sample.
         let (first, others) = values.split_at_mut(x.samples * x.rows * d_out);
         frozen.with_values(|weight, bias| {
+            let onto = if bias.is_some() { Onto::Values } else { Onto::Nothing };
             for row in first.chunks_exact_mut(d_out) {
-                row.copy_from_slice(bias);
+                bias.into_iter().for_each(|bias| row.copy_from_slice(bias));
             }
-            product(first, Onto::Values, 1.0, x.values(), weight, (x.samples * x.rows, d_in, d_out), Threads::One);
+            product(first, onto, 1.0, x.values(), weight, (x.samples * x.rows, d_in, d_out), Threads::One);
         })?;
         if !others.is_empty() {
             for other in others.chunks_exact_mut(first.len()) {
@@ -126,29 +133,83 @@ impl Engine for Buffers<'_, '_> {
         Ok(out)
     }
 
-    fn attend(&mut self, query: &Buffer, key: &Buffer, value: &Buffer, heads: usize, at: At) -> Result<Buffer> {
-        let (samples, width) = (query.samples.max(key.samples).max(value.samples), query.width);
-        let mut out = self.work.buffer(samples, query.rows, width);
-        let own = match at {
-            At::All => &self.all.packing,
-            At::Read => &self.read.packing,
-        };
-        for (sample, out) in out.values_mut().chunks_exact_mut(query.rows * width).enumerate() {
-            let (q, k, v) = (query.sample(sample), key.sample(sample), value.sample(sample));
-            for (own, all) in own.sentences().zip(self.all.packing.sentences()) {
-                let (own, all) = (own.start * width..own.end * width, all.start * width..all.end * width);
-                let out = &mut out[own.clone()];
-                attend(&q[own], &k[all.clone()], &v[all], out, (width, heads), &mut self.work.attention);
+    fn attend(&mut self, query: &Buffer, key: &Buffer, value: &Buffer, heads: &Heads, at: At) -> Result<Buffer> {
+        let samples = query.samples.max(key.samples).max(value.samples);
+        let mut out = self.work.buffer(samples, query.rows, query.width);
+        let context = &view(&self.all, &self.read, at).context;
+        for (sample, out) in out.values_mut().chunks_exact_mut(query.rows * query.width).enumerate() {
+            let parts = [query.sample(sample), key.sample(sample), value.sample(sample)];
+            attend_within(parts, out, context, heads, &mut self.work.attention);
+        }
+        Ok(out)
+    }
+
+    fn turn(&mut self, mut x: Buffer, rotary: &Rotary, at: At) -> Result<Buffer> {
+        let positions = view(&self.all, &self.read, at).context.positions();
+        rotary.check(positions)?;
+        let length = x.rows * x.width;
+        for sample in x.values_mut().chunks_exact_mut(length) {
+            rotary.turn(sample, positions);
+        }
+        Ok(x)
+    }
+
+    fn norm(&mut self, x: &Buffer, norm: &Norm) -> Result<Buffer> {
+        let mut out = self.work.buffer(x.samples, x.rows, x.width);
+        out.values_mut().copy_from_slice(x.values());
+        match norm {
+            Norm::Rms { weight, epsilon } => {
+                rms_normalise(out.values_mut(), borrow(&weight.storage_and_layout())?, *epsilon);
+            }
+            Norm::Layer { weight, bias, epsilon } => {
+                let (weight, bias) = (weight.storage_and_layout(), bias.storage_and_layout());
+                let zeros = vec![0.0; x.width];
+                add_and_normalise(out.values_mut(), &zeros, 0, (borrow(&weight)?, borrow(&bias)?), *epsilon);
             }
         }
         Ok(out)
     }
 
     fn norm_of_sum(&mut self, x: &Buffer, mut update: Buffer, norm: &Norm) -> Result<Buffer> {
-        let (weight, bias) = (norm.weight.storage_and_layout(), norm.bias.storage_and_layout());
-        let weights = (borrow(&weight)?, borrow(&bias)?);
-        add_and_normalise(update.values_mut(), x.values(), 0, weights, norm.epsilon);
-        Ok(update)
+        match norm {
+            Norm::Layer { weight, bias, epsilon } => {
+                let (weight, bias) = (weight.storage_and_layout(), bias.storage_and_layout());
+                add_and_normalise(update.values_mut(), x.values(), 0, (borrow(&weight)?, borrow(&bias)?), *epsilon);
+                Ok(update)
+            }
+            Norm::Rms { .. } => {
+                let sum = self.add(x, update)?;
+                self.norm(&sum, norm)
+            }
+        }
+    }
+
+    fn add(&mut self, x: &Buffer, update: Buffer) -> Result<Buffer> {
+        // What no noise has reached is shorter: it is added to every sample of the other.
+        let (mut long, short) = if update.values().len() >= x.values().len() {
+            (update, x.values())
+        } else {
+            let mut copy = self.work.buffer(x.samples, x.rows, x.width);
+            copy.values_mut().copy_from_slice(x.values());
+            return self.add(&update, copy);
+        };
+        for part in long.values_mut().chunks_exact_mut(short.len()) {
+            part.iter_mut().zip(short).for_each(|(sum, value)| *sum += value);
+        }
+        Ok(long)
+    }
+
+    fn gated(&mut self, activation: Activation, gate: &Buffer, inner: Buffer) -> Result<Buffer> {
+        let mut out = self.work.buffer(gate.samples.max(inner.samples), inner.rows, inner.width);
+        gate_into(activation, gate.values(), inner.values(), out.values_mut());
+        Ok(out)
+    }
+
+    fn tanh(&mut self, mut x: Buffer) -> Result<Buffer> {
+        for value in x.values_mut() {
+            *value = value.tanh();
+        }
+        Ok(x)
     }
 
     fn activate(&mut self, mut x: Buffer, activation: Activation) -> Result<Buffer> {
@@ -170,11 +231,14 @@ impl Engine for Buffers<'_, '_> {
 }
 
 /// `W x + b` of every row.
-pub(crate) fn affine(x: &[f32], weight: &Tensor, bias: &Tensor) -> Result<Vec<f32>> {
+pub(crate) fn affine(x: &[f32], weight: &Tensor, bias: Option<&Var>) -> Result<Vec<f32>> {
     let (d_out, d_in) = weight.dims2()?;
     let rows = x.len() / d_in;
-    let (weight, bias) = (weight.storage_and_layout(), bias.storage_and_layout());
-    let mut out: Vec<f32> = borrow(&bias)?.repeat(rows);
+    let weight = weight.storage_and_layout();
+    let mut out = match bias {
+        None => vec![0.0; rows * d_out],
+        Some(bias) => borrow(&bias.storage_and_layout())?.repeat(rows),
+    };
     product(&mut out, Onto::Values, 1.0, x, borrow(&weight)?, (rows, d_in, d_out), Threads::One);
     Ok(out)
 }

@@ -9,20 +9,22 @@ use bayeslora_adapters::{AdapterSet, Address, Draw, Noise, Slot, TargetMap};
 use bayeslora_kernels::{Activation, Packing};
 use candle_core::{DType, Tensor, Var};
 
-use crate::bert::Bert;
+use crate::backbone::Backbone;
 use crate::error::{Error, Result, wrong};
 use crate::slots::{HeadParts, MOST_BLOCKS, is_of_head};
 use crate::tape::Pass;
 use crate::weights::Weights;
 
-/// The map from the pooled representation to the logits: `W x + b`, in DistilBERT `W relu(D x + c) + b`, in RoBERTa
-/// `W tanh(D x + c) + b`.
+/// The map from what is read above the last block to the logits: `W x + b`, in DistilBERT `W relu(D x + c) + b`, in RoBERTa
+/// `W tanh(D x + c) + b`, in decoders `W x`.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// `[classes, width]`.
     pub weight: Var,
-    /// `[classes]`.
-    pub bias: Var,
+    /// `[classes]`; none in a decoder's head.
+    pub bias: Option<Var>,
+    /// Logits `l` become `c tanh(l / c)` with this `c`, in language heads that have one.
+    pub(crate) softcap: Option<f64>,
     /// The map before it, in a family that has one.
     pub(crate) dense: Option<Dense>,
     parts: HeadParts,
@@ -53,8 +55,8 @@ impl Head {
     ///
     /// # Errors
     /// When the tensors cannot be made on the device.
-    pub fn initial(bert: &Bert, classes: usize, noise: &Noise) -> Result<Self> {
-        let width = bert.config().hidden_size;
+    pub fn initial(bert: &Backbone, classes: usize, noise: &Noise) -> Result<Self> {
+        let width = bert.width();
         let map = |rows: usize, position| -> Result<(Var, Var)> {
             // Above the pooler of the deepest encoder.
             let slot = Slot::new(MOST_BLOCKS + 1, TargetMap::Pooler);
@@ -66,9 +68,10 @@ impl Head {
             Ok((Var::from_tensor(&weight)?, Var::from_tensor(&bias)?))
         };
         let (weight, bias) = map(classes, Address::ANY)?;
-        let parts = bert.config().family().head;
+        let parts = bert.family().head;
         let dense = |(_, activation)| map(width, 0).map(|(weight, bias)| Dense { weight, bias, activation });
-        Ok(Self { weight, bias, dense: parts.dense.map(dense).transpose()?, parts, trained: true })
+        let bias = parts.last.1.map(|_| bias);
+        Ok(Self { weight, bias, softcap: None, dense: parts.dense.map(dense).transpose()?, parts, trained: true })
     }
 
     /// The same head, left out of what is trained.
@@ -83,21 +86,25 @@ impl Head {
     }
 
     /// From the tensors that the family's head has, if all are there.
-    fn from_tensors(tensors: &BTreeMap<String, Tensor>, bert: &Bert, source: &Path) -> Result<Option<Self>> {
-        let width = bert.config().hidden_size;
-        let map = |[weight, bias]: [&str; 2], rows: Option<usize>| -> Result<Option<(Var, Var)>> {
-            let (Some(w), Some(b)) = (tensors.get(weight), tensors.get(bias)) else { return Ok(None) };
+    fn from_tensors(tensors: &BTreeMap<String, Tensor>, bert: &Backbone, source: &Path) -> Result<Option<Self>> {
+        let width = bert.width();
+        let map = |(weight, bias): (&str, Option<&str>), rows: Option<usize>| -> Result<Option<(Var, Option<Var>)>> {
+            let Some(w) = tensors.get(weight) else { return Ok(None) };
+            let b = bias.and_then(|bias| tensors.get(bias));
             let fits = w.rank() == 2 && w.dims()[1] == width && rows.is_none_or(|rows| w.dims()[0] == rows);
-            if !fits || b.dims() != &w.dims()[..1] {
+            if !fits || b.is_some_and(|b| b.dims() != &w.dims()[..1]) {
                 let rows = rows.map_or("classes".to_owned(), |rows| rows.to_string());
-                let (w, b) = (w.dims(), b.dims());
-                let problem =
-                    format!("{weight} has shape {w:?} and {bias} {b:?}; expected [{rows}, {width}] and [{rows}]");
+                let (mut got, mut expected) = (format!("{weight} has shape {:?}", w.dims()), format!("[{rows}, {width}]"));
+                if let (Some(bias), Some(b)) = (bias, b) {
+                    got += &format!(" and {bias} {:?}", b.dims());
+                    expected += &format!(" and [{rows}]");
+                }
+                let problem = format!("{got}; expected {expected}");
                 return Err(Error::File { path: source.to_owned(), problem });
             }
-            Ok(Some((Var::from_tensor(w)?, Var::from_tensor(b)?)))
+            Ok(Some((Var::from_tensor(w)?, b.map(Var::from_tensor).transpose()?)))
         };
-        let parts = bert.config().family().head;
+        let parts = bert.family().head;
         let names = parts.names();
         let missing: Vec<_> = names.iter().copied().filter(|&name| !tensors.contains_key(name)).collect();
         if missing.len() < names.len() && !missing.is_empty() {
@@ -111,25 +118,26 @@ impl Head {
         let Some((weight, bias)) = map(parts.last, None)? else { return Ok(None) };
         let dense = match parts.dense {
             None => None,
-            Some((names, activation)) => {
-                map(names, Some(width))?.map(|(weight, bias)| Dense { weight, bias, activation })
-            }
+            Some(([weight, bias], activation)) => match map((weight, Some(bias)), Some(width))? {
+                Some((weight, Some(bias))) => Some(Dense { weight, bias, activation }),
+                _ => None,
+            },
         };
-        Ok(Some(Self { weight, bias, dense, parts, trained: true }))
+        Ok(Some(Self { weight, bias, softcap: None, dense, parts, trained: true }))
     }
 
     /// The head saved with an adapter: in its file, beside it in `head.safetensors`, or in the checkpoint itself.
     ///
     /// # Errors
     /// [`Error::File`] when none of the three has one, the adapter's file has half of one, or it does not fit the encoder.
-    pub fn find(adapter: &PeftAdapter, model_folder: &Path, bert: &Bert) -> Result<Self> {
-        bert.config().check_problem_type(model_folder)?;
-        let parts = bert.config().family().head;
+    pub fn find(adapter: &PeftAdapter, model_folder: &Path, bert: &Backbone) -> Result<Self> {
+        bert.description.check_problem_type(model_folder)?;
+        let parts = bert.family().head;
         let names = parts.names();
         let (own, source) = (adapter.whole.keys().filter(|path| is_of_head(path)), adapter.weights_path());
         let own: Vec<&str> = own.map(String::as_str).collect();
         if let Some(other) = own.iter().find(|name| !names.contains(name)) {
-            let problem = format!("{other} is of no head of a {}; is this its base model?", bert.config().model_type);
+            let problem = format!("{other} is of no head of a {}; is this its base model?", bert.kind());
             return Err(wrong(adapter, problem));
         }
         let missing: Vec<&str> = names.iter().copied().filter(|name| !own.contains(name)).collect();
@@ -168,11 +176,11 @@ impl Head {
     }
 
     /// A head of two classes or more, from all its tensors.
-    fn complete(tensors: &BTreeMap<String, Tensor>, bert: &Bert, source: &Path) -> Result<Self> {
+    fn complete(tensors: &BTreeMap<String, Tensor>, bert: &Backbone, source: &Path) -> Result<Self> {
         let problem = |problem: String| Error::File { path: source.to_owned(), problem };
         let head = Self::from_tensors(tensors, bert, source)?
-            .ok_or_else(|| problem(format!("has no {}", bert.config().family().head.names().join(" and "))))?;
-        let [weight, _] = head.parts.last;
+            .ok_or_else(|| problem(format!("has no {}", bert.family().head.names().join(" and "))))?;
+        let (weight, _) = head.parts.last;
         match head.classes() {
             0 => Err(problem(format!("{weight} has no rows; expected one for each class"))),
             1 => Err(problem(format!(
@@ -185,7 +193,7 @@ impl Head {
     /// The parameters by name, trained or not, in a fixed order.
     fn named(&self) -> impl Iterator<Item = (&str, &Var)> {
         let dense = self.dense.iter().flat_map(|Dense { weight, bias, .. }| [weight, bias]);
-        self.parts.names().into_iter().zip([&self.weight, &self.bias].into_iter().chain(dense))
+        self.parts.names().into_iter().zip(std::iter::once(&self.weight).chain(&self.bias).chain(dense))
     }
 
     /// The trained parameters by name, in a fixed order; none of a frozen head.
@@ -208,7 +216,7 @@ impl Head {
     pub fn features(&self, pooled: &Tensor) -> Result<Tensor> {
         match &self.dense {
             None => Ok(pooled.clone()),
-            Some(Dense { weight, bias, activation }) => Ok(activation.apply(&affine(pooled, weight, bias)?)?),
+            Some(Dense { weight, bias, activation }) => Ok(activation.apply(&affine(pooled, weight, Some(bias))?)?),
         }
     }
 
@@ -220,7 +228,11 @@ impl Head {
     /// # Errors
     /// When shapes do not go together.
     pub fn logits(&self, pooled: &Tensor) -> Result<Tensor> {
-        affine(&self.features(pooled)?, &self.weight, &self.bias)
+        let logits = affine(&self.features(pooled)?, &self.weight, self.bias.as_ref())?;
+        Ok(match self.softcap {
+            None => logits,
+            Some(cap) => ((logits / cap)?.tanh()? * cap)?,
+        })
     }
 
     /// Number of classes.
@@ -230,9 +242,13 @@ impl Head {
 }
 
 /// `W x + b` of every row.
-fn affine(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Var>) -> Result<Tensor> {
     let (samples, sentences, width) = x.dims3()?;
-    let out = x.reshape((samples * sentences, width))?.matmul(&weight.t()?)?.broadcast_add(bias)?;
+    let out = x.reshape((samples * sentences, width))?.matmul(&weight.t()?)?;
+    let out = match bias {
+        None => out,
+        Some(bias) => out.broadcast_add(bias)?,
+    };
     Ok(out.reshape((samples, sentences, weight.dims()[0]))?)
 }
 
@@ -250,7 +266,7 @@ pub struct Output {
 /// # Errors
 /// When shapes do not go together.
 pub fn classify(
-    bert: &Bert,
+    bert: &Backbone,
     head: &Head,
     adapters: &AdapterSet,
     draw: Draw<'_>,
@@ -259,7 +275,6 @@ pub fn classify(
     packing: &Packing,
 ) -> Result<Output> {
     let mut pass = Pass::new(adapters, draw);
-    let first = bert.first_tokens(from, x, packing, &mut pass)?;
-    let pooled = bert.pool(&first, packing, &mut pass)?;
+    let pooled = bert.pooled(from, x, packing, &mut pass)?;
     Ok(Output { logits: head.logits(&pooled)?, divergence: pass.divergence()? })
 }

@@ -1,17 +1,20 @@
 //! Backbones with adapter slots: weights, tokenising, packing.
 //!
-//! A [`Bert`] is frozen; [`classify`] runs it from any block upwards with an
+//! A [`Backbone`] is frozen; [`classify`] runs it from any block upwards with an
 //! [`AdapterSet`](bayeslora_adapters::AdapterSet) and a [`Draw`](bayeslora_adapters::Draw). Sentences are packed without
 //! padding ([`Packing`]), activations carry a sample axis only from the first random adapter on, and the last block is
 //! computed at the `[CLS]` rows only.
 
 mod adapters;
 mod base;
-mod bert;
+mod backbone;
 mod block;
 mod buffers;
 mod classifier;
 mod config;
+mod description;
+mod embeddings;
+mod encoder;
 mod engine;
 mod error;
 mod layer;
@@ -26,7 +29,7 @@ pub use adapters::{
     POSTERIOR_FILE, POSTERIOR_TENSORS_FILE, SavedAdapter, initial_adapters, save_adapter, target_slots,
 };
 pub use bayeslora_kernels::Packing;
-pub use bert::Bert;
+pub use backbone::Backbone;
 pub use classifier::{Head, Output, classify};
 pub use config::BertConfig;
 pub use error::{Error, Result};

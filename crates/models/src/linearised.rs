@@ -39,7 +39,7 @@ impl Sampler<'_> {
     /// # Errors
     /// As [`Sampler::logits`].
     pub fn linearised(&self, hidden: Hidden<'_>, advance: &(dyn Fn(u64) + Sync)) -> Result<Linearised> {
-        hidden.check(self.bert.config().hidden_size)?;
+        hidden.check(self.bert.width())?;
         let classes = self.head.classes();
         let passes = hidden.batches(ROWS_PER_PASS);
         let parts = passes
@@ -67,7 +67,7 @@ impl Sampler<'_> {
 
     fn linearised_pass(&self, hidden: Hidden<'_>, places: &[usize]) -> Result<Linearised> {
         let device = self.bert.device();
-        let width = self.bert.config().hidden_size;
+        let width = self.bert.width();
         let lengths: Vec<usize> = places.iter().map(|&place| hidden.lengths[place]).collect();
         let packing = Packing::from_lengths(&lengths);
         let x = Tensor::from_vec(hidden.gather(places, width), (1, packing.rows(), width), device)?;

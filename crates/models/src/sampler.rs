@@ -10,15 +10,14 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use bayeslora_adapters::{AdapterSet, Draw, Noise, Rows, Sampling};
-use bayeslora_kernels::Packing;
+use bayeslora_kernels::{Context, Packing};
 use rayon::prelude::*;
 
-use crate::bert::Bert;
+use crate::backbone::Backbone;
 use crate::buffers::{Buffers, View, Work, affine};
 use crate::classifier::{Dense, Head};
-use crate::engine::{At, Engine as _};
+use crate::engine::At;
 use crate::error::{Error, Result};
-use crate::slots::pooler_slot;
 
 /// Rows (tokens times samples) of one pass: enough to fill the matrix products, few enough for a core's cache.
 const ROWS_PER_PASS: usize = 1024;
@@ -102,7 +101,7 @@ impl Samples {
 #[derive(Debug, Clone, Copy)]
 pub struct Sampler<'a> {
     /// The frozen encoder.
-    pub bert: &'a Bert,
+    pub bert: &'a Backbone,
     /// The classification head.
     pub head: &'a Head,
     /// The adapters.
@@ -121,7 +120,7 @@ impl Sampler<'_> {
     pub fn logits(&self, hidden: Hidden<'_>, samples: &Samples, advance: &(dyn Fn(u64) + Sync)) -> Result<Vec<f32>> {
         let (classes, count) = (self.head.classes(), samples.count());
         let sentences = hidden.lengths.len();
-        hidden.check(self.bert.config().hidden_size)?;
+        hidden.check(self.bert.width())?;
         let pool = Mutex::new(Vec::new());
         let passes = plan(hidden, count, rayon::current_num_threads());
         let parts = passes
@@ -151,13 +150,15 @@ impl Sampler<'_> {
 
     /// Logits `[samples or 1, sentences of the pass, classes]`.
     fn pass(&self, hidden: Hidden<'_>, samples: &Samples, pass: &Pass, work: &mut Work) -> Result<Vec<f32>> {
-        let width = self.bert.config().hidden_size;
+        let width = self.bert.width();
         let lengths: Vec<usize> = pass.places.iter().map(|&place| hidden.lengths[place]).collect();
         let examples: Vec<u64> = pass.places.iter().map(|&place| hidden.examples[place]).collect();
         let rows = Rows::of_sentences(&examples, &lengths);
         let packing = Packing::from_lengths(&lengths);
-        let read_rows = packing.first_rows();
+        let read_rows = self.bert.read_rows(&packing);
         let read = rows.at(&read_rows);
+        let all = Context::sentences(&packing)?;
+        let at_read = all.at_rows(&read_rows)?;
         let draw = |rows| match samples {
             Samples::Mean => Draw::Mean,
             Samples::Drawn { noise, numbers } => {
@@ -168,8 +169,8 @@ impl Sampler<'_> {
         };
         let mut engine = Buffers {
             adapters: self.adapters,
-            all: View { packing: packing.clone(), draw: draw(&rows) },
-            read: View { packing: Packing::single_rows(packing.len()), draw: draw(&read) },
+            all: View { context: all, draw: draw(&rows) },
+            read: View { context: at_read, draw: draw(&read) },
             read_rows,
             work,
         };
@@ -180,21 +181,21 @@ impl Sampler<'_> {
             x = block.run(&mut engine, x, At::All)?;
         }
         x = self.bert.blocks[last].run(&mut engine, x, At::Read)?;
-        if let Some(pooler) = &self.bert.pooler {
-            x = engine.linear(pooler_slot(self.bert.blocks()), pooler, &x, At::Read)?;
-            for value in x.values_mut() {
-                *value = value.tanh();
-            }
-        }
-        let Head { weight, bias, dense, .. } = self.head;
-        match dense {
-            None => affine(x.values(), weight, bias),
+        x = self.bert.top.run(&mut engine, x, self.bert.blocks())?;
+        let Head { weight, bias, dense, softcap, .. } = self.head;
+        let mut logits = match dense {
+            None => affine(x.values(), weight, bias.as_ref())?,
             Some(Dense { weight: dense, bias: shift, activation }) => {
-                let mut features = affine(x.values(), dense, shift)?;
+                let mut features = affine(x.values(), dense, Some(shift))?;
                 activation.apply_in_place(&mut features);
-                affine(&features, weight, bias)
+                affine(&features, weight, bias.as_ref())?
             }
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "logits are f32")]
+        if let Some(cap) = softcap.map(|cap| cap as f32) {
+            logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
         }
+        Ok(logits)
     }
 }
 

@@ -1,9 +1,9 @@
-//! What sets the families of encoders apart: names of their parts in checkpoints and PEFT files, one row a family.
+//! Names of the parts of models in checkpoints and PEFT files: one row a family of encoders, one for all decoders.
 
 use bayeslora_adapters::{Slot, TargetMap};
 use bayeslora_kernels::Activation;
 
-/// Which naming an encoder follows, and which of BERT's parts it has.
+/// Which naming a model follows, and which of BERT's parts it has.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Family {
     /// Its names as `model_type` in `config.json`.
@@ -17,7 +17,9 @@ pub(crate) struct Family {
     /// The layer normalisations of a block: after the attention, after the feed-forward network.
     pub(crate) norms: [&'static str; 2],
     /// Where a map lies within its block.
-    maps: [(TargetMap, &'static str); 6],
+    maps: &'static [(TargetMap, &'static str)],
+    /// Paths of the embeddings within the model, that of words first.
+    pub(crate) tables: &'static [&'static str],
     /// Which row of the table of segments is added to a token.
     pub(crate) segments: Segments,
     /// Whether positions are counted from the padding token's number on, over the tokens that are not padding.
@@ -39,12 +41,12 @@ pub(crate) enum Segments {
     Own,
 }
 
-/// Names of a head's tensors, weight and bias of each map.
+/// Names of a head's tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HeadParts {
-    /// The map to the logits.
-    pub(crate) last: [&'static str; 2],
-    /// The map before it, and what bends its values.
+    /// Weight of the map to the logits, and its bias, where it has one.
+    pub(crate) last: (&'static str, Option<&'static str>),
+    /// Weight and bias of the map before it, and what bends its values.
     pub(crate) dense: Option<([&'static str; 2], Activation)>,
     /// Modules that hold all of these.
     pub(crate) modules: &'static [&'static str],
@@ -53,11 +55,12 @@ pub(crate) struct HeadParts {
 impl HeadParts {
     /// All names.
     pub(crate) fn names(&self) -> Vec<&'static str> {
-        self.last.into_iter().chain(self.dense.into_iter().flat_map(|(names, _)| names)).collect()
+        let (weight, bias) = self.last;
+        std::iter::once(weight).chain(bias).chain(self.dense.into_iter().flat_map(|(names, _)| names)).collect()
     }
 }
 
-const BERT_MAPS: [(TargetMap, &str); 6] = [
+const BERT_MAPS: &[(TargetMap, &str)] = &[
     (TargetMap::Query, "attention.self.query"),
     (TargetMap::Key, "attention.self.key"),
     (TargetMap::Value, "attention.self.value"),
@@ -65,8 +68,11 @@ const BERT_MAPS: [(TargetMap, &str); 6] = [
     (TargetMap::Intermediate, "intermediate.dense"),
     (TargetMap::Output, "output.dense"),
 ];
+const WORDS: &str = "embeddings.word_embeddings";
+const POSITIONS: &str = "embeddings.position_embeddings";
+const BERT_TABLES: &[&str] = &[WORDS, POSITIONS, "embeddings.token_type_embeddings"];
 const BERT_NORMS: [&str; 2] = ["attention.output.LayerNorm", "output.LayerNorm"];
-const CLASSIFIER: [&str; 2] = ["classifier.weight", "classifier.bias"];
+const CLASSIFIER: (&str, Option<&str>) = ("classifier.weight", Some("classifier.bias"));
 
 /// The families that are read.
 pub(crate) static FAMILIES: [Family; 3] = [
@@ -78,6 +84,7 @@ pub(crate) static FAMILIES: [Family; 3] = [
         blocks: "encoder.layer.",
         norms: BERT_NORMS,
         maps: BERT_MAPS,
+        tables: BERT_TABLES,
         segments: Segments::Own,
         counts_from_padding: false,
         has_pooler: true,
@@ -96,7 +103,7 @@ pub(crate) static FAMILIES: [Family; 3] = [
         prefix: "distilbert.",
         blocks: "transformer.layer.",
         norms: ["sa_layer_norm", "output_layer_norm"],
-        maps: [
+        maps: &[
             (TargetMap::Query, "attention.q_lin"),
             (TargetMap::Key, "attention.k_lin"),
             (TargetMap::Value, "attention.v_lin"),
@@ -104,6 +111,7 @@ pub(crate) static FAMILIES: [Family; 3] = [
             (TargetMap::Intermediate, "ffn.lin1"),
             (TargetMap::Output, "ffn.lin2"),
         ],
+        tables: &[WORDS, POSITIONS],
         segments: Segments::None,
         counts_from_padding: false,
         has_pooler: false,
@@ -121,16 +129,40 @@ pub(crate) static FAMILIES: [Family; 3] = [
         blocks: "encoder.layer.",
         norms: BERT_NORMS,
         maps: BERT_MAPS,
+        tables: BERT_TABLES,
         segments: Segments::First,
         counts_from_padding: true,
         has_pooler: false,
         head: HeadParts {
-            last: ["classifier.out_proj.weight", "classifier.out_proj.bias"],
+            last: ("classifier.out_proj.weight", Some("classifier.out_proj.bias")),
             dense: Some((["classifier.dense.weight", "classifier.dense.bias"], Activation::Tanh)),
             modules: &["classifier"],
         },
     },
 ];
+
+/// Decoders, whose families all have these names, below `model.`; what else sets them apart is in [`crate::decoder`].
+pub(crate) static DECODER: Family = Family {
+    types: &[],
+    keys: &[],
+    prefix: "model.",
+    blocks: "layers.",
+    norms: ["input_layernorm", "post_attention_layernorm"],
+    maps: &[
+        (TargetMap::Query, "self_attn.q_proj"),
+        (TargetMap::Key, "self_attn.k_proj"),
+        (TargetMap::Value, "self_attn.v_proj"),
+        (TargetMap::AttentionOutput, "self_attn.o_proj"),
+        (TargetMap::Gate, "mlp.gate_proj"),
+        (TargetMap::Intermediate, "mlp.up_proj"),
+        (TargetMap::Output, "mlp.down_proj"),
+    ],
+    tables: &["embed_tokens"],
+    segments: Segments::None,
+    counts_from_padding: false,
+    has_pooler: false,
+    head: HeadParts { last: ("score.weight", None), dense: None, modules: &["score"] },
+};
 
 impl Family {
     /// The family of a `model_type`, written as transformers writes it.
@@ -171,8 +203,7 @@ pub(crate) fn without_prefix(name: &str) -> &str {
 /// Whether the tensor at `path` belongs to a head, of any family.
 pub(crate) fn is_of_head(path: &str) -> bool {
     let first = path.split('.').next().unwrap_or_default();
-    // Decoders call theirs `score`.
-    first == "score" || FAMILIES.iter().any(|family| family.head.modules.contains(&first))
+    FAMILIES.iter().chain([&DECODER]).any(|family| family.head.modules.contains(&first))
 }
 
 /// Most blocks of an encoder: those after are the pooler's and the head's in noise addresses, and the last is [`Slot::NONE`]'s.
@@ -190,9 +221,9 @@ mod tests {
 
     #[test]
     fn paths_and_slots_are_one_to_one() {
-        for family in &FAMILIES {
+        for family in FAMILIES.iter().chain([&DECODER]) {
             let slots: Vec<Slot> = family.slots(6).collect();
-            assert_eq!(slots.len(), 36 + usize::from(family.has_pooler));
+            assert_eq!(slots.len(), 6 * family.maps.len() + usize::from(family.has_pooler));
             for slot in slots {
                 let path = family.module_path(slot);
                 assert_eq!(family.slot_of(&path, 6), Some(slot));

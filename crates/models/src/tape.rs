@@ -1,7 +1,9 @@
 //! The engine of tensors: gradients, any device, any precision.
 
 use bayeslora_adapters::{AdapterSet, Draw, Increment, Rows, Slot};
-use bayeslora_kernels::{Activation, FrozenLinear, Packing, add_layer_norm, attention};
+use bayeslora_kernels::{
+    Activation, Context, FrozenLinear, Heads, Packing, Rotary, attention_within, gated, rms_norm,
+};
 use candle_core::Tensor;
 
 use crate::block::Norm;
@@ -48,37 +50,34 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// The rows that are read, with where they lie among all.
-#[derive(Debug)]
-pub(crate) struct ReadRows {
-    /// One a text.
-    indices: Vec<u32>,
-    packing: Packing,
-    /// Their numbers in the draw; none where nothing is drawn.
+/// A pass at all rows of some texts and at those that are read.
+pub(crate) struct Tape<'t, 'a> {
+    pass: &'t mut Pass<'a>,
+    all: Context,
+    /// The rows that are read, one a text.
+    read: Vec<u32>,
+    at_read: Context,
+    /// Numbers of the rows that are read, where something is drawn.
     drawn: Option<Rows>,
 }
 
-impl ReadRows {
-    /// The rows at `indices`, one a text, of a draw for all rows.
-    pub(crate) fn new(indices: Vec<u32>, draw: &Draw<'_>) -> Self {
-        let drawn = match draw {
+impl<'t, 'a> Tape<'t, 'a> {
+    /// Of texts packed so, `read` their rows that are read.
+    pub(crate) fn new(pass: &'t mut Pass<'a>, packing: &Packing, read: Vec<u32>) -> Result<Self> {
+        let all = Context::sentences(packing)?;
+        let drawn = match &pass.draw {
             Draw::Mean => None,
-            Draw::Sampled(sampling) => Some(sampling.rows.at(&indices)),
+            Draw::Sampled(sampling) => Some(sampling.rows.at(&read)),
         };
-        Self { packing: Packing::single_rows(indices.len()), indices, drawn }
+        Ok(Self { pass, at_read: all.at_rows(&read)?, all, read, drawn })
     }
 
-    /// The draw at these rows.
-    pub(crate) fn draw<'b>(&'b self, draw: &'b Draw<'_>) -> Draw<'b> {
-        self.drawn.as_ref().map_or(Draw::Mean, |rows| draw.with_rows(rows))
+    fn context(&self, at: At) -> &Context {
+        match at {
+            At::All => &self.all,
+            At::Read => &self.at_read,
+        }
     }
-}
-
-/// A pass at all rows of some texts and at those that are read.
-pub(crate) struct Tape<'t, 'a> {
-    pub(crate) pass: &'t mut Pass<'a>,
-    pub(crate) packing: &'t Packing,
-    pub(crate) read: &'t ReadRows,
 }
 
 impl Engine for Tape<'_, '_> {
@@ -88,20 +87,42 @@ impl Engine for Tape<'_, '_> {
         let draw = self.pass.draw.clone();
         match at {
             At::All => self.pass.linear(slot, frozen, x, &draw),
-            At::Read => self.pass.linear(slot, frozen, x, &self.read.draw(&draw)),
+            At::Read => {
+                let read = self.drawn.as_ref().map_or(Draw::Mean, |rows| draw.with_rows(rows));
+                self.pass.linear(slot, frozen, x, &read)
+            }
         }
     }
 
-    fn attend(&mut self, query: &Tensor, key: &Tensor, value: &Tensor, heads: usize, at: At) -> Result<Tensor> {
-        let queries = match at {
-            At::All => self.packing,
-            At::Read => &self.read.packing,
-        };
-        Ok(attention(query, key, value, queries, self.packing, heads)?)
+    fn attend(&mut self, query: &Tensor, key: &Tensor, value: &Tensor, heads: &Heads, at: At) -> Result<Tensor> {
+        Ok(attention_within(query, key, value, self.context(at), heads)?)
+    }
+
+    fn turn(&mut self, x: Tensor, rotary: &Rotary, at: At) -> Result<Tensor> {
+        Ok(rotary.apply(&x, self.context(at).positions())?)
+    }
+
+    fn norm(&mut self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
+        match norm {
+            Norm::Rms { weight, epsilon } => Ok(rms_norm(x, weight, *epsilon)?),
+            Norm::Layer { .. } => norm.of_sum(x, &x.zeros_like()?),
+        }
     }
 
     fn norm_of_sum(&mut self, x: &Tensor, update: Tensor, norm: &Norm) -> Result<Tensor> {
-        Ok(add_layer_norm(x, &update, &norm.weight, &norm.bias, norm.epsilon)?)
+        norm.of_sum(x, &update)
+    }
+
+    fn add(&mut self, x: &Tensor, update: Tensor) -> Result<Tensor> {
+        Ok(x.broadcast_add(&update)?)
+    }
+
+    fn gated(&mut self, activation: Activation, gate: &Tensor, inner: Tensor) -> Result<Tensor> {
+        Ok(gated(activation, gate, &inner)?)
+    }
+
+    fn tanh(&mut self, x: Tensor) -> Result<Tensor> {
+        Ok(x.tanh()?)
     }
 
     fn activate(&mut self, x: Tensor, activation: Activation) -> Result<Tensor> {
@@ -109,7 +130,7 @@ impl Engine for Tape<'_, '_> {
     }
 
     fn read(&mut self, x: &Tensor) -> Result<Tensor> {
-        let indices = Tensor::new(self.read.indices.as_slice(), x.device())?;
+        let indices = Tensor::new(self.read.as_slice(), x.device())?;
         Ok(x.index_select(&indices, 1)?)
     }
 }

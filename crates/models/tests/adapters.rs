@@ -8,7 +8,7 @@ use bayeslora_adapters::{
     LrvdSampling, LrvdSettings, LrvdVariant, MaskScope, Noise, PosteriorSettings, RankGaussianSettings, Rows, Sampling,
     ScaleActivation, Stream, TargetMap,
 };
-use bayeslora_models::{Bert, Head, Packing, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
+use bayeslora_models::{Backbone, Head, Packing, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 
 const RANK: usize = 3;
@@ -52,7 +52,7 @@ fn posteriors() -> Vec<PosteriorSettings> {
 }
 
 /// Adapters on every map of the last two blocks and the pooler, `B` not zero.
-fn adapters(bert: &Bert, posterior: &PosteriorSettings) -> (AdapterSet, Head) {
+fn adapters(bert: &Backbone, posterior: &PosteriorSettings) -> (AdapterSet, Head) {
     let noise = Noise::new(3, Stream::Initial);
     let slots = target_slots(bert, &[1, 2], &TargetMap::ALL).unwrap();
     let adapters = initial_adapters(bert, &slots, LoraShape::new(RANK, ALPHA).unwrap(), posterior, &noise).unwrap();
@@ -67,7 +67,7 @@ fn adapters(bert: &Bert, posterior: &PosteriorSettings) -> (AdapterSet, Head) {
 }
 
 fn logits(
-    bert: &Bert,
+    bert: &Backbone,
     head: &Head,
     adapters: &AdapterSet,
     samples: u32,
@@ -94,7 +94,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 /// A kernel that cuts gradients, or a parameter that nothing reads, would leave a zero here.
 #[test]
 fn every_trainable_parameter_gets_a_gradient() {
-    let bert = Bert::load(&folder(), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&folder(), &Device::Cpu).unwrap();
     for posterior in posteriors() {
         let (adapters, head) = adapters(&bert, &posterior);
         let (logits, divergence) = logits(&bert, &head, &adapters, 2, true);
@@ -127,7 +127,7 @@ fn every_trainable_parameter_gets_a_gradient() {
 
 #[test]
 fn saved_adapters_come_back_with_the_same_samples() {
-    let bert = Bert::load(&folder(), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&folder(), &Device::Cpu).unwrap();
     for posterior in posteriors() {
         let (adapters, head) = adapters(&bert, &posterior);
         let place = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ fn saved_adapters_come_back_with_the_same_samples() {
 
 #[test]
 fn a_second_save_leaves_nothing_of_the_first() {
-    let bert = Bert::load(&folder(), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&folder(), &Device::Cpu).unwrap();
     let place = tempfile::tempdir().unwrap();
     let contextual = *posteriors().last().unwrap();
     let (first, head) = adapters(&bert, &contextual);
@@ -166,7 +166,7 @@ fn a_second_save_leaves_nothing_of_the_first() {
 /// With `B = 0` every posterior, at its mean and sampled, is the frozen model.
 #[test]
 fn untrained_adapters_change_nothing() {
-    let bert = Bert::load(&folder(), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&folder(), &Device::Cpu).unwrap();
     let slots = target_slots(&bert, &[1, 2], &TargetMap::ALL).unwrap();
     let noise = Noise::new(3, Stream::Initial);
     let head = Head::initial(&bert, 2, &noise).unwrap();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::Draw;
-use bayeslora_models::{Bert, Encoded, Hidden, Packing, Sampler, Samples, SavedAdapter, Tokenizer, classify};
+use bayeslora_models::{Backbone, Encoded, Hidden, Packing, Sampler, Samples, SavedAdapter, Tokenizer, classify};
 use candle_core::{D, Device, Tensor};
 use serde::Deserialize;
 
@@ -42,7 +42,7 @@ struct Item {
 }
 
 /// Logits of encoded texts: as training computes them, and in the code that samples.
-fn both_logits(bert: &Bert, saved: &SavedAdapter, texts: &[Encoded]) -> [Vec<f32>; 2] {
+fn both_logits(bert: &Backbone, saved: &SavedAdapter, texts: &[Encoded]) -> [Vec<f32>; 2] {
     let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
     let x = bert.embed_encoded(texts).unwrap();
     let packing = Packing::from_lengths(&lengths);
@@ -59,10 +59,10 @@ fn pairs_padding_within_texts_and_long_texts_are_read_as_transformers_reads_them
     for (model, texts, longest) in
         [("roberta", "roberta", 24), ("xlm-roberta", "xlm-roberta", 24), ("tiny", "pairs", 24)]
     {
-        let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
+        let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
         let saved = SavedAdapter::load(&golden(model).join("query-value"), &bert, &golden(model), Ok).unwrap();
         let tokenizer = Tokenizer::load(&golden(texts), longest).unwrap();
-        tokenizer.check(bert.config()).unwrap();
+        tokenizer.check(bert.vocabulary()).unwrap();
         let items: Vec<Item> = json(&golden(texts).join("more.json"));
         let encode = |item: &Item| tokenizer.encode_text(&item.text, item.second.as_deref()).unwrap();
         let encoded: Vec<Encoded> = items.iter().map(encode).collect();
@@ -91,7 +91,7 @@ fn pairs_padding_within_texts_and_long_texts_are_read_as_transformers_reads_them
 
 #[test]
 fn a_text_longer_than_the_positions_after_the_padding_token_is_refused() {
-    let bert = Bert::load(&golden("roberta"), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&golden("roberta"), &Device::Cpu).unwrap();
     let ids = [5; 25];
     bert.embed(&[&ids[..24]]).unwrap();
     let message = bert.embed(&[&ids]).unwrap_err().to_string();
@@ -126,7 +126,7 @@ struct Sentence {
 }
 
 /// Logits of `roberta`'s own texts.
-fn logits(bert: &Bert, saved: &SavedAdapter) -> Vec<f32> {
+fn logits(bert: &Backbone, saved: &SavedAdapter) -> Vec<f32> {
     let Expected { sentences } = json(&golden("roberta/expected.json"));
     let encoded = |Sentence { ids }| Encoded { segments: vec![0; ids.len()], ids, truncated: false };
     let [logits, _] = both_logits(bert, saved, &sentences.into_iter().map(encoded).collect::<Vec<_>>());
@@ -212,7 +212,7 @@ fn every_activation_is_that_of_transformers() {
         let mut config: serde_json::Value = json(&golden("tiny/config.json"));
         config["hidden_act"] = name.clone().into();
         std::fs::write(place.path().join("config.json"), config.to_string()).unwrap();
-        let bert = Bert::load(place.path(), &Device::Cpu).unwrap();
+        let bert = Backbone::load(place.path(), &Device::Cpu).unwrap();
         let saved = SavedAdapter::load(&golden("tiny/query-value"), &bert, place.path(), Ok).unwrap();
         for found in both_logits(&bert, &saved, &texts) {
             assert_close(&found, &logits.concat(), &name);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{AdapterSet, Draw};
 use bayeslora_models::{
-    Bert, BertConfig, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter, Tokenizer, classify, pooler_slot,
+    Backbone, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter, Tokenizer, classify, pooler_slot,
     save_adapter,
 };
 use candle_core::{D, DType, Device, Tensor, Var};
@@ -55,8 +55,8 @@ fn every_hidden_state_is_that_of_transformers() {
 }
 
 fn hidden_states(model: &str, positions: usize) {
-    let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
-    assert_eq!(bert.config().longest_text(), positions);
+    let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
+    assert_eq!(bert.longest_text(), positions);
     let tokenizer = Tokenizer::load(&golden(model), positions).unwrap();
     let Expected { texts, sentences } = expected(model);
     let none = AdapterSet::new();
@@ -77,8 +77,7 @@ fn hidden_states(model: &str, positions: usize) {
         }
     }
     let x = bert.embed(&tokens).unwrap();
-    let first = bert.first_tokens(0, &x, &packing, &mut pass).unwrap();
-    let pooled = bert.pool(&first, &packing, &mut pass).unwrap();
+    let pooled = bert.pooled(0, &x, &packing, &mut pass).unwrap();
     let all: Vec<f32> = sentences.iter().flat_map(|sentence| sentence.pooled.clone()).collect();
     assert_close(&pooled, &all, "pooled");
 }
@@ -92,7 +91,7 @@ fn peft_adapters_give_the_logits_of_pytorch() {
 }
 
 fn adapted_logits(model: &str, cases: &[&str]) {
-    let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
     let ids: Vec<Vec<u32>> = expected(model).sentences.into_iter().map(|sentence| sentence.ids).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
@@ -128,7 +127,7 @@ fn gradients_are_those_of_pytorch() {
 }
 
 fn adapted_gradients(model: &str, cases: &[&str]) {
-    let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
     let ids: Vec<Vec<u32>> = expected(model).sentences.into_iter().map(|sentence| sentence.ids).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
@@ -163,7 +162,7 @@ fn adapted_gradients(model: &str, cases: &[&str]) {
 
 #[test]
 fn an_adapter_of_weights_apart_from_their_sizes_is_refused() {
-    let bert = Bert::load(&golden("tiny"), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&golden("tiny"), &Device::Cpu).unwrap();
     let error = SavedAdapter::load(&golden("tiny/dora"), &bert, &golden("tiny"), Ok).unwrap_err().to_string();
     assert!(error.contains("use_dora true is not supported"), "{error}");
 }
@@ -201,7 +200,7 @@ fn distilbert_with(change: impl FnOnce(&mut serde_json::Value), tensors: &[(&str
         }
     }
     candle_core::safetensors::save(&weights, place.path().join("model.safetensors")).unwrap();
-    Bert::load(place.path(), &Device::Cpu).unwrap_err().to_string()
+    Backbone::load(place.path(), &Device::Cpu).unwrap_err().to_string()
 }
 
 #[test]
@@ -232,7 +231,7 @@ fn a_distilbert_that_would_be_computed_wrongly_is_refused() {
 #[test]
 fn adapters_are_saved_under_the_names_of_their_family() {
     for model in ["distilbert", "roberta"] {
-        let bert = Bert::load(&golden(model), &Device::Cpu).unwrap();
+        let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
         let case = golden(model).join("all-maps");
         let saved = SavedAdapter::load(&case, &bert, &golden(model), Ok).unwrap();
         let place = tempfile::tempdir().unwrap();
@@ -248,7 +247,7 @@ fn adapters_are_saved_under_the_names_of_their_family() {
 
 #[test]
 fn distilbert_has_no_pooler_to_adapt() {
-    let bert = Bert::load(&golden("distilbert"), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&golden("distilbert"), &Device::Cpu).unwrap();
     let error = bert.slot_shape(pooler_slot(bert.blocks())).unwrap_err().to_string();
     assert!(error.contains("pooler") && error.contains("a distilbert has none"), "{error}");
 }
@@ -263,7 +262,7 @@ fn configurations_of_other_families_are_named_before_what_they_lack() {
         (r#"{"model_type": "bert"}"#, "missing field"),
     ] {
         std::fs::write(place.path().join("config.json"), config).unwrap();
-        let message = Bert::load(place.path(), &Device::Cpu).unwrap_err().to_string();
+        let message = Backbone::load(place.path(), &Device::Cpu).unwrap_err().to_string();
         assert!(message.contains("config.json") && message.contains(says), "{message}");
     }
 }
@@ -271,11 +270,10 @@ fn configurations_of_other_families_are_named_before_what_they_lack() {
 #[test]
 fn a_tokenizer_with_more_tokens_than_the_model_embeds_is_refused() {
     let tokenizer = Tokenizer::load(&golden("distilbert"), 16).unwrap();
-    let bert = Bert::load(&golden("distilbert"), &Device::Cpu).unwrap();
-    tokenizer.check(bert.config()).unwrap();
-    let vocab_size = bert.config().vocab_size;
-    let smaller = BertConfig { vocab_size: vocab_size - 1, ..bert.config().clone() };
-    let message = tokenizer.check(&smaller).unwrap_err().to_string();
+    let bert = Backbone::load(&golden("distilbert"), &Device::Cpu).unwrap();
+    tokenizer.check(bert.vocabulary()).unwrap();
+    let vocab_size = bert.vocabulary();
+    let message = tokenizer.check(vocab_size - 1).unwrap_err().to_string();
     let says = format!("reach {}, but vocab_size in config.json is {}", vocab_size - 1, vocab_size - 1);
     assert!(message.contains("tokenizer.json") && message.contains(&says), "{message}");
 }

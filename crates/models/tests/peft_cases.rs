@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::Draw;
-use bayeslora_models::{Bert, Packing, SavedAdapter, Tokenizer, classify};
+use bayeslora_models::{Backbone, Packing, SavedAdapter, Tokenizer, classify};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ fn logits(adapter: &Path) -> Result<Vec<Vec<f32>>, String> {
     let model = golden("tiny");
     let (bert, saved) =
         SavedAdapter::load_with_model(adapter, &model, &Device::Cpu, Ok).map_err(|error| error.to_string())?;
-    let tokenizer = Tokenizer::load(&model, bert.config().longest_text()).unwrap();
+    let tokenizer = Tokenizer::load(&model, bert.longest_text()).unwrap();
     let ids: Vec<Vec<u32>> = expected().texts.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
@@ -135,7 +135,7 @@ fn folders_saved_by_peft_give_its_logits() {
 
 #[test]
 fn changed_base_tensors_need_an_encoder_of_their_own() {
-    let bert = Bert::load(&golden("tiny"), &Device::Cpu).unwrap();
+    let bert = Backbone::load(&golden("tiny"), &Device::Cpu).unwrap();
     for case in ["bias-all", "embeddings-lora", "tokens", "pooler-saved", "pissa", "key-extra-base-layer"] {
         let folder = golden("peft").join(case);
         let error = SavedAdapter::load(&folder, &bert, &golden("tiny"), Ok).unwrap_err().to_string();
@@ -148,7 +148,7 @@ fn an_embedding_may_have_more_rows_than_the_models() {
     let model = golden("tiny");
     let folder = golden("peft/embedding-resize");
     let (bert, _) = SavedAdapter::load_with_model(&folder, &model, &Device::Cpu, Ok).unwrap();
-    assert_eq!(bert.config().vocab_size, 80);
+    assert_eq!(bert.vocabulary(), 80);
     // PEFT wants the model resized before; the texts have no new token, so the rows of the old ones decide.
     let tensors = candle_core::safetensors::load(folder.join(WEIGHTS), &Device::Cpu).unwrap();
     let name = "base_model.model.bert.embeddings.word_embeddings.weight";

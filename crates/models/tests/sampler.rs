@@ -10,21 +10,21 @@ use bayeslora_adapters::{
     LrvdSampling, LrvdSettings, LrvdVariant, MaskScope, Moments, Noise, Parameter, PosteriorSettings,
     RankGaussianSettings, Rows, Sampling, Slot, StochasticAdapter, Stream, TargetMap,
 };
-use bayeslora_models::{Bert, Head, Hidden, Packing, Sampler, Samples, classify, initial_adapters, target_slots};
+use bayeslora_models::{Backbone, Head, Hidden, Packing, Sampler, Samples, classify, initial_adapters, target_slots};
 use candle_core::{Device, Tensor};
 
 const LENGTHS: [usize; 4] = [4, 1, 7, 33];
 const EXAMPLES: [u64; 4] = [10, 3, 5, 77];
 
 struct Network {
-    bert: Bert,
+    bert: Backbone,
     head: Head,
     adapters: AdapterSet,
 }
 
 fn network(posterior: &PosteriorSettings, blocks: &[usize]) -> Network {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny");
-    let bert = Bert::load(&folder, &Device::Cpu).unwrap();
+    let bert = Backbone::load(&folder, &Device::Cpu).unwrap();
     let noise = Noise::new(3, Stream::Initial);
     let slots = target_slots(&bert, blocks, &TargetMap::ALL).unwrap();
     let adapters = initial_adapters(&bert, &slots, LoraShape::new(3, 6.0).unwrap(), posterior, &noise).unwrap();

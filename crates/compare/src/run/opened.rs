@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bayeslora_adapters::{Slot, derive_seed};
-use bayeslora_models::{Bert, Tokenizer, target_slots};
+use bayeslora_models::{Backbone, Tokenizer, target_slots};
 use candle_core::{DType, Device};
 use ndarray::Array3;
 
@@ -30,7 +30,7 @@ pub(crate) struct OpenedPlan<'a> {
     pub(crate) store: Store,
     pub(crate) model: AssetDir,
     pub(crate) data: TaskData,
-    pub(crate) bert: Bert,
+    pub(crate) bert: Backbone,
     /// Adapted slots, by method.
     slots: BTreeMap<&'a str, Vec<Slot>>,
     pub(crate) progress: &'a dyn Progress,
@@ -50,9 +50,9 @@ impl<'a> OpenedPlan<'a> {
         let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
         let data = plan.task.load(assets, &mut tell)?;
         let model = plan.model.open(assets, &mut tell)?;
-        let bert = Bert::load(model.path(), &Device::Cpu)?;
+        let bert = Backbone::load(model.path(), &Device::Cpu)?;
         let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
-        let (longest, positions) = (plan.experiment.max_tokens, bert.config().longest_text());
+        let (longest, positions) = (plan.experiment.max_tokens, bert.longest_text());
         if longest > positions {
             let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
             return Err(refused(problem));
@@ -98,7 +98,7 @@ impl<'a> OpenedPlan<'a> {
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
         let tokenizer = Tokenizer::load(self.model.path(), self.plan.experiment.max_tokens)?;
-        tokenizer.check(self.bert.config())?;
+        tokenizer.check(self.bert.vocabulary())?;
         Ok(tokenizer)
     }
 

@@ -73,14 +73,14 @@ mod tests {
     use std::path::Path;
 
     use bayeslora_metrics::auroc;
-    use bayeslora_models::Bert;
+    use bayeslora_models::Backbone;
     use candle_core::Device;
 
     use super::*;
     use bayeslora_data::Silent;
 
     /// Sentences of two classes whose tokens begin at `first`.
-    fn sentences(bert: &Bert, first: u32, count: u32) -> Sentences {
+    fn sentences(bert: &Backbone, first: u32, count: u32) -> Sentences {
         let sentence = |n: u32| -> Vec<u32> {
             let inner = (0..2 + n % 4).map(|k| first + (7 * n + 3 * k) % 8);
             std::iter::once(2).chain(inner).chain([3]).collect()
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn features_are_means_over_tokens_and_foreign_texts_are_farther() {
         let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny");
-        let bert = Bert::load(&tiny, &Device::Cpu).unwrap();
+        let bert = Backbone::load(&tiny, &Device::Cpu).unwrap();
         let (train, inside, foreign) = (sentences(&bert, 5, 60), sentences(&bert, 5, 60), sentences(&bert, 40, 60));
         let [inside_distances, foreign_distances] =
             <[Distances; 2]>::try_from(distances(&train, 2, &[inside, foreign]).unwrap()).unwrap();

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use bayeslora_models::{Bert, SavedAdapter};
+use bayeslora_models::{Backbone, SavedAdapter};
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
@@ -97,7 +97,7 @@ fn assert_close(got: impl IntoIterator<Item = f64>, expected: &[f64], tolerance:
 }
 
 struct Fixture {
-    bert: Bert,
+    bert: Backbone,
     saved: SavedAdapter,
     from: usize,
     train: Sentences,
@@ -107,7 +107,7 @@ struct Fixture {
 impl Fixture {
     fn new(case: &Case) -> Self {
         let folder = tests("../models/tests/golden").join(&case.model);
-        let bert = Bert::load(&folder, &Device::Cpu).unwrap();
+        let bert = Backbone::load(&folder, &Device::Cpu).unwrap();
         let saved = SavedAdapter::load(&folder.join(&case.adapter), &bert, &folder, Ok).unwrap();
         let from = saved.adapters.first_block().unwrap();
         let sentences =

@@ -11,9 +11,9 @@ use bayeslora_adapters::{
     AdapterSet, Dependence, Draw, Increment, LowRank, Moments, Parameter, Reach, Slot, StochasticAdapter,
 };
 use bayeslora_metrics::softmax;
-use bayeslora_models::{Bert, Head, Packing, Pass};
+use bayeslora_models::{Backbone, Head, Packing, Pass};
 use candle_core::{DType, Tensor, Var};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use crate::error::Result;
 use crate::prefix::Batch;
@@ -98,7 +98,7 @@ pub(crate) struct Tangents {
 /// A network whose logits are differentiated.
 #[derive(Clone, Copy)]
 pub(crate) struct Network<'a> {
-    pub(crate) bert: &'a Bert,
+    pub(crate) bert: &'a Backbone,
     /// First block to compute.
     pub(crate) from: usize,
     pub(crate) adapters: &'a AdapterSet,
@@ -115,8 +115,7 @@ impl Network<'_> {
             tapped.insert(slot, Box::new(OutputTap { adapter, taps: Arc::clone(&taps) }));
         }
         let mut pass = Pass::new(if reach == Reach::All { &tapped } else { adapters }, Draw::Mean);
-        let first = bert.first_tokens(from, &batch.hidden, &batch.packing, &mut pass)?;
-        let pooled = bert.pool(&first, &batch.packing, &mut pass)?;
+        let pooled = bert.pooled(from, &batch.hidden, &batch.packing, &mut pass)?;
         let logits = head.logits(&pooled)?.squeeze(0)?;
         let (sentences, classes) = logits.dims2()?;
         let values = matrix(&logits)?.mapv(f64::from);
@@ -158,9 +157,10 @@ impl Network<'_> {
         if !head.is_trained() {
             return Ok(Tangents { logits, maps });
         }
-        let features = matrix(&head.features(&pooled)?.squeeze(0)?)?;
-        let mut inputs = Array2::ones((sentences, features.ncols() + 1));
-        inputs.slice_mut(ndarray::s![.., ..-1]).assign(&features);
+        let mut inputs = matrix(&head.features(&pooled)?.squeeze(0)?)?;
+        if head.bias.is_some() {
+            inputs = ndarray::concatenate![Axis(1), inputs, Array2::ones((sentences, 1))];
+        }
         maps.push(Tangent { inputs, gradients: weights, sentences: single });
         Ok(Tangents { logits, maps })
     }

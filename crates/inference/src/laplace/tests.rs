@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Stream, TargetMap};
-use bayeslora_models::{Bert, Head, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
+use bayeslora_models::{Backbone, Head, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 
 use super::*;
@@ -10,16 +10,16 @@ use bayeslora_data::Silent;
 
 type Two = [[f64; 2]; 2];
 
-fn tiny() -> Bert {
-    Bert::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny"), &Device::Cpu).unwrap()
+fn tiny() -> Backbone {
+    Backbone::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny"), &Device::Cpu).unwrap()
 }
 
 /// Adapters on every map of the last two blocks and the pooler, `B` not zero, two classes.
-fn member(bert: &Bert) -> Member {
+fn member(bert: &Backbone) -> Member {
     member_of(bert, 2)
 }
 
-fn member_of(bert: &Bert, classes: usize) -> Member {
+fn member_of(bert: &Backbone, classes: usize) -> Member {
     let noise = Noise::new(3, Stream::Initial);
     let slots = target_slots(bert, &[1, 2], &TargetMap::ALL).unwrap();
     let posterior = PosteriorSettings::Deterministic;
@@ -37,7 +37,7 @@ fn member_of(bert: &Bert, classes: usize) -> Member {
     Member { adapters, head, posterior }
 }
 
-fn network<'a>(bert: &'a Bert, member: &'a Member) -> Network<'a> {
+fn network<'a>(bert: &'a Backbone, member: &'a Member) -> Network<'a> {
     Network { bert, from: 1, adapters: &member.adapters, head: &member.head }
 }
 
@@ -45,7 +45,7 @@ fn fit(network: Network<'_>, train: &Sentences, reach: Reach) -> Laplace {
     Laplace::fit(network, train, (reach, 1), &Silent).unwrap()
 }
 
-fn sentences(bert: &Bert, tokens: &[Vec<u32>]) -> Sentences {
+fn sentences(bert: &Backbone, tokens: &[Vec<u32>]) -> Sentences {
     let labels = (0..).map(|i| i % 2).take(tokens.len()).collect();
     Sentences::of_tokens(bert, tokens, labels, 0, 1, &Silent).unwrap()
 }
@@ -55,7 +55,7 @@ fn some_tokens(count: u32) -> Vec<Vec<u32>> {
 }
 
 /// `G_b = J_b J_b'` of every map, by automatic differentiation of the parameters themselves; the head's weight and bias are one map.
-fn products_of_gradients(bert: &Bert, member: &Member, sentence: &Sentences) -> Vec<Two> {
+fn products_of_gradients(bert: &Backbone, member: &Member, sentence: &Sentences) -> Vec<Two> {
     let batch = sentence.batch(&[0], &Device::Cpu).unwrap();
     let Member { adapters, head, .. } = member;
     let logits = classify(bert, head, adapters, Draw::Mean, 1, &batch.hidden, &batch.packing).unwrap().logits;
