@@ -10,6 +10,7 @@ use std::ops::Range;
 /// assert_eq!(packing.rows(), 5);
 /// assert_eq!(packing.sentences().collect::<Vec<_>>(), [0..3, 3..5]);
 /// assert_eq!(packing.first_rows(), [0, 3]);
+/// assert_eq!(packing.last_rows(), [2, 4]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packing {
@@ -57,5 +58,10 @@ impl Packing {
     /// The first row of each sentence, where `[CLS]` stands.
     pub fn first_rows(&self) -> Vec<u32> {
         self.starts[..self.len()].iter().map(|&row| u32::try_from(row).unwrap_or(u32::MAX)).collect()
+    }
+
+    /// The last row of each sentence, where a decoder has seen all of it.
+    pub fn last_rows(&self) -> Vec<u32> {
+        self.starts[1..].iter().map(|&end| u32::try_from(end.saturating_sub(1)).unwrap_or(u32::MAX)).collect()
     }
 }

@@ -1,7 +1,6 @@
 //! A frozen transformer with adapter slots on every linear map: an encoder, or a decoder.
 
 use std::ops::Range;
-use std::path::Path;
 
 use bayeslora_adapters::{Slot, TargetMap};
 use bayeslora_kernels::{FrozenLinear, Packing};
@@ -15,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::slots::{Family, Segments, pooler_slot};
 use crate::tape::{Pass, Tape};
 use crate::tokenize::Encoded;
-use crate::{decoder, encoder};
 
 /// A frozen transformer. Activations are `[samples or 1, rows, width]`: no sample axis (length 1) until something random has
 /// happened, rows packed without padding.
@@ -54,16 +52,6 @@ impl Top {
 }
 
 impl Backbone {
-    /// Reads a model: a folder with `config.json` and weights (`model.safetensors`, its shards, or of an encoder `pytorch_model.bin`), or
-    /// a decoder in a GGUF file.
-    ///
-    /// # Errors
-    /// [`Error::Io`] or [`Error::File`] naming the file, for a file that is missing, truncated, of other sizes than the
-    /// configuration says, or not finite.
-    pub fn load(model: &Path, device: &Device) -> Result<Self> {
-        if decoder::is_decoder(model)? { decoder::load(model, device) } else { encoder::load(model, device) }
-    }
-
     /// Names of its parts in checkpoints and PEFT files.
     pub(crate) fn family(&self) -> &'static Family {
         self.description.family()

@@ -11,8 +11,8 @@ use candle_core::{Device, Tensor};
 
 use crate::backbone::Backbone;
 use crate::config::BertConfig;
-use crate::encoder;
 use crate::error::{Error, Result, wrong};
+use crate::networks::encoder;
 use crate::slots::{Family, Segments, is_of_head};
 use crate::weights::{Replacements, Weights};
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::labels::{self, scalars_by_name};
 use crate::slots::{FAMILIES, Family, MOST_BLOCKS};
 use crate::weights::read_config;
 
@@ -57,7 +58,7 @@ pub struct BertConfig {
     #[serde(default)]
     pub problem_type: Option<String>,
     /// Names of the classes of the checkpoint's own head, by number; see [`Self::class_names`].
-    #[serde(default, deserialize_with = "scalars_by_name")]
+    #[serde(default, deserialize_with = "names")]
     pub id2label: BTreeMap<String, String>,
 }
 
@@ -77,19 +78,8 @@ fn layer_norm_eps() -> f64 {
     1e-12
 }
 
-/// The scalars of a table as text. What is no scalar has no name, and what is no table has none at all: names of classes never stand in
-/// the way of their logits.
-fn scalars_by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let text = |value: Value| match value {
-        Value::String(text) => Some(text),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    };
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Object(names) => names.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect(),
-        _ => BTreeMap::new(),
-    })
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    Ok(scalars_by_name(Value::deserialize(deserializer)?))
 }
 
 /// Names of activations in transformers' `ACT2FN`: several are the same function.
@@ -108,11 +98,14 @@ const ACTIVATIONS: [(&str, Activation); 12] = [
     ("tanh", Activation::Tanh),
 ];
 
+/// The decoders' types, which [`crate::decoder`] reads.
+pub(crate) const DECODERS: &str = "\"llama\", \"mistral\", \"qwen2\", \"qwen3\", \"gemma2\", \"gemma3_text\", \"gemma3\"";
+
 /// Key of the padding token.
 const PADDING_KEY: &str = "pad_token_id";
 
 /// The file in a model's folder.
-const CONFIG_FILE: &str = "config.json";
+pub(crate) const CONFIG_FILE: &str = "config.json";
 
 impl BertConfig {
     /// Reads `config.json` of a model folder.
@@ -223,25 +216,13 @@ impl BertConfig {
     /// # Errors
     /// [`Error::File`] for `multi_label_classification` (a sigmoid for each output) and `regression`.
     pub fn check_problem_type(&self, folder: &Path) -> Result<()> {
-        match self.problem_type.as_deref() {
-            None | Some("single_label_classification") => Ok(()),
-            Some(other) => Err(Error::File {
-                path: folder.join(CONFIG_FILE),
-                problem: format!(
-                    "problem_type is \"{other}\"; probabilities and entropies here are those of a softmax over classes that exclude each \
-                     other: expected \"single_label_classification\" or none"
-                ),
-            }),
-        }
+        labels::check_problem_type(self.problem_type.as_deref(), &folder.join(CONFIG_FILE))
     }
 
     /// Names of the `classes` outputs of the head in use, where the configuration names exactly these; those of another head are no
     /// names of this one.
     pub fn class_names(&self, classes: usize) -> Option<Vec<String>> {
-        if self.id2label.len() != classes {
-            return None;
-        }
-        (0..classes).map(|class| self.id2label.get(&class.to_string()).cloned()).collect()
+        labels::class_names(&self.id2label, classes)
     }
 
     /// Most tokens of a text, special ones included: the positions that there are. RoBERTa's begin after the padding token's number.
@@ -274,7 +255,7 @@ impl BertConfig {
 }
 
 /// The activation of a name, or what was expected instead.
-fn activation_of(name: &str) -> Result<Activation, String> {
+pub(crate) fn activation_of(name: &str) -> Result<Activation, String> {
     let found = ACTIVATIONS.into_iter().find(|(known, _)| *known == name);
     found.map(|(_, activation)| activation).ok_or_else(|| {
         let known: Vec<&str> = ACTIVATIONS.into_iter().map(|(known, _)| known).collect();
@@ -294,7 +275,7 @@ fn family_of(model_type: Option<&Value>) -> Result<&'static Family, String> {
     };
     let family = found.as_str().and_then(Family::of);
     family
-        .ok_or_else(|| format!("model_type is {found}; this backbone supports {} only, written so", quoted.join(", ")))
+        .ok_or_else(|| format!("model_type is {found}; this backbone supports {}, and the decoders {DECODERS}, written so", quoted.join(", ")))
 }
 
 #[cfg(test)]

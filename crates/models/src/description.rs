@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::BertConfig;
+use crate::config::{BertConfig, CONFIG_FILE};
 use crate::decoder::DecoderConfig;
 use crate::error::Result;
 use crate::slots::{DECODER, Family, Segments};
@@ -82,7 +82,7 @@ impl Description {
     pub(crate) fn check_problem_type(&self, model: &Path) -> Result<()> {
         match self {
             Self::Encoder(config) => config.check_problem_type(model),
-            Self::Decoder(config) => config.check_problem_type(model),
+            Self::Decoder(config) => config.check_problem_type(&model.join(CONFIG_FILE)),
         }
     }
 }

@@ -3,22 +3,26 @@
 //! A [`Backbone`] is frozen; [`classify`] runs it from any block upwards with an
 //! [`AdapterSet`](bayeslora_adapters::AdapterSet) and a [`Draw`](bayeslora_adapters::Draw). Sentences are packed without
 //! padding ([`Packing`]), activations carry a sample axis only from the first random adapter on, and the last block is
-//! computed at the `[CLS]` rows only.
+//! computed at the rows only that are read: the first of each text in an encoder, the last in a decoder.
 
 mod adapters;
-mod base;
 mod backbone;
+mod base;
 mod block;
 mod buffers;
 mod classifier;
 mod config;
+mod decoder;
 mod description;
 mod embeddings;
-mod encoder;
 mod engine;
 mod error;
+mod gguf;
+mod labels;
 mod layer;
 mod linearised;
+mod networks;
+mod quiet;
 mod sampler;
 mod slots;
 mod tape;
@@ -28,11 +32,13 @@ mod weights;
 pub use adapters::{
     POSTERIOR_FILE, POSTERIOR_TENSORS_FILE, SavedAdapter, initial_adapters, save_adapter, target_slots,
 };
-pub use bayeslora_kernels::Packing;
 pub use backbone::Backbone;
+pub use bayeslora_kernels::Packing;
 pub use classifier::{Head, Output, classify};
 pub use config::BertConfig;
+pub use decoder::{BiasRule, Biases, BlockKind, Checkpoint, DecoderConfig, Family, Rope, Stored, WindowRule};
 pub use error::{Error, Result};
+pub use gguf::Gguf;
 pub use layer::{rows_alone, sample_layer};
 pub use linearised::Linearised;
 pub use sampler::{Hidden, Sampler, Samples};

@@ -1,8 +1,9 @@
 //! Text to token numbers, as transformers' `AutoTokenizer` reads a folder: `tokenizer.json` or `vocab.txt`, with the settings of
-//! `tokenizer_config.json` on top.
+//! `tokenizer_config.json` on top. Or as a GGUF file describes them.
 
-mod quiet;
+mod from_gguf;
 mod settings;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +15,10 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{EncodeInput, Tokenizer as Inner, TruncationDirection, TruncationParams};
 
-use self::quiet::without_panics;
 use self::settings::{Class, Settings};
-use crate::config::BertConfig;
 use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+use crate::quiet::without_panics;
 
 /// The tokenizer's own file in a folder.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -35,6 +36,8 @@ pub struct Tokenizer {
     /// The same with room for one token more, which a text that was cut fills.
     wider: Inner,
     max_tokens: usize,
+    /// Whether special tokens are put around a text.
+    marks: bool,
 }
 
 /// The tokens of a text, or of a pair of texts.
@@ -68,9 +71,26 @@ impl Tokenizer {
             );
             return Err(Error::File { path: own, problem });
         };
-        let problem = |problem: String| Error::File { path: path.clone(), problem };
         inner.with_padding(None);
-        let direction = settings.truncation_side.or(side).unwrap_or_default();
+        Self::cut(path, inner, max_tokens, settings.truncation_side.or(side).unwrap_or_default())
+    }
+
+    /// The tokenizer that a GGUF file describes; texts are cut at their end, as in [`Self::load`].
+    ///
+    /// # Errors
+    /// [`Error::File`] when its vocabulary is incomplete, malformed, or of a kind that is not read.
+    pub fn from_gguf(gguf: &Gguf, max_tokens: usize) -> Result<Self> {
+        let path = gguf.path().to_owned();
+        let problem = |problem: String| Error::File { path: path.clone(), problem };
+        let vocabulary = gguf.vocabulary()?;
+        let inner = without_panics(|| from_gguf::tokenizer(&vocabulary))
+            .map_err(|panic| problem(format!("has a malformed vocabulary ({panic}); copy or download it again")))?
+            .map_err(problem)?;
+        Self::cut(path, inner, max_tokens, TruncationDirection::Right)
+    }
+
+    fn cut(path: PathBuf, inner: Inner, max_tokens: usize, direction: TruncationDirection) -> Result<Self> {
+        let problem = |problem: String| Error::File { path: path.clone(), problem };
         let cut = |mut inner: Inner, max_length: usize| {
             let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
             inner.with_truncation(Some(truncation)).map_err(|error| problem(format!("cannot cut texts: {error}")))?;
@@ -78,7 +98,22 @@ impl Tokenizer {
         };
         let wider = cut(inner.clone(), max_tokens.saturating_add(1))?;
         let inner = cut(inner, max_tokens)?;
-        Ok(Self { path, inner, wider, max_tokens })
+        Ok(Self { path, inner, wider, max_tokens, marks: true })
+    }
+
+    /// The same, cutting texts at their beginning, whatever its folder says: a decoder answers at the end of its text.
+    ///
+    /// # Errors
+    /// [`Error::File`] when texts cannot be cut.
+    pub fn keeping_ends(self) -> Result<Self> {
+        let marks = self.marks;
+        Ok(Self { marks, ..Self::cut(self.path, self.inner, self.max_tokens, TruncationDirection::Left)? })
+    }
+
+    /// The same without special tokens around texts: for texts that have them already, from the template of a chat, and for answers.
+    #[must_use]
+    pub fn without_marks(self) -> Self {
+        Self { marks: false, ..self }
     }
 
     /// The length in tokens that the folder's `tokenizer_config.json` cuts texts to, if it says one.
@@ -89,20 +124,37 @@ impl Tokenizer {
         Ok(Settings::load(folder)?.model_max_length)
     }
 
-    /// Refuses a tokenizer with tokens that the model of this configuration does not embed.
+    /// Refuses a tokenizer with tokens that a model of `vocabulary` entries does not embed.
     ///
     /// # Errors
     /// [`Error::File`] with the largest of its token numbers.
-    pub fn check(&self, config: &BertConfig) -> Result<()> {
-        let largest = self.inner.get_vocab(true).into_values().max().unwrap_or(0);
-        if (largest as usize) < config.vocab_size {
+    pub fn check(&self, vocabulary: usize) -> Result<()> {
+        self.check_largest(vocabulary, true)
+    }
+
+    /// Refuses a tokenizer with tokens that a decoder of `vocab_size` does not embed. Special tokens may be beyond, as in Gemma 3, whose
+    /// mark of images is known to the decoders without them.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the largest of its token numbers.
+    pub fn check_pieces(&self, vocab_size: usize) -> Result<()> {
+        self.check_largest(vocab_size, false)
+    }
+
+    fn check_largest(&self, vocab_size: usize, with_added: bool) -> Result<()> {
+        let largest = self.inner.get_vocab(with_added).into_values().max().unwrap_or(0);
+        if (largest as usize) < vocab_size {
             return Ok(());
         }
         let problem = format!(
-            "its token numbers reach {largest}, but vocab_size in config.json is {}; expected the tokenizer saved with the model",
-            config.vocab_size
+            "its token numbers reach {largest}, but vocab_size in config.json is {vocab_size}; expected the tokenizer saved with the model"
         );
         Err(Error::File { path: self.path.clone(), problem })
+    }
+
+    /// The number of a token by its text, special or not.
+    pub fn token(&self, text: &str) -> Option<u32> {
+        self.inner.token_to_id(text)
     }
 
     /// Token numbers of `text`, special tokens included: at least one, at most the maximum.
@@ -163,7 +215,7 @@ impl Tokenizer {
             Some(second) => EncodeInput::from((text, second)),
         };
         let encode = |inner: &Inner| {
-            without_panics(|| inner.encode_fast(input.clone(), true))
+            without_panics(|| inner.encode_fast(input.clone(), self.marks))
                 .map_err(|panic| {
                     problem(format!("{} is malformed ({panic}); copy or download it again", self.path.display()))
                 })?

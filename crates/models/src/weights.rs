@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use bayeslora_adapters::files::finite_f32;
 use bayeslora_host::read;
 use candle_core::safetensors::MmapedSafetensors;
-use candle_core::{Device, Tensor, pickle};
+use candle_core::{DType, Device, Tensor, pickle};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -61,50 +61,25 @@ impl Weights {
     /// # Errors
     /// [`Error::File`] naming the file and, where it is no checkpoint, what it is instead.
     pub(crate) fn open(folder: &Path, device: &Device) -> Result<Self> {
-        let (whole, index, pickled) = (folder.join(SAFETENSORS), folder.join(INDEX), folder.join(PICKLE));
-        let files = if whole.is_file() {
-            vec![(whole.clone(), map(&whole)?)]
-        } else if index.is_file() {
-            let shards: Index = serde_json::from_slice(&read(&index)?).map_err(|error| Error::File {
-                path: index.clone(),
-                problem: format!("not an index of shards ({error}); copy or download it again"),
-            })?;
-            if shards.weight_map.is_empty() {
-                let problem = "its weight_map is empty; copy or download it again".to_owned();
-                return Err(Error::File { path: index, problem });
-            }
-            let names: BTreeSet<String> = shards.weight_map.into_values().collect();
-            let shard = |name: &String| {
-                let path = folder.join(name);
-                // A name may not lead out of the folder.
-                if Path::new(name).components().count() != 1 || !path.is_file() {
-                    let problem =
-                        format!("says that tensors lie in {name}, which is not beside it; download every shard");
-                    return Err(Error::File { path: index.clone(), problem });
-                }
-                Ok((path.clone(), map(&path)?))
-            };
-            names.iter().map(shard).collect::<Result<_>>()?
-        } else if pickled.is_file() {
-            vec![(pickled.clone(), unpickle(&pickled)?)]
-        } else {
-            let other = OTHERS.into_iter().find(|name| folder.join(name).is_file());
-            let problem = other.map_or_else(
-                || format!("not found; expected the weights of the model, or {INDEX} with its shards, or {PICKLE}"),
-                |other| {
-                    format!(
-                        "not found, only {other}, which is not read; load the model with transformers and write it anew with \
-                         model.save_pretrained(folder, safe_serialization=True)"
-                    )
-                },
-            );
-            return Err(Error::File { path: whole, problem });
-        };
+        let (files, _) = open_files(folder)?;
         let is_there = |name: &str| files.iter().any(|(_, tensors)| tensors.has(name));
         let is_own = |prefix: &&str| is_there(&format!("{prefix}embeddings.word_embeddings.weight"));
         // A checkpoint of the encoder alone has no path before its tensors.
         let prefix = FAMILIES.iter().map(|family| family.prefix).find(is_own).unwrap_or("");
         Ok(Self { files, prefix, replaced: Replacements::new(), device: device.clone() })
+    }
+
+    /// Opens the files of a decoder's folder, whose tensors go by their whole names. Every tensor of an index must be in the shard that
+    /// it names, and in no other.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and naming the tensor that is missing or there twice.
+    pub(crate) fn of_decoder(folder: &Path, device: &Device) -> Result<Self> {
+        let (files, index) = open_files(folder)?;
+        if let Some((path, index)) = index {
+            check_index(&path, &index, &files)?;
+        }
+        Ok(Self { files, prefix: "", replaced: Replacements::new(), device: device.clone() })
     }
 
     /// The same with some tensors of the encoder in place of its own, named with or without the encoder's prefix.
@@ -143,9 +118,8 @@ impl Weights {
                 return Ok((path, candidate, tensor));
             }
         }
-        // The first file stands for all shards.
         Err(Error::File {
-            path: self.files.first().map(|(path, _)| path.clone()).unwrap_or_default(),
+            path: self.path(),
             problem: format!(
                 "has no tensor {spelt}; expected the checkpoint of such a model with the sizes of config.json"
             ),
@@ -170,6 +144,33 @@ impl Weights {
         Ok(finite_f32(path, &found, &tensor)?)
     }
 
+    /// Whether the checkpoint has a tensor of that whole name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.files.iter().any(|(_, tensors)| tensors.has(name))
+    }
+
+    /// The file that messages name where a tensor is missing: the first stands for all shards.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.files.first().map(|(path, _)| path.clone()).unwrap_or_default()
+    }
+
+    /// The tensor of that whole name in its own type, f32 in place of f64, of the shape expected and finite; none where there is none.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming the file, the tensor and what is wrong with it.
+    pub(crate) fn stored(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        let Some((path, tensor)) = self.load(name)? else { return Ok(None) };
+        if tensor.dims() != shape {
+            return Err(Error::File {
+                path: path.clone(),
+                problem: format!("{name} has shape {:?}; config.json says {shape:?}", tensor.dims()),
+            });
+        }
+        // Of the other types only this check needs a copy in f32, which is gone before the next tensor.
+        let wide = finite_f32(path, name, &tensor)?;
+        Ok(Some(if tensor.dtype() == DType::F64 { wide } else { tensor }))
+    }
+
     /// The tensor `name` outside the encoder, if the checkpoint has it.
     pub(crate) fn outside(&self, name: &str) -> Result<Option<Tensor>> {
         match self.load(name)? {
@@ -177,6 +178,69 @@ impl Weights {
             None => Ok(None),
         }
     }
+}
+
+/// The files of a folder's weights, and their index with its path where they are shards.
+type Files = (Vec<(PathBuf, Tensors)>, Option<(PathBuf, Index)>);
+
+fn open_files(folder: &Path) -> Result<Files> {
+    let (whole, index, pickled) = (folder.join(SAFETENSORS), folder.join(INDEX), folder.join(PICKLE));
+    if whole.is_file() {
+        return Ok((vec![(whole.clone(), map(&whole)?)], None));
+    }
+    if index.is_file() {
+        let shards: Index = serde_json::from_slice(&read(&index)?).map_err(|error| Error::File {
+            path: index.clone(),
+            problem: format!("not an index of shards ({error}); copy or download it again"),
+        })?;
+        if shards.weight_map.is_empty() {
+            let problem = "its weight_map is empty; copy or download it again".to_owned();
+            return Err(Error::File { path: index, problem });
+        }
+        let names: BTreeSet<&String> = shards.weight_map.values().collect();
+        let shard = |name: &String| {
+            let path = folder.join(name);
+            // A name may not lead out of the folder.
+            if Path::new(name).components().count() != 1 || !path.is_file() {
+                let problem = format!("says that tensors lie in {name}, which is not beside it; download every shard");
+                return Err(Error::File { path: index.clone(), problem });
+            }
+            Ok((path.clone(), map(&path)?))
+        };
+        let files = names.into_iter().map(shard).collect::<Result<_>>()?;
+        return Ok((files, Some((index, shards))));
+    }
+    if pickled.is_file() {
+        return Ok((vec![(pickled.clone(), unpickle(&pickled)?)], None));
+    }
+    let other = OTHERS.into_iter().find(|name| folder.join(name).is_file());
+    let problem = other.map_or_else(
+        || format!("not found; expected the weights of the model, or {INDEX} with its shards, or {PICKLE}"),
+        |other| {
+            format!(
+                "not found, only {other}, which is not read; load the model with transformers and write it anew with \
+                 model.save_pretrained(folder, safe_serialization=True)"
+            )
+        },
+    );
+    Err(Error::File { path: whole, problem })
+}
+
+/// Refuses an index with a tensor that its shard does not have, or that another shard has too: which of the two were meant?
+fn check_index(path: &Path, index: &Index, files: &[(PathBuf, Tensors)]) -> Result<()> {
+    for (tensor, shard) in &index.weight_map {
+        let mut having = files.iter().filter(|(_, tensors)| tensors.has(tensor)).map(|(path, _)| path);
+        let problem = match (having.next(), having.next()) {
+            (Some(_), Some(other)) => {
+                let other = other.file_name().unwrap_or_default().display();
+                format!("says that {tensor} lies in {shard}, but {other} has it too; download every shard again")
+            }
+            (Some(found), None) if found.ends_with(shard) => continue,
+            _ => format!("says that {tensor} lies in {shard}, which does not have it; download every shard again"),
+        };
+        return Err(Error::File { path: path.to_owned(), problem });
+    }
+    Ok(())
 }
 
 /// The bytes of `config.json`.
@@ -215,7 +279,7 @@ fn unpickle(path: &Path) -> Result<Tensors> {
 }
 
 /// Refuses a file that cannot be opened, and the text that Git LFS leaves in place of a large file.
-fn check_content(path: &Path) -> Result<()> {
+pub(crate) fn check_content(path: &Path) -> Result<()> {
     let mut start = Vec::new();
     let opened = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
     opened.map_err(|source| bayeslora_host::Error::Read { path: path.to_owned(), source })?;

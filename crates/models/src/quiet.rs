@@ -1,4 +1,4 @@
-//! Panics of the tokenizers crate as errors: a malformed file makes it panic where it should refuse.
+//! Panics of the crates that read files as errors: a malformed file makes them panic where they should refuse.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -11,7 +11,7 @@ thread_local! {
 }
 
 /// What `f` gives, or what it panicked with, in one line and printed nowhere.
-pub(super) fn without_panics<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn without_panics<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let others = panic::take_hook();
@@ -30,5 +30,5 @@ pub(super) fn without_panics<T>(f: impl FnOnce() -> T) -> Result<T, String> {
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("it made the tokenizer stop").lines().next().unwrap_or_default().to_owned()
+    text.unwrap_or("it made its reader stop").lines().next().unwrap_or_default().to_owned()
 }

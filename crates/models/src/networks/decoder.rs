@@ -6,11 +6,9 @@ use bayeslora_adapters::{Slot, TargetMap};
 use bayeslora_kernels::{FrozenLinear, Heads, Mask, Rotary};
 use candle_core::{Device, Tensor};
 
-use super::checkpoint::Checkpoint;
-use super::config::DecoderConfig;
-use super::families::Family;
 use crate::backbone::{Backbone, Top};
 use crate::block::{Block, Norm, Norms, Positions};
+use crate::decoder::{Checkpoint, DecoderConfig, Family};
 use crate::description::{Description, MOST_POSITIONS};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};

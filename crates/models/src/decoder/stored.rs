@@ -1,0 +1,28 @@
+//! A tensor as a file has it.
+
+use candle_core::quantized::QTensor;
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::Result;
+
+/// A tensor as it is stored.
+#[derive(Debug)]
+pub enum Stored {
+    /// Of type f32, f16 or bf16.
+    Dense(Tensor),
+    /// In blocks of a few bits a value.
+    Quantised(QTensor),
+}
+
+impl Stored {
+    /// The values in f32.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn dense(&self, device: &Device) -> Result<Tensor> {
+        Ok(match self {
+            Self::Dense(tensor) => tensor.to_dtype(DType::F32)?,
+            Self::Quantised(tensor) => tensor.dequantize(device)?,
+        })
+    }
+}
