@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
 use bayeslora_metrics::GaussianLogits;
-use bayeslora_models::{Backbone, Encoded, Hidden, Sampler, Samples, SavedAdapter, TOKENIZER_FILE, Tokenizer};
+use bayeslora_models::{Backbone, Encoded, Hidden, Sampler, Samples, SavedAdapter};
 use candle_core::Device;
 use ndarray::{Array3, Axis};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::adaptive::Stopping;
 use crate::error::{Error, Result};
 use crate::laplace::{Laplace, Network};
 use crate::prefix::Sentences;
+use crate::reader::{Reader, Text, answer_tokens};
 use crate::shapes::{gaussian, samples_of};
 use crate::summary::Summary;
 use bayeslora_data::Silent;
@@ -35,23 +36,14 @@ pub struct InferenceOptions {
     pub seed: u64,
     /// Texts are cut to this many tokens; the model's positions by default.
     pub max_tokens: Option<usize>,
+    /// Answers that a language model chooses from, each one token; none for an adapter with classes of its own.
+    pub choices: Vec<String>,
     /// Replaces the adapter's dropout site.
     pub site: Option<DropoutSite>,
     /// Replaces the adapter's mask scope.
     pub scope: Option<MaskScope>,
     /// Replaces the adapter's dropout probability.
     pub dropout: Option<f64>,
-}
-
-/// A text to be classified, or a pair of texts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
-    /// Number of its line, from 1: with the seed it decides the text's samples.
-    pub line: u64,
-    /// The text.
-    pub text: String,
-    /// The second text of a pair, such as the hypothesis to a premise.
-    pub second: Option<String>,
 }
 
 /// The prediction for one text.
@@ -100,7 +92,7 @@ const LINEARISED_DRAWS: u32 = 1000;
 #[derive(Debug)]
 pub struct Classifier {
     bert: Backbone,
-    tokenizer: Tokenizer,
+    reader: Reader,
     saved: SavedAdapter,
     /// Names of the classes, where there are names of these.
     names: Option<Vec<String>>,
@@ -123,29 +115,14 @@ impl Classifier {
         if let Some(p) = options.dropout {
             bayeslora_adapters::KeepProbability::from_dropout(p)?;
         }
+        let answers = match options.choices.as_slice() {
+            [] => None,
+            choices => Some(answer_tokens(model, adapter, choices)?),
+        };
         let (bert, saved) =
-            SavedAdapter::load_with_model(adapter, model, &Device::Cpu, |found| replaced(found, &options))?;
-        let positions = bert.longest_text();
-        // A tokenizer saved with the adapter is the one it was trained with.
-        let own = [TOKENIZER_FILE, "vocab.txt"].into_iter().any(|file| adapter.join(file).is_file());
-        let folder = if own { adapter } else { model };
-        let own_length = Tokenizer::own_length(folder)?.map_or(positions, |length| length.min(positions));
-        let max_tokens = options.max_tokens.unwrap_or(own_length);
-        if !(2..=positions).contains(&max_tokens) {
-            return Err(bayeslora_models::Error::Slot {
-                what: format!("window of {max_tokens} tokens"),
-                expected: match options.max_tokens {
-                    Some(_) => format!("texts are 2 to {positions} tokens long: choose --max-tokens so"),
-                    None => format!(
-                        "texts are 2 to {positions} tokens long: correct model_max_length in {}, or give --max-tokens",
-                        folder.join("tokenizer_config.json").display()
-                    ),
-                },
-            }
-            .into());
-        }
-        let tokenizer = Tokenizer::load(folder, max_tokens)?;
-        tokenizer.check(bert.vocabulary())?;
+            SavedAdapter::load_with_model(adapter, model, &Device::Cpu, answers.as_deref(), |found| replaced(found, &options))?;
+        let reader = Reader::load(&bert, model, adapter, options.max_tokens)?;
+        let reader = if answers.is_some() { reader.to_the_end() } else { reader };
         let SavedAdapter { adapters, head, posterior } = &saved;
         let laplace = match *posterior {
             PosteriorSettings::Laplace(settings) => Some(Laplace::load(adapter, settings, adapters, head)?),
@@ -166,8 +143,11 @@ impl Classifier {
                 expected: format!("expected at most {most}; choose fewer with --samples"),
             });
         }
-        let names = bert.class_names(saved.head.classes());
-        Ok(Self { bert, tokenizer, saved, names, laplace, samples, options })
+        let names = match answers {
+            None => bert.class_names(saved.head.classes()),
+            Some(_) => Some(options.choices.clone()),
+        };
+        Ok(Self { bert, reader, saved, names, laplace, samples, options })
     }
 
     /// Whether samples will differ from each other.
@@ -180,11 +160,20 @@ impl Classifier {
     /// # Errors
     /// When the model has no segment for the second text.
     pub fn check(&self, text: &Text) -> Result<()> {
-        // Where there are two segments, no tokens of a pair are of a third.
-        if text.second.is_none() || self.bert.config().type_vocab_size > 1 {
+        if text.second.is_none() {
             return Ok(());
         }
-        Ok(self.bert.check_segments(&self.tokenizer.encode_text(&text.text, text.second.as_deref())?)?)
+        if self.bert.is_causal() {
+            return Err(Error::Parameter {
+                what: "a pair of texts for a decoder".to_owned(),
+                expected: "it reads one text: join the two as it was trained to read them".to_owned(),
+            });
+        }
+        // Where there are two segments, no tokens of a pair are of a third.
+        match self.bert.segments() {
+            Some(1) => Ok(self.bert.check_segments(&self.reader.encode(text)?)?),
+            _ => Ok(()),
+        }
     }
 
     /// Predicts texts. A text's samples depend on its line's number and the seed only.
@@ -195,8 +184,7 @@ impl Classifier {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let encode = |text: &Text| self.tokenizer.encode_text(&text.text, text.second.as_deref());
-        let tokens = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let tokens = texts.iter().map(|text| self.reader.encode(text)).collect::<Result<Vec<_>, _>>()?;
         let numbers: Vec<u64> = texts.iter().map(|text| text.line).collect();
         let found = if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
             self.linearised(&tokens, &numbers)?.into_iter().map(|summary| (summary, None)).collect()

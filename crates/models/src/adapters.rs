@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bayeslora_adapters::files::{read_tensors, write_tensors};
-use bayeslora_adapters::peft::{HEAD_FILE, Pair, PeftAdapter, PeftConfig, PlainSettings, ends_with_module, save_plain};
+use bayeslora_adapters::peft::{CONFIG_FILE, HEAD_FILE, Pair, PeftAdapter, PeftConfig, PlainSettings, ends_with_module, save_plain};
 use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
 };
@@ -102,10 +102,11 @@ impl SavedAdapter {
                     .to_owned(),
             ));
         }
-        Self::on(&peft, bert, model_folder, choose)
+        Self::on(&peft, bert, model_folder, None, choose)
     }
 
-    /// Reads an adapter together with the encoder that it was trained on, whose biases, normalisations or embeddings it may change.
+    /// Reads an adapter together with the model that it was trained on; an encoder's biases, normalisations or embeddings it may change.
+    /// Without a head of its own it chooses among `answers`, each a token.
     ///
     /// # Errors
     /// As [`Self::load`], and those of [`Backbone::load`].
@@ -113,6 +114,7 @@ impl SavedAdapter {
         folder: &Path,
         model_folder: &Path,
         device: &Device,
+        answers: Option<&[u32]>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<(Backbone, Self)> {
         let peft = PeftAdapter::load(folder, device)?;
@@ -125,7 +127,7 @@ impl SavedAdapter {
         } else {
             Backbone::load(model_folder, device)?
         };
-        let saved = Self::on(&peft, &bert, model_folder, choose)?;
+        let saved = Self::on(&peft, &bert, model_folder, answers, choose)?;
         Ok((bert, saved))
     }
 
@@ -133,11 +135,16 @@ impl SavedAdapter {
         peft: &PeftAdapter,
         bert: &Backbone,
         model_folder: &Path,
+        answers: Option<&[u32]>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
         let folder = &peft.folder;
         check_targets(peft, bert)?;
-        let head = Head::find(peft, model_folder, bert)?;
+        let head = match (answers, peft.config.is_language_model) {
+            (None, false) => Head::find(peft, model_folder, bert)?,
+            (Some(answers), true) if bert.is_causal() => Head::of_answers(bert, model_folder, answers)?,
+            (_, is_language_model) => return Err(mismatched(peft, bert, is_language_model)),
+        };
         let posterior = choose(read_posterior(folder, &peft.config)?)
             .map_err(|problem| Error::File { path: folder.join(POSTERIOR_FILE), problem })?;
         let mut tensors: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
@@ -156,6 +163,18 @@ impl SavedAdapter {
         }
         Ok(Self { adapters, head, posterior })
     }
+}
+
+/// Why an adapter is not read with answers to choose from, or not without.
+fn mismatched(adapter: &PeftAdapter, bert: &Backbone, is_language_model: bool) -> Error {
+    let problem = if !is_language_model {
+        "task_type is that of a classifier, which has classes of its own: leave out the answers to choose from".to_owned()
+    } else if bert.is_causal() {
+        "task_type is \"CAUSAL_LM\", without classes of its own; give the answers to choose from, each with --choice".to_owned()
+    } else {
+        format!("task_type is \"CAUSAL_LM\", but the model is a {}, which reads no next token; is this its base model?", bert.kind())
+    };
+    Error::File { path: adapter.folder.join(CONFIG_FILE), problem }
 }
 
 /// The low-rank pairs of a PEFT adapter by slot.

@@ -157,6 +157,16 @@ impl Backbone {
         self.embed_rows(&sentences, counts.then_some(segments))
     }
 
+    /// How many segments tokens may belong to, in models that tell them apart.
+    pub fn segments(&self) -> Option<usize> {
+        self.description.segments()
+    }
+
+    /// The token that fills up texts, where a class head is read at the last token that is another.
+    pub fn padding(&self) -> Option<u32> {
+        self.description.padding()
+    }
+
     /// Refuses a text with a segment that the model does not have.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::backbone::Backbone;
 use crate::config::BertConfig;
 use crate::error::{Error, Result, wrong};
 use crate::networks::encoder;
-use crate::slots::{Family, Segments, is_of_head};
+use crate::slots::{Family, is_of_head};
 use crate::weights::{Replacements, Weights};
 
 /// The table whose rows are the vocabulary.

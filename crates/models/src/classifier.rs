@@ -11,6 +11,7 @@ use candle_core::{DType, Tensor, Var};
 
 use crate::backbone::Backbone;
 use crate::error::{Error, Result, wrong};
+use crate::networks::decoder::language_rows;
 use crate::slots::{HeadParts, MOST_BLOCKS, is_of_head};
 use crate::tape::Pass;
 use crate::weights::Weights;
@@ -72,6 +73,16 @@ impl Head {
         let dense = |(_, activation)| map(width, 0).map(|(weight, bias)| Dense { weight, bias, activation });
         let bias = parts.last.1.map(|_| bias);
         Ok(Self { weight, bias, softcap: None, dense: parts.dense.map(dense).transpose()?, parts, trained: true })
+    }
+
+    /// The language head of the decoder in `model`, at the tokens of some answers: its logits are those of the answers as next tokens.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read.
+    pub fn of_answers(bert: &Backbone, model: &Path, tokens: &[u32]) -> Result<Self> {
+        let (weight, softcap) = language_rows(model, tokens, bert.device())?;
+        let parts = bert.family().head;
+        Ok(Self { weight: Var::from_tensor(&weight)?, bias: None, softcap, dense: None, parts, trained: false })
     }
 
     /// The same head, left out of what is trained.

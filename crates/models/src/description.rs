@@ -63,6 +63,14 @@ impl Description {
         }
     }
 
+    /// The token that a class head is not read at.
+    pub(crate) fn padding(&self) -> Option<u32> {
+        match self {
+            Self::Encoder(_) => None,
+            Self::Decoder(config) => config.pad_token_id,
+        }
+    }
+
     /// The rows of a text's tokens in the table of positions.
     pub(crate) fn positions(&self, text: &[u32]) -> Vec<u32> {
         match self {

@@ -135,7 +135,7 @@ fn logits(bert: &Backbone, saved: &SavedAdapter) -> Vec<f32> {
 
 fn roberta_logits(model: &Path, adapter: &Path) -> Result<Vec<f32>, String> {
     let (bert, saved) =
-        SavedAdapter::load_with_model(adapter, model, &Device::Cpu, Ok).map_err(|error| error.to_string())?;
+        SavedAdapter::load_with_model(adapter, model, &Device::Cpu, None, Ok).map_err(|error| error.to_string())?;
     Ok(logits(&bert, &saved))
 }
 

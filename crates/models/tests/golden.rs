@@ -175,7 +175,7 @@ fn trained_biases_give_the_logits_of_pytorch() {
 
 fn trained_biases(model: &str, case: &str) {
     let folder = golden(model).join(case);
-    let (bert, saved) = SavedAdapter::load_with_model(&folder, &golden(model), &Device::Cpu, Ok).unwrap();
+    let (bert, saved) = SavedAdapter::load_with_model(&folder, &golden(model), &Device::Cpu, None, Ok).unwrap();
     let ids: Vec<Vec<u32>> = expected(model).sentences.into_iter().map(|sentence| sentence.ids).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());

@@ -103,7 +103,7 @@ impl Changed {
 fn logits(adapter: &Path) -> Result<Vec<Vec<f32>>, String> {
     let model = golden("tiny");
     let (bert, saved) =
-        SavedAdapter::load_with_model(adapter, &model, &Device::Cpu, Ok).map_err(|error| error.to_string())?;
+        SavedAdapter::load_with_model(adapter, &model, &Device::Cpu, None, Ok).map_err(|error| error.to_string())?;
     let tokenizer = Tokenizer::load(&model, bert.longest_text()).unwrap();
     let ids: Vec<Vec<u32>> = expected().texts.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
@@ -147,7 +147,7 @@ fn changed_base_tensors_need_an_encoder_of_their_own() {
 fn an_embedding_may_have_more_rows_than_the_models() {
     let model = golden("tiny");
     let folder = golden("peft/embedding-resize");
-    let (bert, _) = SavedAdapter::load_with_model(&folder, &model, &Device::Cpu, Ok).unwrap();
+    let (bert, _) = SavedAdapter::load_with_model(&folder, &model, &Device::Cpu, None, Ok).unwrap();
     assert_eq!(bert.vocabulary(), 80);
     // PEFT wants the model resized before; the texts have no new token, so the rows of the old ones decide.
     let tensors = candle_core::safetensors::load(folder.join(WEIGHTS), &Device::Cpu).unwrap();

@@ -57,6 +57,8 @@ pub struct PeftConfig {
     pub modules_to_save: Vec<String>,
     /// Ranks of single modules. Default: none.
     pub rank_pattern: Patterns<usize>,
+    /// Whether it was trained to go on with a text, not to classify it: it has no head of its own.
+    pub is_language_model: bool,
     /// Alphas of single modules. Default: none.
     pub alpha_pattern: Patterns<f64>,
     /// Whether `s = alpha / sqrt(r)` instead of `alpha / r`. Default: no.
@@ -83,7 +85,7 @@ impl PeftConfig {
         let mut keys = Keys { path, keys };
         // Before anything else is missed in the settings of another method.
         keys.check_type()?;
-        keys.check_task()?;
+        let is_language_model = keys.is_language_model()?;
         let ordered: InOrder = serde_json::from_slice(bytes).map_err(malformed)?;
         keys.refuse_features()?;
         let (r, lora_alpha) = (keys.rank("r", 8)?, keys.alpha("lora_alpha", 8.0)?);
@@ -99,6 +101,7 @@ impl PeftConfig {
             alpha_pattern: keys.pattern("alpha_pattern", ordered.alpha_pattern, Keys::as_alpha)?,
             use_rslora: keys.flag("use_rslora")?,
             lora_bias: keys.flag("lora_bias")?,
+            is_language_model,
             initialisation: keys.initialisation()?,
             trained_tokens: keys.trained_tokens()?,
         };
@@ -168,11 +171,18 @@ impl Keys<'_> {
         }
     }
 
-    /// Refuses an adapter that was not trained to classify texts.
-    fn check_task(&mut self) -> Result<()> {
-        let is_ours = |value: &Value| matches!(value.as_str(), Some("SEQ_CLS" | "FEATURE_EXTRACTION"));
-        let Some(value) = self.take("task_type").filter(|value| !is_ours(value)) else { return Ok(()) };
-        self.wrong("task_type", &value, "\"SEQ_CLS\" (classes of a text), \"FEATURE_EXTRACTION\" or null")
+    /// Whether it was trained to go on with a text. Refuses one that was trained neither for that nor to classify texts.
+    fn is_language_model(&mut self) -> Result<bool> {
+        let Some(value) = self.take("task_type") else { return Ok(false) };
+        match value.as_str() {
+            Some("SEQ_CLS" | "FEATURE_EXTRACTION") => Ok(false),
+            Some("CAUSAL_LM") => Ok(true),
+            _ => self.wrong(
+                "task_type",
+                &value,
+                "\"SEQ_CLS\" (classes of a text), \"CAUSAL_LM\" (the next token), \"FEATURE_EXTRACTION\" or null",
+            ),
+        }
     }
 
     /// Refuses what changes the function in a way that is not computed here.

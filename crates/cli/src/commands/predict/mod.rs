@@ -21,11 +21,12 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR
   bayeslora predict --model DIR --adapter DIR --samples 32 < texts.txt > answers.jsonl
+  echo 'Q: is water wet? A, yes. B, no. Answer:' | bayeslora predict --model m.gguf --adapter DIR --choice ' A' --choice ' B'
   echo '{\"text\": \"a gorgeous, witty film\"}' | bayeslora predict --model DIR --adapter DIR --format jsonl";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Model folder: config.json, model.safetensors, tokenizer.json.
+    /// Model folder: config.json, model.safetensors, tokenizer.json. Of a decoder also a GGUF file.
     #[arg(long)]
     model: PathBuf,
     /// Adapter folder as saved by PEFT (or by `bayeslora run`): `adapter_config.json`, `adapter_model.safetensors`.
@@ -53,6 +54,9 @@ pub(crate) struct Arguments {
     /// Cut texts to this many tokens [default: the tokenizer's own length, at most the model's positions].
     #[arg(long)]
     max_tokens: Option<usize>,
+    /// Answer to choose from, for an adapter of a language model (CAUSAL_LM). Give two or more, each one token as it stands after the text.
+    #[arg(long = "choice", value_name = "ANSWER")]
+    choices: Vec<String>,
     /// Form of the input. Blank lines are skipped; each other line is answered as soon as no more input waits.
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
@@ -68,7 +72,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    check_folder("--model", &arguments.model, "config.json, model.safetensors and tokenizer.json")?;
+    let is_gguf = arguments.model.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    if !(is_gguf && arguments.model.is_file()) {
+        check_folder("--model", &arguments.model, "config.json, model.safetensors and tokenizer.json")?;
+    }
     check_folder("--adapter", &arguments.adapter, "adapter_config.json and adapter_model.safetensors")?;
     if let Some(alpha) = arguments.adaptive {
         let group = arguments.coupling.group();
@@ -89,6 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         linearised: arguments.linearised,
         seed: arguments.seed,
         max_tokens: arguments.max_tokens,
+        choices: arguments.choices.clone(),
         site: arguments.site,
         scope: arguments.scope,
         dropout: arguments.dropout,
