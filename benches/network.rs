@@ -50,7 +50,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let bert = encoder();
-        let maps: Vec<TargetMap> = TargetMap::ALL.into_iter().filter(|&map| map != TargetMap::Pooler).collect();
+        let maps: Vec<TargetMap> = bert.maps().into_iter().filter(|&map| map != TargetMap::Pooler).collect();
         let slots = target_slots(&bert, &[FROM, FROM + 1], &maps).expect("the encoder has these blocks");
         let (train, validation) = (sentences(&bert, TRAINED, FROM), sentences(&bert, 1, FROM));
         Self { bert, slots, train, validation, training: TrainingSettings { epochs: 1, ..TrainingSettings::default() } }

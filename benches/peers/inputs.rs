@@ -66,13 +66,13 @@ impl Texts {
 }
 
 /// The six maps of a block.
-pub(crate) fn six_maps() -> Vec<TargetMap> {
-    TargetMap::ALL.into_iter().filter(|&map| map != TargetMap::Pooler).collect()
+pub(crate) fn six_maps(bert: &Backbone) -> Vec<TargetMap> {
+    bert.maps().into_iter().filter(|&map| map != TargetMap::Pooler).collect()
 }
 
 /// All six maps of all blocks.
 pub(crate) fn every_slot(bert: &Backbone) -> Result<Vec<Slot>> {
-    Ok(target_slots(bert, &(0..bert.blocks()).collect::<Vec<_>>(), &six_maps())?)
+    Ok(target_slots(bert, &(0..bert.blocks()).collect::<Vec<_>>(), &six_maps(bert))?)
 }
 
 /// Everything measured on, made once in the working folder.
@@ -141,7 +141,7 @@ impl Inputs {
     pub(crate) fn random_adapter(&self, rank: usize, blocks: usize) -> Result<PathBuf> {
         let path = self.folder.join("inputs").join(format!("random-rank{rank}-blocks{blocks}"));
         let range: Vec<usize> = (self.bert.blocks() - blocks..self.bert.blocks()).collect();
-        self.untrained(&path, &target_slots(&self.bert, &range, &six_maps())?, rank, DROPOUT, 5, 0.02)?;
+        self.untrained(&path, &target_slots(&self.bert, &range, &six_maps(bert))?, rank, DROPOUT, 5, 0.02)?;
         Ok(path)
     }
 

@@ -47,7 +47,7 @@ impl Sweep {
         let folder = tempfile::tempdir()?;
         let all = self.bert.blocks();
         let adapted: Vec<usize> = (all - self.blocks..all).collect();
-        let slots = target_slots(&self.bert, &adapted, &six_maps())?;
+        let slots = target_slots(&self.bert, &adapted, &six_maps(&self.bert))?;
         let training = TrainingSettings { epochs: 1, batch_size: BATCH, ..TrainingSettings::default() };
         let bench = FitContext {
             bert: &self.bert,

@@ -108,6 +108,16 @@ impl Backbone {
         family.prefix.to_owned() + &family.module_path(slot)
     }
 
+    /// The maps that can be adapted, in the order of computation.
+    pub fn maps(&self) -> Vec<TargetMap> {
+        let last = self.blocks.len().saturating_sub(1);
+        let has = |map: &TargetMap| match map {
+            TargetMap::Pooler => matches!(self.top, Top::Pooler(_)),
+            map => self.blocks.get(last).is_some_and(|block| block.map(*map).is_some()),
+        };
+        TargetMap::ALL.into_iter().filter(has).collect()
+    }
+
     /// `(d_out, d_in)` of the map in `slot`.
     ///
     /// # Errors

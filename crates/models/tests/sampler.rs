@@ -26,7 +26,7 @@ fn network(posterior: &PosteriorSettings, blocks: &[usize]) -> Network {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny");
     let bert = Backbone::load(&folder, &Device::Cpu).unwrap();
     let noise = Noise::new(3, Stream::Initial);
-    let slots = target_slots(&bert, blocks, &TargetMap::ALL).unwrap();
+    let slots = target_slots(&bert, blocks, &bert.maps()).unwrap();
     let adapters = initial_adapters(&bert, &slots, LoraShape::new(3, 6.0).unwrap(), posterior, &noise).unwrap();
     for (number, (_, parameter)) in adapters.parameters().enumerate() {
         if parameter.name == "lora_B.weight" {

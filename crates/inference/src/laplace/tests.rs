@@ -21,7 +21,7 @@ fn member(bert: &Backbone) -> Member {
 
 fn member_of(bert: &Backbone, classes: usize) -> Member {
     let noise = Noise::new(3, Stream::Initial);
-    let slots = target_slots(bert, &[1, 2], &TargetMap::ALL).unwrap();
+    let slots = target_slots(bert, &[1, 2], &bert.maps()).unwrap();
     let posterior = PosteriorSettings::Deterministic;
     let adapters: AdapterSet =
         initial_adapters(bert, &slots, LoraShape::new(3, 6.0).unwrap(), &posterior, &noise).unwrap();
