@@ -36,12 +36,12 @@ fn smollm2_reads_texts_as_its_own_tokenizer_does() {
     let gguf = Gguf::open(&file()).unwrap();
     let tokenizer = Tokenizer::from_gguf(&gguf, 64).unwrap();
     assert!(gguf.chat_template().unwrap().unwrap().contains("<|im_start|>"));
-    // By the tokenizers package, with digits apart and bytes spelt before the file's merges; transformers 5.24 takes two spaces before a
-    // digit for one token.
+    // By the tokenizers package, with digits apart and bytes spelt before the file's merges; transformers 5.24 makes two tokens of two
+    // spaces before a digit.
     for (text, ids) in [
         ("The quick brown fox", vec![504, 2365, 6354, 16438]),
         ("1984", vec![33, 41, 40, 36]),
-        ("  64-token limit before scoring.", vec![216, 216, 38, 36, 29, 8087, 3673, 1092, 21190, 30]),
+        ("  64-token limit before scoring.", vec![256, 38, 36, 29, 8087, 3673, 1092, 21190, 30]),
         ("<|im_start|>user\nWhat's 2+2?<|im_end|>\n", vec![1, 4093, 198, 1780, 506, 216, 34, 27, 34, 47, 2, 198]),
         (
             "Él café, naïve; 日本語 🙂",

@@ -83,7 +83,7 @@ fn texts_are_cut_and_merged_as_each_kind_of_vocabulary_does() {
 
 #[test]
 fn digits_of_smollm_are_apart() {
-    // transformers 5.24 loses this, and merges what stands before a digit with it.
+    // transformers 5.24 loses this where it reads a GGUF file.
     let golden = golden_words();
     let tokenizer = tokenizer(&vocabulary(&golden, "smollm"), 16).unwrap();
     let digits: Vec<u32> = ["1", "9", "8", "4"].into_iter().map(|digit| tokenizer.token(digit).unwrap()).collect();
