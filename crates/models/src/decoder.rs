@@ -4,6 +4,7 @@ mod checkpoint;
 mod config;
 mod families;
 mod keys;
+mod parameters;
 mod refusals;
 mod ropes;
 mod sizes;

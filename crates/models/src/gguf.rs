@@ -23,7 +23,7 @@ pub(crate) use self::vocabulary::{Kind, Vocabulary};
 use crate::decoder::{DecoderConfig, Family, Stored, family_of_gguf};
 use crate::error::{Error, Result};
 use crate::quiet::without_panics;
-use crate::weights::check_content;
+use crate::weights::{check_content, check_finite};
 
 /// A GGUF file, opened; its tensors are read one at a time.
 #[derive(Debug)]
@@ -162,7 +162,8 @@ impl Gguf {
                 })?
             }
         };
-        let wide = finite_f32(&self.path, &own, &tensor.dequantize(device)?)?;
+        let wide = tensor.dequantize(device)?;
+        check_finite(&self.path, &own, &wide)?;
         Ok(match tensor.dtype() {
             GgmlDType::F32 => Stored::Dense(wide),
             GgmlDType::F16 => Stored::Dense(wide.to_dtype(DType::F16)?),
@@ -245,10 +246,13 @@ fn check_tensor(name: &str, info: &TensorInfo, start: u64, length: u64) -> Resul
     let (block, bytes) = (kind.block_size(), kind.type_size());
     let row = dims.last().copied().unwrap_or_default();
     if row == 0 || !row.is_multiple_of(block) {
-        return Err(format!("{name} has shape {dims:?}; expected rows of a multiple of {block} values of type {kind:?}"));
+        return Err(format!(
+            "{name} has shape {dims:?}; expected rows of a multiple of {block} values of type {kind:?}"
+        ));
     }
     let values = dims.iter().try_fold(1_usize, |values, &size| values.checked_mul(size));
-    let bytes = values.and_then(|values| (values / block).checked_mul(bytes)).and_then(|bytes| u64::try_from(bytes).ok());
+    let bytes =
+        values.and_then(|values| (values / block).checked_mul(bytes)).and_then(|bytes| u64::try_from(bytes).ok());
     let end = bytes.and_then(|bytes| start.checked_add(info.offset)?.checked_add(bytes));
     if end.is_none_or(|end| end > length) {
         return Err(format!("ends within {name}; it is cut off: copy or download it again"));

@@ -2,6 +2,7 @@
 //! `tokenizer_config.json` on top. Or as a GGUF file describes them.
 
 mod from_gguf;
+mod marks;
 mod settings;
 mod words;
 
@@ -129,25 +130,25 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::File`] with the largest of its token numbers.
     pub fn check(&self, vocabulary: usize) -> Result<()> {
-        self.check_largest(vocabulary, true)
+        self.check_largest(vocabulary, true, "vocab_size in config.json is")
     }
 
-    /// Refuses a tokenizer with tokens that a decoder of `vocab_size` does not embed. Special tokens may be beyond, as in Gemma 3, whose
-    /// mark of images is known to the decoders without them.
+    /// Refuses a tokenizer with tokens that a decoder of `vocab_size` does not embed. Tokens that were added may be beyond, as in Gemma 3,
+    /// whose mark of images is known to decoders without images too.
     ///
     /// # Errors
     /// [`Error::File`] with the largest of its token numbers.
     pub fn check_pieces(&self, vocab_size: usize) -> Result<()> {
-        self.check_largest(vocab_size, false)
+        self.check_largest(vocab_size, false, "the model embeds")
     }
 
-    fn check_largest(&self, vocab_size: usize, with_added: bool) -> Result<()> {
+    fn check_largest(&self, vocab_size: usize, with_added: bool, says: &str) -> Result<()> {
         let largest = self.inner.get_vocab(with_added).into_values().max().unwrap_or(0);
         if (largest as usize) < vocab_size {
             return Ok(());
         }
         let problem = format!(
-            "its token numbers reach {largest}, but vocab_size in config.json is {vocab_size}; expected the tokenizer saved with the model"
+            "its token numbers reach {largest}, but {says} {vocab_size}; expected the tokenizer saved with the model"
         );
         Err(Error::File { path: self.path.clone(), problem })
     }
@@ -255,6 +256,7 @@ fn from_json(path: &Path, settings: &Settings) -> Result<(Inner, Option<Truncati
     if settings.class == Class::Bert && matches!(inner.get_model(), ModelWrapper::WordPiece(_)) {
         as_bert(&mut inner, settings).map_err(problem)?;
     }
+    marks::check(&inner, settings.marks.each_ref()).map_err(problem)?;
     let side = inner.get_truncation().map(|truncation| truncation.direction);
     Ok((inner, side))
 }

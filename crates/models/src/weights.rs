@@ -166,9 +166,11 @@ impl Weights {
                 problem: format!("{name} has shape {:?}; config.json says {shape:?}", tensor.dims()),
             });
         }
-        // Of the other types only this check needs a copy in f32, which is gone before the next tensor.
-        let wide = finite_f32(path, name, &tensor)?;
-        Ok(Some(if tensor.dtype() == DType::F64 { wide } else { tensor }))
+        if tensor.dtype() == DType::F64 {
+            return Ok(Some(finite_f32(path, name, &tensor)?));
+        }
+        check_finite(path, name, &tensor)?;
+        Ok(Some(tensor))
     }
 
     /// The tensor `name` outside the encoder, if the checkpoint has it.
@@ -228,17 +230,41 @@ fn open_files(folder: &Path) -> Result<Files> {
 
 /// Refuses an index with a tensor that its shard does not have, or that another shard has too: which of the two were meant?
 fn check_index(path: &Path, index: &Index, files: &[(PathBuf, Tensors)]) -> Result<()> {
+    let problem = |problem: String| Err(Error::File { path: path.to_owned(), problem });
     for (tensor, shard) in &index.weight_map {
         let mut having = files.iter().filter(|(_, tensors)| tensors.has(tensor)).map(|(path, _)| path);
-        let problem = match (having.next(), having.next()) {
-            (Some(_), Some(other)) => {
-                let other = other.file_name().unwrap_or_default().display();
-                format!("says that {tensor} lies in {shard}, but {other} has it too; download every shard again")
+        match (having.next(), having.next()) {
+            (Some(one), Some(other)) => {
+                let [one, other] = [one, other].map(|path| path.file_name().unwrap_or_default().display());
+                return problem(format!("{tensor} is in {one} and in {other}; download every shard again"));
             }
-            (Some(found), None) if found.ends_with(shard) => continue,
-            _ => format!("says that {tensor} lies in {shard}, which does not have it; download every shard again"),
-        };
-        return Err(Error::File { path: path.to_owned(), problem });
+            (Some(found), None) if found.ends_with(shard) => {}
+            _ => {
+                return problem(format!(
+                    "says that {tensor} lies in {shard}, which does not have it; download every shard again"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Entries of a tensor that are looked at together.
+const AT_ONCE: usize = 1 << 24;
+
+/// Refuses values that are not finite, with copies in f32 of a part of the tensor at a time.
+pub(crate) fn check_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<()> {
+    let rows = tensor.dims().first().copied().unwrap_or(1);
+    let rows_at_once = (AT_ONCE / (tensor.elem_count() / rows.max(1)).max(1)).max(1);
+    if rows <= rows_at_once || !tensor.dtype().is_float() {
+        return Ok(finite_f32(path, name, tensor).map(drop)?);
+    }
+    for first in (0..rows).step_by(rows_at_once) {
+        let part = tensor.narrow(0, first, rows_at_once.min(rows - first))?;
+        if finite_f32(path, name, &part).is_err() {
+            // With the entry's place in the whole.
+            return Ok(finite_f32(path, name, tensor).map(drop)?);
+        }
     }
     Ok(())
 }

@@ -45,8 +45,7 @@ impl Checkpoint {
         }
         let config = DecoderConfig::load(path)?;
         let weights = Weights::of_decoder(path, device)?;
-        let Some(prefix) =
-            PREFIXES.into_iter().find(|prefix| weights.has(&format!("{prefix}{EMBEDDING}.weight")))
+        let Some(prefix) = PREFIXES.into_iter().find(|prefix| weights.has(&format!("{prefix}{EMBEDDING}.weight")))
         else {
             let problem =
                 format!("has no {PREFIX}{EMBEDDING}.weight; expected the checkpoint of a {} model", config.family.name);

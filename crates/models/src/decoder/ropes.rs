@@ -146,8 +146,7 @@ fn scaled(
 ) -> Result<Rope, Problem> {
     whole_heads(settings)?;
     let key = if settings.find("rope_type").is_some() { "rope_type" } else { "type" };
-    let needed =
-        |key: &str| settings.positive(key)?.ok_or_else(|| format!("has no {}; add it", settings.spelt(key)));
+    let needed = |key: &str| settings.positive(key)?.ok_or_else(|| format!("has no {}; add it", settings.spelt(key)));
     let original = || -> Result<f64, Problem> {
         let key = "original_max_position_embeddings";
         Ok(keys.size(key)?.or(settings.size(key)?).unwrap_or(max_positions) as f64)

@@ -184,7 +184,9 @@ fn windows(keys: &Keys<'_>, family: &Family, sizes: &Sizes) -> Result<Vec<BlockK
         }
         // Which blocks it would be of, the format does not say.
         _ if window.is_some_and(|window| window < sizes.max_positions) => {
-            return Err(keys.refused(key, "none: its blocks are not told; take the model's config.json and safetensors"));
+            return Err(
+                keys.refused(key, "none: its blocks are not told; take the model's config.json and safetensors")
+            );
         }
         _ => vec![None; sizes.blocks],
     };

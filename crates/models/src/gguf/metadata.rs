@@ -27,7 +27,11 @@ impl<'a> Metadata<'a> {
             None => "missing".to_owned(),
             Some(Value::Array(list)) => format!("a list of {}", list.len()),
             Some(Value::String(text)) => format!("{:?}", text.chars().take(60).collect::<String>()),
-            Some(value) => number_of(value).map_or_else(|| format!("{value:?}"), |number| number.to_string()),
+            Some(Value::Bool(truth)) => truth.to_string(),
+            Some(value) => signed_of(value)
+                .map(|number| number.to_string())
+                .or_else(|| number_of(value).map(|number| number.to_string()))
+                .unwrap_or_default(),
         };
         format!("{key} is {value}; expected {expected}")
     }
@@ -115,14 +119,21 @@ impl<'a> Metadata<'a> {
 
 fn whole_of(value: &Value) -> Option<u64> {
     match *value {
+        Value::U64(number) => Some(number),
+        _ => signed_of(value)?.try_into().ok(),
+    }
+}
+
+/// A whole number of any type but the widest without a sign.
+fn signed_of(value: &Value) -> Option<i64> {
+    match *value {
         Value::U8(number) => Some(number.into()),
         Value::U16(number) => Some(number.into()),
         Value::U32(number) => Some(number.into()),
-        Value::U64(number) => Some(number),
-        Value::I8(number) => number.try_into().ok(),
-        Value::I16(number) => number.try_into().ok(),
-        Value::I32(number) => number.try_into().ok(),
-        Value::I64(number) => number.try_into().ok(),
+        Value::I8(number) => Some(number.into()),
+        Value::I16(number) => Some(number.into()),
+        Value::I32(number) => Some(number.into()),
+        Value::I64(number) => Some(number),
         _ => None,
     }
 }

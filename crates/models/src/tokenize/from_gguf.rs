@@ -16,7 +16,8 @@ use crate::gguf::{Kind, Vocabulary};
 /// One line, where its parts do not go together or its words are not known.
 pub(super) fn tokenizer(vocabulary: &Vocabulary) -> Result<Tokenizer, String> {
     let words = Words::of(&vocabulary.words)?;
-    let told = |error: tokenizers::Error| format!("has a malformed vocabulary ({error}); take the model's own tokenizer.json");
+    let told =
+        |error: tokenizers::Error| format!("has a malformed vocabulary ({error}); take the model's own tokenizer.json");
     let tokens = || (0_u32..).zip(&vocabulary.tokens);
     // Numbers without a token have a name that no text may be read as.
     let named: Vocab = tokens()
@@ -31,9 +32,9 @@ pub(super) fn tokenizer(vocabulary: &Vocabulary) -> Result<Tokenizer, String> {
     tokenizer.with_pre_tokenizer(Some(words.cutter().map_err(told)?));
     tokenizer.with_decoder(Some(ByteLevel::default()));
     let added = |kind: Kind, is_special: bool| {
-        tokens().filter(move |(_, (_, own))| *own == kind).map(move |(_, (text, _))| {
-            AddedToken { normalized: false, ..AddedToken::from(text.clone(), is_special) }
-        })
+        tokens()
+            .filter(move |(_, (_, own))| *own == kind)
+            .map(move |(_, (text, _))| AddedToken { normalized: false, ..AddedToken::from(text.clone(), is_special) })
     };
     tokenizer.add_special_tokens(added(Kind::Special, true)).map_err(told)?;
     tokenizer.add_tokens(added(Kind::Whole, false)).map_err(told)?;
@@ -76,7 +77,6 @@ fn around(before: Option<(&str, u32)>, after: Option<(&str, u32)>) -> Result<Pos
         .map(|(text, number)| (text.to_owned(), json!({"id": text, "ids": [number], "tokens": [text]})))
         .collect();
     let pair = [one("A", 0), one("B", 1)].concat();
-    let template =
-        json!({"type": "TemplateProcessing", "single": one("A", 0), "pair": pair, "special_tokens": tokens});
+    let template = json!({"type": "TemplateProcessing", "single": one("A", 0), "pair": pair, "special_tokens": tokens});
     serde_json::from_value(template).map_err(|error| format!("cannot put tokens around texts: {error}"))
 }

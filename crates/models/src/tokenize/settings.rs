@@ -60,6 +60,25 @@ pub(super) struct Settings {
     pub(super) truncation_side: Option<TruncationDirection>,
     /// Tokens; none where the file has transformers' "no limit", a number far beyond any text.
     pub(super) model_max_length: Option<usize>,
+    /// The tokens before and after a text, of tokenizers that are not made anew.
+    pub(super) marks: [Mark; 2],
+}
+
+/// A token that may stand around texts.
+#[derive(Debug, Default)]
+pub(super) struct Mark {
+    /// Where it is told whether it does.
+    pub(super) key: &'static str,
+    pub(super) stands: Option<bool>,
+    pub(super) text: Option<String>,
+}
+
+/// The keys of the marks before and after a text: whether they stand there, and their texts.
+const MARKS: [(&str, &str); 2] = [("add_bos_token", "bos_token"), ("add_eos_token", "eos_token")];
+
+/// The text of a token, which may have settings beside it.
+fn text_of(token: &Value) -> Option<String> {
+    token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
 }
 
 /// Lengths from here on mean "no limit".
@@ -106,7 +125,14 @@ impl Settings {
         if class == Class::XlmRoberta && space == Some(false) {
             return Err(refused("add_prefix_space", "true, or none: versions of transformers differ in what false is"));
         }
+        let is_made_anew = !matches!(class, Class::Plain | Class::Other);
+        let mark = |(key, token)| {
+            let stands = if is_made_anew { None } else { truth(key)? };
+            Ok::<_, Error>(Mark { key, stands, text: find(token).and_then(text_of) })
+        };
+        let [before, after] = MARKS.map(mark);
         Ok(Self {
+            marks: [before?, after?],
             class,
             do_lower_case: of_bert("do_lower_case")?,
             strip_accents: of_bert("strip_accents")?,

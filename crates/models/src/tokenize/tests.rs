@@ -116,6 +116,61 @@ fn a_word_without_end_is_not_read_whole() {
     assert_eq!((encoded.ids, encoded.truncated), (vec![2, 9, 1, 3], true));
 }
 
+#[test]
+fn settings_of_marks_around_a_text_must_be_what_the_tokenizer_does() {
+    let template = r#""post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "b", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {"b": {"id": "b", "ids": [2], "tokens": ["b"]}}}"#;
+    let marked = json(CASED, "").replace(r#""post_processor": null"#, template);
+    for (json, config, expected) in [
+        (
+            json(CASED, ""),
+            r#"{"add_bos_token": false, "bos_token": "b", "add_eos_token": false, "eos_token": "A"}"#,
+            Ok(1),
+        ),
+        (marked.clone(), r#"{"add_bos_token": true, "bos_token": {"content": "b"}}"#, Ok(2)),
+        (
+            marked.clone(),
+            r#"{"add_bos_token": null, "bos_token": "b", "add_eos_token": true, "eos_token": null}"#,
+            Ok(2),
+        ),
+        (marked.clone(), r#"{"add_bos_token": false, "bos_token": "b", "tokenizer_class": "RobertaTokenizer"}"#, Ok(2)),
+        (
+            json(CASED, ""),
+            r#"{"add_bos_token": true, "bos_token": "b"}"#,
+            Err("puts no b before a text, but add_bos_token is true in"),
+        ),
+        (
+            marked.clone(),
+            r#"{"add_bos_token": false, "bos_token": "b"}"#,
+            Err("puts a b before a text, but add_bos_token is false in"),
+        ),
+        (
+            marked,
+            r#"{"add_eos_token": true, "eos_token": "A"}"#,
+            Err("puts no A after a text, but add_eos_token is true in"),
+        ),
+    ] {
+        let folder = folder(&[("tokenizer.json", &json), ("tokenizer_config.json", config)]);
+        match (Tokenizer::load(folder.path(), 16).map(|tokenizer| tokenizer.encode("a").unwrap().len()), expected) {
+            (Ok(length), Ok(expected)) => assert_eq!(length, expected, "{config}"),
+            (Err(error), Err(part)) => {
+                assert!(error.to_string().contains(&format!("tokenizer.json: {part}")), "{error}")
+            }
+            (got, _) => panic!("{config}: {got:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_token_that_was_added_may_be_beyond_what_a_decoder_embeds() {
+    let added = r#""added_tokens": [{"id": 4, "content": "<image>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}]"#;
+    let folder = folder(&[("tokenizer.json", &json(CASED, "").replace(r#""added_tokens": []"#, added))]);
+    let tokenizer = Tokenizer::load(folder.path(), 16).unwrap();
+    assert_eq!(tokenizer.encode("a <image>").unwrap(), [1, 4]);
+    tokenizer.check_pieces(4).unwrap();
+    assert!(tokenizer.check_pieces(3).unwrap_err().to_string().contains("reach 3, but the model embeds 3; expected"));
+}
+
 /// A vocabulary whose texts are cut at their beginning.
 fn folder_of_left() -> tempfile::TempDir {
     folder(&[("vocab.txt", VOCABULARY), ("tokenizer_config.json", r#"{"truncation_side": "left"}"#)])
