@@ -119,8 +119,9 @@ impl Classifier {
             [] => None,
             choices => Some(answer_tokens(model, adapter, choices)?),
         };
-        let (bert, saved) =
-            SavedAdapter::load_with_model(adapter, model, &Device::Cpu, answers.as_deref(), |found| replaced(found, &options))?;
+        let (bert, saved) = SavedAdapter::load_with_model(adapter, model, &Device::Cpu, answers.as_deref(), |found| {
+            replaced(found, &options)
+        })?;
         let reader = Reader::load(&bert, model, adapter, options.max_tokens)?;
         let reader = if answers.is_some() { reader.to_the_end() } else { reader };
         let SavedAdapter { adapters, head, posterior } = &saved;

@@ -35,7 +35,7 @@ pub use member::Member;
 pub use optimise::{Optimiser, Rule, linear_schedule};
 pub use predictor::Predictor;
 pub use prefix::{Batch, Sentences};
-pub use reader::Text;
+pub use reader::{Text, tokenizer_of};
 pub use recipe::{DivergenceUpdate, Objective, Position, Recipe, TrainingSet};
 pub use settings::{AdapterSettings, PredictionSettings, Schedule, Selection, TrainingSettings};
 pub use train::train;

@@ -45,13 +45,7 @@ impl Reader {
             };
             return Err(bayeslora_models::Error::Slot { what: format!("window of {length} tokens"), expected }.into());
         }
-        let tokenizer = source.tokenizer(length)?;
-        if !bert.is_causal() {
-            tokenizer.check(bert.vocabulary())?;
-            return Ok(Self { tokenizer, padding: None });
-        }
-        tokenizer.check_pieces(bert.vocabulary())?;
-        Ok(Self { tokenizer: tokenizer.keeping_ends()?, padding: bert.padding() })
+        Ok(Self { tokenizer: for_model(source.tokenizer(length)?, bert)?, padding: bert.padding() })
     }
 
     /// The same where the token after a text is asked for: all of its tokens are read.
@@ -72,6 +66,24 @@ impl Reader {
         }
         Ok(encoded)
     }
+}
+
+/// The tokenizer in the folder of a model, for texts of at most `max_tokens`.
+///
+/// # Errors
+/// When there is none, or it has tokens that the model does not embed.
+pub fn tokenizer_of(bert: &Backbone, folder: &Path, max_tokens: usize) -> Result<Tokenizer> {
+    for_model(Tokenizer::load(folder, max_tokens)?, bert)
+}
+
+/// A tokenizer as a model's texts want it: a decoder answers at the end of its text, so that is kept.
+fn for_model(tokenizer: Tokenizer, bert: &Backbone) -> Result<Tokenizer> {
+    if bert.is_causal() {
+        tokenizer.check_pieces(bert.vocabulary())?;
+        return Ok(tokenizer.keeping_ends()?);
+    }
+    tokenizer.check(bert.vocabulary())?;
+    Ok(tokenizer)
 }
 
 /// Where a tokenizer lies.
@@ -128,7 +140,10 @@ pub(crate) fn answer_tokens(model: &Path, adapter: &Path, answers: &[String]) ->
             );
         };
         if let Some(place) = tokens.iter().position(|&other| other == token) {
-            return refused(format!("answers {:?} and {answer:?}, which are the same token", answers[place]), "give different ones");
+            return refused(
+                format!("answers {:?} and {answer:?}, which are the same token", answers[place]),
+                "give different ones",
+            );
         }
         tokens.push(token);
     }

@@ -32,14 +32,26 @@ fn method(kind: &str, parameters: &str) -> Result<Box<dyn Method>, String> {
     methods::from_settings(kind, parameters.parse().unwrap())
 }
 
-fn tiny() -> Backbone {
-    Backbone::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny"), &Device::Cpu).unwrap()
+/// A golden model by its folder.
+fn golden(model: &str) -> Backbone {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden").join(model);
+    Backbone::load(&folder, &Device::Cpu).unwrap()
 }
 
-/// Sentences whose label is the second token's parity, with activations below block 1.
+fn tiny() -> Backbone {
+    golden("tiny")
+}
+
+/// Sentences whose label is the parity of the token beside the one that is read, with activations below block 1.
 fn sentences(bert: &Backbone, split: u8, count: u32) -> Sentences {
+    let fillers = bert.vocabulary().min(50) as u32 - 20;
     let sentence = |i: u32| -> Vec<u32> {
-        std::iter::once(2).chain([5 + i % 2]).chain((0..i % 4).map(|k| 20 + (i * 7 + k * 3) % 30)).chain([3]).collect()
+        let told = std::iter::once(2).chain([5 + i % 2]);
+        let mut ids: Vec<u32> = told.chain((0..i % 4).map(|k| 20 + (i * 7 + k * 3) % fillers)).chain([3]).collect();
+        if bert.is_causal() {
+            ids.reverse();
+        }
+        ids
     };
     let tokens: Vec<Vec<u32>> = (0..count).map(sentence).collect();
     let labels = (0..count).map(|i| i % 2).collect();
@@ -56,7 +68,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let bert = tiny();
+        Self::on(tiny())
+    }
+
+    fn on(bert: Backbone) -> Self {
         let (train, validation) = (sentences(&bert, 0, 96), sentences(&bert, 1, 16));
         let training = TrainingSettings { epochs: 4, batch_size: 8, learning_rate: 1e-2, ..Default::default() };
         Self { bert, train, validation, training, train_head: true }
@@ -100,7 +115,15 @@ fn accuracy(logits: &Array3<f32>, labels: &[u32]) -> f64 {
 
 #[test]
 fn every_method_learns_repeats_itself_and_depends_on_its_seed() {
-    let fixture = Fixture::new();
+    every_method_keeps_its_contract_on(&Fixture::new());
+}
+
+#[test]
+fn every_method_does_so_on_a_decoder() {
+    every_method_keeps_its_contract_on(&Fixture::on(golden("decoders/tiny/gemma3")));
+}
+
+fn every_method_keeps_its_contract_on(fixture: &Fixture) {
     for kind in methods::kinds() {
         let method = method(kind, required(kind)).unwrap();
         let (first, again, other) =

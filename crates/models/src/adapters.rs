@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bayeslora_adapters::files::{read_tensors, write_tensors};
-use bayeslora_adapters::peft::{CONFIG_FILE, HEAD_FILE, Pair, PeftAdapter, PeftConfig, PlainSettings, ends_with_module, save_plain};
+use bayeslora_adapters::peft::{
+    CONFIG_FILE, HEAD_FILE, Pair, PeftAdapter, PeftConfig, PlainSettings, ends_with_module, save_plain,
+};
 use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
 };
 use bayeslora_host::{read, write_atomically};
 use candle_core::{Device, Tensor};
 
-use crate::base::{changes_base, load_under};
-use crate::decoder;
 use crate::backbone::Backbone;
+use crate::base::{changes_base, load_under};
 use crate::classifier::Head;
+use crate::decoder;
 use crate::error::{Error, Result, wrong};
 use crate::slots::{is_of_head, pooler_slot};
 
@@ -168,11 +170,16 @@ impl SavedAdapter {
 /// Why an adapter is not read with answers to choose from, or not without.
 fn mismatched(adapter: &PeftAdapter, bert: &Backbone, is_language_model: bool) -> Error {
     let problem = if !is_language_model {
-        "task_type is that of a classifier, which has classes of its own: leave out the answers to choose from".to_owned()
+        "task_type is that of a classifier, which has classes of its own: leave out the answers to choose from"
+            .to_owned()
     } else if bert.is_causal() {
-        "task_type is \"CAUSAL_LM\", without classes of its own; give the answers to choose from, each with --choice".to_owned()
+        "task_type is \"CAUSAL_LM\", without classes of its own; give the answers to choose from, each with --choice"
+            .to_owned()
     } else {
-        format!("task_type is \"CAUSAL_LM\", but the model is a {}, which reads no next token; is this its base model?", bert.kind())
+        format!(
+            "task_type is \"CAUSAL_LM\", but the model is a {}, which reads no next token; is this its base model?",
+            bert.kind()
+        )
     };
     Error::File { path: adapter.folder.join(CONFIG_FILE), problem }
 }

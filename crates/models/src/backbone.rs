@@ -131,12 +131,13 @@ impl Backbone {
             };
         }
         let missing = |expected| Error::Slot { what: slot.to_string(), expected };
-        let block = self.blocks.get(usize::from(slot.block)).ok_or_else(|| {
-            missing(format!("its blocks are 0 to {}", self.blocks.len().saturating_sub(1)))
-        })?;
-        let map = block.map(slot.map).ok_or_else(|| {
-            missing(format!("blocks of a {} have no such map: leave {} out", self.kind(), slot.map))
-        })?;
+        let block = self
+            .blocks
+            .get(usize::from(slot.block))
+            .ok_or_else(|| missing(format!("its blocks are 0 to {}", self.blocks.len().saturating_sub(1))))?;
+        let map = block
+            .map(slot.map)
+            .ok_or_else(|| missing(format!("blocks of a {} have no such map: leave {} out", self.kind(), slot.map)))?;
         Ok(map.shape())
     }
 

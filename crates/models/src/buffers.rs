@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeslora_adapters::{Activations, AdapterSet, Draw, Scratch, Slot};
 use bayeslora_kernels::{
-    Activation, AttentionScratch, Context, FrozenLinear, Heads, Onto, Rotary, Threads, add_and_normalise, attend_within,
-    borrow, gate_into, product, rms_normalise,
+    Activation, AttentionScratch, Context, FrozenLinear, Heads, Onto, Rotary, Threads, add_and_normalise,
+    attend_within, borrow, gate_into, product, rms_normalise,
 };
 use candle_core::{Tensor, Var};
 

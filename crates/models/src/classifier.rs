@@ -105,7 +105,8 @@ impl Head {
             let fits = w.rank() == 2 && w.dims()[1] == width && rows.is_none_or(|rows| w.dims()[0] == rows);
             if !fits || b.is_some_and(|b| b.dims() != &w.dims()[..1]) {
                 let rows = rows.map_or("classes".to_owned(), |rows| rows.to_string());
-                let (mut got, mut expected) = (format!("{weight} has shape {:?}", w.dims()), format!("[{rows}, {width}]"));
+                let (mut got, mut expected) =
+                    (format!("{weight} has shape {:?}", w.dims()), format!("[{rows}, {width}]"));
                 if let (Some(bias), Some(b)) = (bias, b) {
                     got += &format!(" and {bias} {:?}", b.dims());
                     expected += &format!(" and [{rows}]");

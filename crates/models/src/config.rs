@@ -99,7 +99,8 @@ const ACTIVATIONS: [(&str, Activation); 12] = [
 ];
 
 /// The decoders' types, which [`crate::decoder`] reads.
-pub(crate) const DECODERS: &str = "\"llama\", \"mistral\", \"qwen2\", \"qwen3\", \"gemma2\", \"gemma3_text\", \"gemma3\"";
+pub(crate) const DECODERS: &str =
+    "\"llama\", \"mistral\", \"qwen2\", \"qwen3\", \"gemma2\", \"gemma3_text\", \"gemma3\"";
 
 /// Key of the padding token.
 const PADDING_KEY: &str = "pad_token_id";
@@ -274,8 +275,12 @@ fn family_of(model_type: Option<&Value>) -> Result<&'static Family, String> {
         ));
     };
     let family = found.as_str().and_then(Family::of);
-    family
-        .ok_or_else(|| format!("model_type is {found}; this backbone supports {}, and the decoders {DECODERS}, written so", quoted.join(", ")))
+    family.ok_or_else(|| {
+        format!(
+            "model_type is {found}; this backbone supports {}, and the decoders {DECODERS}, written so",
+            quoted.join(", ")
+        )
+    })
 }
 
 #[cfg(test)]

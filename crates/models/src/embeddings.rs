@@ -54,12 +54,7 @@ impl Embeddings {
 }
 
 impl EncoderEmbeddings {
-    fn rows(
-        &self,
-        words: &[u32],
-        positions: impl Iterator<Item = u32>,
-        segments: Option<Vec<u32>>,
-    ) -> Result<Tensor> {
+    fn rows(&self, words: &[u32], positions: impl Iterator<Item = u32>, segments: Option<Vec<u32>>) -> Result<Tensor> {
         let (rows, device) = (words.len(), self.words.device());
         let words = self.words.index_select(&Tensor::new(words, device)?, 0)?;
         let positions = Tensor::from_vec(positions.collect(), rows, device)?;

@@ -1,9 +1,7 @@
 //! The engine of tensors: gradients, any device, any precision.
 
 use bayeslora_adapters::{AdapterSet, Draw, Increment, Rows, Slot};
-use bayeslora_kernels::{
-    Activation, Context, FrozenLinear, Heads, Packing, Rotary, attention_within, gated, rms_norm,
-};
+use bayeslora_kernels::{Activation, Context, FrozenLinear, Heads, Packing, Rotary, attention_within, gated, rms_norm};
 use candle_core::Tensor;
 
 use crate::block::Norm;

@@ -106,7 +106,9 @@ fn every_trainable_parameter_gets_a_gradient() {
         let gradients = loss.backward().unwrap();
         let own = adapters.parameters().map(|(slot, p)| (format!("{} of {slot}", p.name), p.var));
         let mut counted = 0;
-        for (name, var) in own.chain([("weight".to_owned(), &head.weight), ("bias".to_owned(), head.bias.as_ref().unwrap())]) {
+        for (name, var) in
+            own.chain([("weight".to_owned(), &head.weight), ("bias".to_owned(), head.bias.as_ref().unwrap())])
+        {
             let gradient = values(gradients.get(var).unwrap_or_else(|| panic!("{posterior:?}: no gradient of {name}")));
             assert!(gradient.iter().all(|g| g.is_finite()), "{posterior:?}: gradient of {name} is not finite");
             assert!(gradient.iter().any(|g| g.abs() > 1e-9), "{posterior:?}: gradient of {name} is zero");

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{AdapterSet, Draw};
 use bayeslora_models::{
-    Backbone, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter, Tokenizer, classify, pooler_slot,
-    save_adapter,
+    Backbone, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter, Tokenizer, classify, pooler_slot, save_adapter,
 };
 use candle_core::{D, DType, Device, Tensor, Var};
 use serde::Deserialize;
@@ -257,7 +256,7 @@ fn configurations_of_other_families_are_named_before_what_they_lack() {
     let place = tempfile::tempdir().unwrap();
     for (config, says) in [
         (r#"{"model_type": "gpt2", "n_embd": 768}"#, "model_type is \"gpt2\"; this backbone supports"),
-        (r#"{"model_type": "xlm-roberta-xl"}"#, "supports \"bert\", \"distilbert\", \"roberta\", \"xlm-roberta\" only"),
+        (r#"{"model_type": "xlm-roberta-xl"}"#, "supports \"bert\", \"distilbert\", \"roberta\", \"xlm-roberta\", and"),
         (r#"{"hidden_size": 16}"#, "has no model_type; add \"model_type\": \"bert\" or "),
         (r#"{"model_type": "bert"}"#, "missing field"),
     ] {

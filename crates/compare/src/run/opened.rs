@@ -21,7 +21,7 @@ use bayeslora_data::Progress;
 use bayeslora_data::assets::{AssetDir, Assets};
 use bayeslora_data::tasks::{Example, TaskData};
 use bayeslora_host::memory;
-use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Predictor, Sentences};
+use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Predictor, Sentences, tokenizer_of};
 use bayeslora_records::{DomainRecord, Outcome, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord};
 
 /// A plan whose data and backbone are read: everything that units share.
@@ -97,9 +97,7 @@ impl<'a> OpenedPlan<'a> {
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
-        let tokenizer = Tokenizer::load(self.model.path(), self.plan.experiment.max_tokens)?;
-        tokenizer.check(self.bert.vocabulary())?;
-        Ok(tokenizer)
+        Ok(tokenizer_of(&self.bert, self.model.path(), self.plan.experiment.max_tokens)?)
     }
 
     fn slots(&self, method: &PlannedMethod) -> &[Slot] {

@@ -159,7 +159,8 @@ impl Laplace {
         let vars = adapters.filter(|(_, parameter)| parameter.name.starts_with("lora_")).map(|(_, p)| p.var);
         let mut square = 0.0;
         // A frozen head has no posterior.
-        let head = std::iter::once(&network.head.weight).chain(&network.head.bias).filter(|_| network.head.is_trained());
+        let head =
+            std::iter::once(&network.head.weight).chain(&network.head.bias).filter(|_| network.head.is_trained());
         for var in vars.chain(head) {
             square += f64::from(var.sqr()?.sum_all()?.to_scalar::<f32>()?);
         }

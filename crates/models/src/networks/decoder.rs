@@ -27,7 +27,13 @@ pub(crate) fn load(model: &Path, device: &Device) -> Result<Backbone> {
     let blocks = (0..MOST_BLOCKS).take(config.blocks.len());
     let blocks = blocks.map(|number| loader.block(number)).collect::<Result<_>>()?;
     let top = Top::Norm(loader.norm(&Family::last_norm(), config.hidden_size)?);
-    Ok(Backbone { embeddings, blocks, top, device: device.clone(), description: Description::Decoder(Box::new(config)) })
+    Ok(Backbone {
+        embeddings,
+        blocks,
+        top,
+        device: device.clone(),
+        description: Description::Decoder(Box::new(config)),
+    })
 }
 
 /// The language head's rows of some tokens, in f32, with the cap of its logits.

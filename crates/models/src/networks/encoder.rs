@@ -10,7 +10,7 @@ use crate::backbone::{Backbone, Top};
 use crate::block::{Block, Norm, Norms, Positions};
 use crate::config::BertConfig;
 use crate::description::Description;
-use crate::embeddings::{EncoderEmbeddings, Embeddings};
+use crate::embeddings::{Embeddings, EncoderEmbeddings};
 use crate::error::Result;
 use crate::slots::{MOST_BLOCKS, Segments, pooler_slot};
 use crate::weights::Weights;
@@ -44,7 +44,8 @@ fn block(weights: &Weights, number: u8, config: &BertConfig) -> Result<Block> {
     let (width, inner, heads) = (config.hidden_size, config.intermediate_size, config.num_attention_heads);
     let family = config.family();
     let map = |map, d_out, d_in| linear(weights, &family.module_path(Slot::new(number, map)), d_out, d_in);
-    let [after_attention, after_output] = family.norms.map(|name| norm(weights, &(family.block(number) + name), config));
+    let [after_attention, after_output] =
+        family.norms.map(|name| norm(weights, &(family.block(number) + name), config));
     Ok(Block {
         number,
         query: map(TargetMap::Query, width, width)?,
