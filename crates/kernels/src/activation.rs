@@ -63,6 +63,18 @@ impl Activation {
         }
     }
 
+    /// Does `work` with this function and its slope.
+    pub(crate) fn with_curve(self, work: impl WithCurve) {
+        match self {
+            Self::Gelu => work.run::<Gelu>(),
+            Self::GeluTanh => work.run::<GeluTanh>(),
+            Self::QuickGelu => work.run::<QuickGelu>(),
+            Self::Silu => work.run::<Silu>(),
+            Self::Relu => work.run::<Relu>(),
+            Self::Tanh => work.run::<Tanh>(),
+        }
+    }
+
     /// Multiplies every value of `gradient` by the slope at its `x`.
     fn times_slope(self, gradient: &mut [f32], x: &[f32]) {
         match self {
@@ -74,6 +86,11 @@ impl Activation {
             Self::Tanh => scale::<Tanh>(gradient, x),
         }
     }
+}
+
+/// What is done with a curve, whichever it is.
+pub(crate) trait WithCurve {
+    fn run<C: Curve>(self);
 }
 
 /// Elements that one task of the thread pool handles.
@@ -88,7 +105,7 @@ const QUICK_F32: f32 = 1.702;
 
 /// A function and its slope. Types, not closures or functions handed on: only methods that are always inlined become part of the copies
 /// for wide registers.
-trait Curve {
+pub(crate) trait Curve {
     fn value(x: f32) -> f32;
     fn slope(x: f32) -> f32;
 }

@@ -19,19 +19,19 @@ pub struct LowRankTerm<'a> {
     pub offset: Option<&'a Tensor>,
 }
 
-/// `W0 x + bias`, never trained: its gradient is passed on but none is formed for `W0`.
+/// `W0 x + bias`, or without bias, never trained: its gradient is passed on but none is formed for `W0`.
 #[derive(Debug, Clone)]
 pub struct FrozenLinear {
     /// `[d_out, d_in]`.
     weight: Tensor,
     /// `[d_out]`.
-    bias: Tensor,
+    bias: Option<Tensor>,
 }
 
 impl FrozenLinear {
-    /// The map of `weight [d_out, d_in]` and `bias [d_out]`.
-    pub fn new(weight: Tensor, bias: Tensor) -> Self {
-        Self { weight, bias }
+    /// The map of `weight [d_out, d_in]` and `bias [d_out]`, where there is one.
+    pub fn new(weight: Tensor, bias: impl Into<Option<Tensor>>) -> Self {
+        Self { weight, bias: bias.into() }
     }
 
     /// `(d_out, d_in)`.
@@ -39,13 +39,14 @@ impl FrozenLinear {
         (self.weight.dims()[0], self.weight.dims()[1])
     }
 
-    /// Calls `f` with the values of `W0 [d_out, d_in]` and of the bias, on a processor.
+    /// Calls `f` with the values of `W0 [d_out, d_in]` and of the bias, where there is one, on a processor.
     ///
     /// # Errors
     /// When they are elsewhere.
-    pub fn with_values<T>(&self, f: impl FnOnce(&[f32], &[f32]) -> T) -> candle_core::Result<T> {
-        let (weight, bias) = (self.weight.storage_and_layout(), self.bias.storage_and_layout());
-        Ok(f(borrow(&weight)?, borrow(&bias)?))
+    pub fn with_values<T>(&self, f: impl FnOnce(&[f32], Option<&[f32]>) -> T) -> candle_core::Result<T> {
+        let weight = self.weight.storage_and_layout();
+        let bias = self.bias.as_ref().map(Tensor::storage_and_layout);
+        Ok(f(borrow(&weight)?, bias.as_ref().map(borrow).transpose()?))
     }
 
     /// `W0 x + bias + s B e + o` with the increment's core `e`, up-projection `B` and offset `o`.
@@ -77,7 +78,10 @@ impl FrozenLinear {
     /// The same without the offset, composed of tensor operations.
     fn plain(&self, x: &Tensor, increment: Option<LowRankTerm<'_>>) -> candle_core::Result<Tensor> {
         let cast = |t: &Tensor| t.to_dtype(x.dtype());
-        let frozen = x.broadcast_matmul(&cast(&self.weight)?.t()?)?.broadcast_add(&cast(&self.bias)?)?;
+        let mut frozen = x.broadcast_matmul(&cast(&self.weight)?.t()?)?;
+        if let Some(bias) = &self.bias {
+            frozen = frozen.broadcast_add(&cast(bias)?)?;
+        }
         match increment {
             None => Ok(frozen),
             Some(LowRankTerm { core, up, scale, .. }) => {
@@ -102,8 +106,8 @@ impl FrozenLinear {
         }
     }
 
-    fn bias(&self) -> candle_core::Result<Vec<f32>> {
-        self.bias.to_vec1()
+    fn bias(&self) -> candle_core::Result<Option<Vec<f32>>> {
+        self.bias.as_ref().map(Tensor::to_vec1).transpose()
     }
 }
 
@@ -125,15 +129,17 @@ impl CustomOp1 for FrozenLinear {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (samples, rows, _) = layout.shape().dims3()?;
-        let (bias, mut out) = (self.bias()?, self.product(x, layout)?);
-        out.par_chunks_mut(ROWS_PER_TASK * bias.len()).for_each(|chunk| {
-            for row in chunk.chunks_exact_mut(bias.len()) {
-                for (y, b) in row.iter_mut().zip(&bias) {
-                    *y += b;
+        let mut out = self.product(x, layout)?;
+        if let Some(bias) = self.bias()? {
+            out.par_chunks_mut(ROWS_PER_TASK * bias.len()).for_each(|chunk| {
+                for row in chunk.chunks_exact_mut(bias.len()) {
+                    for (y, b) in row.iter_mut().zip(&bias) {
+                        *y += b;
+                    }
                 }
-            }
-        });
-        Ok((CpuStorage::F32(out), Shape::from((samples, rows, bias.len()))))
+            });
+        }
+        Ok((CpuStorage::F32(out), Shape::from((samples, rows, self.shape().0))))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
@@ -180,15 +186,15 @@ impl CustomOp3 for Adapted {
         let scale = self.scale as f32;
         let scaled = |up: &[f32], out: &mut [f32]| out.iter_mut().zip(up).for_each(|(out, up)| *out = scale * up);
         let out = if x_samples == samples {
-            // One product: [x, e, 1] [W0, s B, bias]^T.
+            // One product: [x, e, 1] [W0, s B, bias]^T, or [x, e] [W0, s B]^T.
             let x = values(x, x_layout)?;
-            let width = d_in + rank + 1;
+            let width = d_in + rank + usize::from(bias.is_some());
             let mut joined = vec![1.0; samples * rows * width];
             joined.par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, chunk)| {
                 for (offset, out) in chunk.chunks_exact_mut(width).enumerate() {
                     let row = task * ROWS_PER_TASK + offset;
                     out[..d_in].copy_from_slice(&x[row * d_in..][..d_in]);
-                    out[d_in..width - 1].copy_from_slice(&core[row % (core_samples * rows) * rank..][..rank]);
+                    out[d_in..d_in + rank].copy_from_slice(&core[row % (core_samples * rows) * rank..][..rank]);
                 }
             });
             let (weight, weight_layout) = self.frozen.weight.storage_and_layout();
@@ -197,20 +203,29 @@ impl CustomOp3 for Adapted {
             let mut map = vec![0.0; d_out * width];
             for (output, out) in map.chunks_exact_mut(width).enumerate() {
                 out[..d_in].copy_from_slice(&weight[output * d_in..][..d_in]);
-                scaled(&up[output * rank..][..rank], &mut out[d_in..width - 1]);
-                out[width - 1] = bias[output];
+                scaled(&up[output * rank..][..rank], &mut out[d_in..d_in + rank]);
+                if let Some(bias) = &bias {
+                    out[d_in + rank] = bias[output];
+                }
             }
             product(joined, map, (samples * rows, width, d_out))?
         } else {
-            let frozen = self.frozen.product(x, x_layout)?;
+            let mut frozen = self.frozen.product(x, x_layout)?;
+            if let Some(bias) = &bias {
+                for row in frozen.chunks_exact_mut(d_out) {
+                    for (w, b) in row.iter_mut().zip(bias) {
+                        *w += b;
+                    }
+                }
+            }
             let mut map = vec![0.0; d_out * rank];
             scaled(up, &mut map);
             let mut out = product(core.to_vec(), map, (samples * rows, rank, d_out))?;
             out.par_chunks_mut(ROWS_PER_TASK * d_out).enumerate().for_each(|(task, chunk)| {
                 for (offset, out) in chunk.chunks_exact_mut(d_out).enumerate() {
                     let row = (task * ROWS_PER_TASK + offset) % rows;
-                    for ((y, w), b) in out.iter_mut().zip(&frozen[row * d_out..][..d_out]).zip(&bias) {
-                        *y += w + b;
+                    for (y, w) in out.iter_mut().zip(&frozen[row * d_out..][..d_out]) {
+                        *y += w;
                     }
                 }
             });
@@ -251,10 +266,12 @@ mod tests {
 
     #[test]
     fn agrees_with_its_plain_twin_and_finite_differences() {
-        for (x_samples, core_samples) in [(1, 1), (1, 4), (4, 4), (4, 1)] {
+        for (x_samples, core_samples, with_bias) in
+            [(1, 1), (1, 4), (4, 4), (4, 1)].into_iter().flat_map(|(x, core)| [(x, core, true), (x, core, false)])
+        {
             let (d_out, d_in, rows, rank) = (37, 21, 45, 3);
-            let frozen =
-                FrozenLinear::new(normal(1, (d_out, d_in)).as_detached_tensor(), normal(2, d_out).as_detached_tensor());
+            let bias = with_bias.then(|| normal(2, d_out).as_detached_tensor());
+            let frozen = FrozenLinear::new(normal(1, (d_out, d_in)).as_detached_tensor(), bias);
             let x = normal(3, (x_samples, rows, d_in));
             let core = normal(4, (core_samples, rows, rank));
             let up = normal(5, (d_out, rank));

@@ -16,6 +16,11 @@ pub(crate) fn normal(seed: u32, shape: impl Into<Shape>) -> Var {
     Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
 }
 
+/// All values, row after row.
+pub(crate) fn flat(t: &Tensor) -> Vec<f32> {
+    t.flatten_all().unwrap().to_vec1().unwrap()
+}
+
 /// Largest difference relative to the largest value.
 pub(crate) fn relative_difference(left: &Tensor, right: &Tensor) -> f64 {
     assert_eq!(left.dims(), right.dims());
