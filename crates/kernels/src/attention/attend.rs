@@ -6,11 +6,13 @@
 
 use std::ops::Range;
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::context::{Context, Family, Mask};
 use super::heads::Heads;
 use super::plan::{AttentionScratch, Block, LANES, QUERIES, Tile, extents, touched};
-use crate::math::{axpy, exp, largest, sum, tanh};
-use crate::vectorised::vectorised;
+use super::products::{blend, columns, dots};
+use crate::math::{exp, largest, sum, tanh};
 
 /// Attention of the queries of one sentence over all of its keys, forward only, on the caller's thread.
 ///
@@ -70,100 +72,23 @@ pub(super) fn attend_family(
 
 fn attend_planned(qkv: [&[f32]; 3], out: &mut [f32], heads: &Heads, scratch: &mut AttentionScratch) {
     scratch.fit(heads.size);
-    vectorised(
-        #[inline(always)]
-        || {
-            for head in 0..heads.keys {
-                attend_head(qkv, out, heads, head, scratch);
-            }
-        },
-    );
+    Arch::new().dispatch(Attend { qkv, out, heads, scratch });
 }
 
-/// Where a head lies in its rows: width of a row, first component, components.
-type Head = (usize, usize, usize);
-
-/// Rows of one head by blocks of `LANES` of them, within a block by component: products with them are then sums down the
-/// lanes' own columns, not across a register.
-#[inline(always)]
-pub(super) fn columns(
-    rows: &[f32],
-    (width, at, size): Head,
-    ranges: &[(Range<usize>, usize)],
-    out: &mut [[f32; LANES]],
-) {
-    for (range, first) in ranges {
-        for (j, row) in rows[range.start * width..range.end * width].chunks_exact(width).enumerate() {
-            let row = &row[at..at + size];
-            let block = &mut out[(first + j / LANES) * size..][..size];
-            for d in 0..size {
-                block[d][j % LANES] = row[d];
-            }
-        }
-    }
+struct Attend<'a> {
+    qkv: [&'a [f32]; 3],
+    out: &'a mut [f32],
+    heads: &'a Heads,
+    scratch: &'a mut AttentionScratch,
 }
 
-/// `out[i, j] = scale * rows[starts[i]..] . columns[j]`, by blocks of `j`.
-#[inline(always)]
-pub(super) fn dots(
-    rows: &[f32],
-    starts: [usize; QUERIES],
-    (columns, blocks): (&[[f32; LANES]], &[Block]),
-    size: usize,
-    scale: f32,
-    out: &mut [[f32; LANES]],
-) {
-    for (at, block) in blocks.iter().enumerate() {
-        let columns = &columns[block.column * size..][..size];
-        let mut sums = [[0.0_f32; LANES]; QUERIES];
-        for d in 0..size {
-            for i in 0..QUERIES {
-                let row = rows[starts[i] + d];
-                for lane in 0..LANES {
-                    sums[i][lane] = row.mul_add(columns[d][lane], sums[i][lane]);
-                }
-            }
-        }
-        for i in 0..QUERIES {
-            for lane in 0..LANES {
-                out[i * blocks.len() + at][lane] = scale * sums[i][lane];
-            }
-        }
-    }
-}
+impl WithSimd for Attend<'_> {
+    type Output = ();
 
-/// `out[starts[i]..] = sum_j weights[i, j] rows[j]` over the head's components and the positions in `span`.
-#[inline(always)]
-pub(super) fn blend(
-    weights: &[[f32; LANES]],
-    rows: &[f32],
-    (width, at, size): Head,
-    (blocks, span): (&[Block], &Range<usize>),
-    starts: [usize; QUERIES],
-    out: &mut [f32],
-) {
-    for part in (0..size).step_by(LANES) {
-        let mut sums = [[0.0_f32; LANES]; QUERIES];
-        let present = LANES.min(size - part);
-        for (b, block) in blocks.iter().enumerate() {
-            for j in block.lanes(span) {
-                let row = &rows[(block.row + j) * width + at + part..][..present];
-                if let Ok(row) = <&[f32; LANES]>::try_from(row) {
-                    for i in 0..QUERIES {
-                        let p = weights[i * blocks.len() + b][j];
-                        for lane in 0..LANES {
-                            sums[i][lane] = p.mul_add(row[lane], sums[i][lane]);
-                        }
-                    }
-                } else {
-                    for i in 0..QUERIES {
-                        axpy(weights[i * blocks.len() + b][j], row, &mut sums[i][..present]);
-                    }
-                }
-            }
-        }
-        for i in 0..QUERIES {
-            out[starts[i] + part..][..present].copy_from_slice(&sums[i][..present]);
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for key_head in 0..self.heads.keys {
+            self.head(simd, key_head);
         }
     }
 }
@@ -198,33 +123,57 @@ pub(super) fn softmax_rows(scores: &mut [[f32; LANES]]) {
     }
 }
 
-#[inline(always)]
-fn attend_head(
-    [q, k, v]: [&[f32]; 3],
-    out: &mut [f32],
-    heads: &Heads,
-    key_head: usize,
-    scratch: &mut AttentionScratch,
-) {
-    let size = heads.size;
-    let head = (heads.keys * size, key_head * size, size);
-    let AttentionScratch { plan, keys, scores, .. } = scratch;
-    columns(k, head, &plan.columns, keys);
-    for part in &plan.parts {
-        for first in (0..part.queries.len() * heads.group()).step_by(QUERIES) {
-            let tile = Tile::new(first, part, &plan.positions, heads, key_head);
-            let span = tile.span();
-            let blocks = touched(&plan.blocks[part.blocks.clone()], &span);
-            let scores = &mut scores[..QUERIES * blocks.len()];
-            dots(q, tile.starts, (keys, blocks), size, heads.scale, scores);
-            if let Some(cap) = heads.cap {
-                for score in scores.as_flattened_mut() {
-                    *score = cap * tanh(*score / cap);
+impl Attend<'_> {
+    /// One head of the keys, and the heads of the queries that it serves.
+    #[inline(always)]
+    fn head<S: Simd>(&mut self, simd: S, key_head: usize) {
+        let Self { qkv: [q, k, v], ref mut out, heads, ref mut scratch } = *self;
+        let size = heads.size;
+        let head = (heads.keys * size, key_head * size, size);
+        let AttentionScratch { plan, keys, scores, .. } = &mut **scratch;
+        let (keys, all) = (keys.blocks(), scores.blocks());
+        columns(k, head, &plan.columns, keys);
+        for part in &plan.parts {
+            for first in (0..part.queries.len() * heads.group()).step_by(QUERIES) {
+                let tile = Tile::new(first, part, &plan.positions, heads, key_head);
+                let span = tile.span();
+                let blocks = touched(&plan.blocks[part.blocks.clone()], &span);
+                let scores = &mut all[..QUERIES * blocks.len()];
+                dots(simd, q, tile.starts, (keys, blocks), (size, heads.scale), scores);
+                if let Some(cap) = heads.cap {
+                    for score in scores.as_flattened_mut() {
+                        *score = cap * tanh(*score / cap);
+                    }
                 }
+                hide(scores, blocks, &tile.seen, f32::NEG_INFINITY);
+                softmax_rows(scores);
+                blend(simd, scores, v, head, (blocks, &span), tile.starts, out);
             }
-            hide(scores, blocks, &tile.seen, f32::NEG_INFINITY);
-            softmax_rows(scores);
-            blend(scores, v, head, (blocks, &span), tile.starts, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::tests::{case, narrower};
+
+    /// The same bits in registers of every width.
+    #[test]
+    fn narrower_registers_give_the_same_values() {
+        let (context, heads, [q, k, v]) = case();
+        let run = |attend: &dyn Fn(Attend<'_>)| {
+            let mut out = vec![f32::NAN; q.len()];
+            let mut scratch = AttentionScratch::default();
+            scratch.plan.family(&context, &context.families()[0]);
+            scratch.fit(heads.size);
+            attend(Attend { qkv: [&q, &k, &v], out: &mut out, heads: &heads, scratch: &mut scratch });
+            out
+        };
+        let widest = run(&|attend| Arch::new().dispatch(attend));
+        assert_eq!(widest, run(&|attend| pulp::Scalar::new().vectorize(attend)));
+        if let Some(simd) = narrower() {
+            assert_eq!(widest, run(&|attend| Simd::vectorize(simd, attend)));
         }
     }
 }

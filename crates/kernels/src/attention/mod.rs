@@ -15,6 +15,7 @@ mod back;
 mod context;
 mod heads;
 mod plan;
+mod products;
 
 use attend::attend_family;
 pub use attend::{attend, attend_within};

@@ -9,31 +9,60 @@ use super::heads::Heads;
 pub(super) const LANES: usize = 32;
 pub(super) const QUERIES: usize = 4;
 
-/// Buffers that calls of [`attend`] reuse.
+/// Values of a cache line.
+const LINE: usize = 16;
+
+/// Blocks of lanes that begin at the boundary of a cache line, which vector loads must not cross.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    memory: Vec<f32>,
+    start: usize,
+    count: usize,
+}
+
+impl Lanes {
+    /// Makes room for `count` blocks, which hold whatever was there.
+    fn fit(&mut self, count: usize) {
+        let length = count * LANES + LINE;
+        if self.memory.len() < length {
+            self.memory.resize(length, 0.0);
+            self.start = self.memory.as_ptr().align_offset(size_of::<[f32; LINE]>()).min(LINE);
+        }
+        self.count = count;
+    }
+
+    /// The blocks.
+    #[inline(always)]
+    pub(super) fn blocks(&mut self) -> &mut [[f32; LANES]] {
+        self.memory[self.start..][..self.count * LANES].as_chunks_mut().0
+    }
+}
+
+/// Buffers that calls of [`attend`](super::attend()) reuse.
 #[derive(Debug, Default)]
 pub struct AttentionScratch {
     pub(super) plan: Plan,
-    /// Keys of one head, as [`columns`].
-    pub(super) keys: Vec<[f32; LANES]>,
-    /// Values of one head, as [`columns`].
-    pub(super) values: Vec<[f32; LANES]>,
+    /// Keys of one head, as [`columns`](super::products::columns).
+    pub(super) keys: Lanes,
+    /// Values of one head, as [`columns`](super::products::columns).
+    pub(super) values: Lanes,
     /// Weights of `QUERIES` queries, by blocks of keys.
-    pub(super) scores: Vec<[f32; LANES]>,
+    pub(super) scores: Lanes,
     /// Their slopes.
-    pub(super) slopes: Vec<[f32; LANES]>,
+    pub(super) slopes: Lanes,
     /// Slopes of the cap.
-    pub(super) bends: Vec<[f32; LANES]>,
+    pub(super) bends: Lanes,
 }
 
 impl AttentionScratch {
     /// Makes room for the plan.
     pub(super) fn fit(&mut self, size: usize) {
         let longest = self.plan.parts.iter().map(|part| part.blocks.len()).max().unwrap_or(0);
-        self.keys.resize(size * self.plan.width, [0.0; LANES]);
-        self.values.resize(size * self.plan.width, [0.0; LANES]);
-        self.scores.resize(QUERIES * longest, [0.0; LANES]);
-        self.slopes.resize(QUERIES * longest, [0.0; LANES]);
-        self.bends.resize(QUERIES * longest, [0.0; LANES]);
+        self.keys.fit(size * self.plan.width);
+        self.values.fit(size * self.plan.width);
+        self.scores.fit(QUERIES * longest);
+        self.slopes.fit(QUERIES * longest);
+        self.bends.fit(QUERIES * longest);
     }
 }
 
@@ -166,5 +195,57 @@ impl Block {
     pub(super) fn lanes(&self, span: &Range<usize>) -> Range<usize> {
         let end = span.end.saturating_sub(self.position).min(self.count);
         span.start.saturating_sub(self.position).min(end)..end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::Mask;
+
+    #[test]
+    fn shared_keys_are_laid_out_once() {
+        let context = Context::branches(&[(33, vec![5, 1])]).unwrap();
+        let mut plan = Plan::default();
+        // Twice: nothing is left of what was planned before.
+        for _ in 0..2 {
+            plan.family(&context, &context.families()[0]);
+            assert_eq!(plan.width, 2 + 1 + 1, "the prompt has two blocks, each continuation one");
+            let blocks: Vec<_> = plan.blocks.iter().map(|b| (b.column, b.row, b.position, b.count)).collect();
+            let prompt = [(0, 0, 0, 32), (1, 32, 32, 1)];
+            assert_eq!(blocks[..2], prompt);
+            assert_eq!(blocks[2..], [prompt[0], prompt[1], (2, 33, 33, 5), prompt[0], prompt[1], (3, 38, 33, 1)]);
+            assert_eq!(plan.parts.iter().map(|part| part.keys).collect::<Vec<_>>(), [33, 38, 34]);
+        }
+    }
+
+    #[test]
+    fn blocks_that_no_query_sees_are_passed_over() {
+        let context = Context::new(200);
+        let mut plan = Plan::default();
+        plan.clear(&(0..200).collect::<Vec<_>>());
+        plan.part(0..200, std::iter::once(0..context.key_rows()));
+        let of = |first, mask| {
+            let tile = Tile::new(first, &plan.parts[0], &plan.positions, &Heads::new(1, 1, 8, mask), 0);
+            let blocks = touched(&plan.blocks, &tile.span());
+            (blocks[0].column..blocks[0].column + blocks.len(), tile.own)
+        };
+        assert_eq!(of(0, Mask::Full), (0..7, 4));
+        assert_eq!(of(0, Mask::Causal), (0..1, 4));
+        assert_eq!(of(28, Mask::Causal), (0..1, 4));
+        assert_eq!(of(32, Mask::Causal), (0..2, 4));
+        assert_eq!(of(96, Mask::Window(1)), (3..4, 4));
+        assert_eq!(of(96, Mask::Window(2)), (2..4, 4));
+        assert_eq!(of(198, Mask::Window(7)), (6..7, 2));
+    }
+
+    /// Memory starts at a cache line however often it grows.
+    #[test]
+    fn lanes_begin_at_cache_lines() {
+        let mut lanes = Lanes::default();
+        for count in [1, 5, 3, 100, 0, 7] {
+            lanes.fit(count);
+            assert_eq!((lanes.blocks().len(), lanes.blocks().as_ptr().addr() % 64), (count, 0));
+        }
     }
 }

@@ -154,6 +154,26 @@ fn branches_are_separate_texts_that_share_a_prompt() {
     }
 }
 
+/// Heads of more components than registers hold, and of a number that fills none.
+pub(super) fn case() -> (Context, Heads, [Vec<f32>; 3]) {
+    let context = Context::branches(&[(35, vec![3, 17])]).unwrap();
+    let heads = Heads { cap: Some(3.0), ..Heads::new(4, 2, 43, Mask::Window(30)) };
+    let values = |seed, heads: usize| flat(&normal(seed, (context.key_rows(), heads * 43)));
+    let values = [values(1, 4), values(2, 2), values(3, 2)];
+    (context, heads, values)
+}
+
+/// Registers of half the widest width, where there are any.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn narrower() -> Option<pulp::x86::V3> {
+    pulp::x86::V3::try_new()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn narrower() -> Option<pulp::Scalar> {
+    None
+}
+
 /// FNV-1a of the bits.
 fn digest(parts: &[Tensor]) -> u64 {
     let bits = parts.iter().flat_map(flat).map(f32::to_bits);
@@ -219,6 +239,35 @@ fn what_is_no_number_is_seen_by_those_who_see_it() {
         let seen = (36..40).contains(&row);
         assert!(if seen { dirty.iter().all(|x| x.is_nan()) } else { clean == dirty }, "row {row}");
     }
+}
+
+/// Nothing of one text reaches another by way of a thread's memory, forward or backward.
+#[test]
+fn memory_that_other_texts_left_behind_does_not_count() {
+    let context = Context::sentences(&Packing::from_lengths(&[64, 37])).unwrap();
+    let heads = Heads { cap: Some(5.0), ..Heads::new(2, 1, 6, Mask::Causal) };
+    let [q, k, v] = inputs(&context, &heads, [1; 3]).map(|x| flat(&x));
+    let mut gradients = Vec::new();
+    for bad in [1.0, f32::NAN] {
+        let [mut q, mut k, mut v] = [q.clone(), k.clone(), v.clone()];
+        for (x, width) in [(&mut q, 12), (&mut k, 6), (&mut v, 6)] {
+            x[..64 * width].iter_mut().for_each(|x| *x *= bad);
+        }
+        let mut scratch = AttentionScratch::default();
+        let mut out = vec![0.0; q.len()];
+        attend_within([&q, &k, &v], &mut out, &context, &heads, &mut scratch);
+        let mut own = vec![out[64 * 12..].to_vec()];
+        for family in context.families() {
+            let (at_q, at_k) = extents(family, &heads);
+            own.truncate(1);
+            own.extend([at_q.len(), at_k.len(), at_k.len()].map(|length| vec![0.0; length]));
+            let [_, dq, dk, dv] = &mut own[..] else { unreachable!() };
+            let qkvg = [&q[at_q.clone()], &k[at_k.clone()], &v[at_k], &q[at_q]];
+            attend_back_family(qkvg, [dq, dk, dv], (&context, family), &heads, &mut scratch);
+        }
+        gradients.push(own);
+    }
+    assert_eq!(gradients[0], gradients[1]);
 }
 
 #[test]
