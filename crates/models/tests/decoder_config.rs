@@ -176,6 +176,10 @@ fn what_would_be_computed_wrongly_is_refused_with_its_key_and_value() {
             small("llama", &json!({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true}})),
             "quantization_config says that the weights are stored by bitsandbytes, which is not read; take the checkpoint",
         ),
+        (
+            small("llama", &json!({"quantization_config": {"quant_method": "gptq"}})),
+            "quantization_config says that the weights are stored by gptq, which is not read; ",
+        ),
         (small("llama", &json!({"pruned_heads": {"0": [1]}})), "pruned_heads is {\"0\":[1]}; expected none"),
         (small("gemma3_text", &json!({"use_bidirectional_attention": true})), "use_bidirectional_attention is true; "),
         (small("llama", &json!({"partial_rotary_factor": 0.5})), "partial_rotary_factor is 0.5; expected 1"),

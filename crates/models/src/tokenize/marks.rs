@@ -10,6 +10,9 @@ use super::settings::Mark;
 /// # Errors
 /// One line.
 pub(super) fn check(tokenizer: &Tokenizer, [before, after]: [&Mark; 2]) -> Result<(), String> {
+    if before.stands.is_none() && after.stands.is_none() {
+        return Ok(());
+    }
     let alone = tokenizer.encode_fast("a", false).map_err(|error| format!("cannot read a text: {error}"))?;
     let around = tokenizer.encode_fast("a", true).map_err(|error| format!("cannot read a text: {error}"))?;
     let (alone, around) = (alone.get_ids(), around.get_ids());

@@ -135,6 +135,7 @@ def main():
         "dynamic": dict(type="dynamic", factor=2.0),
         "llama3": dict(LLAMA3, factor=32.0, original_max_position_embeddings=None) | dict(rope_theta=500000.0),
         "llama3 of its own length": dict(LLAMA3, original_max_position_embeddings=8192) | dict(rope_theta=500000.0),
+        "llama3 of a length beside it": dict(LLAMA3, rope_theta=500000.0),
         "yarn": yarn,
         "yarn as in older files": dict(type="yarn", factor=4.0, original_max_position_embeddings=32768),
         "yarn with bounds": dict(yarn, beta_fast=8, beta_slow=0.5, truncate=False),
@@ -146,6 +147,8 @@ def main():
             theta = scaling.get("rope_theta", 10000.0)
             beside = {key: value for key, value in scaling.items() if key != "rope_theta"}
             keys = {"rope_scaling": beside, "rope_theta": theta} if spelling == "rope_scaling" else {"rope_parameters": dict(beside, rope_theta=theta)}
+            if name == "llama3 of a length beside it":
+                keys["original_max_position_embeddings"] = 16
             # Wide heads, so that slow and fast pairs are among them.
             made = case(f"{name}, {spelling}", dict(SMALL, model_type="llama", head_dim=64, **keys))
             del made["expected"]["shapes"]
