@@ -263,8 +263,11 @@ pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use bayeslora_data::tasks::{Domain, DomainInfo, Example};
+
     use super::*;
     use crate::studies::paper::findings::Sentence;
+    use crate::studies::toy;
 
     fn correlation(coefficient: f64, p_value: f64) -> Correlation {
         Correlation { coefficient, p_value }
@@ -287,6 +290,31 @@ mod tests {
             entropy_deciles: [0.0, 0.1, 0.2, 0.4].map(decile).to_vec(),
             sentences: [0.001, 0.002, 0.003, earnings, 0.0].map(sentence).to_vec(),
         }
+    }
+
+    #[test]
+    fn the_page_is_as_it_was_written_down() {
+        let example = Example { id: "1".to_owned(), text: "a film".to_owned(), label: Some(1), ratings: None };
+        let of = |in_distribution, examples| Domain {
+            info: DomainInfo { in_distribution, ..toy::plan().task.domains()[0].clone() },
+            examples: vec![example.clone(); examples],
+        };
+        let data = TaskData {
+            classes: vec![],
+            train: vec![example.clone(); 4],
+            validation: vec![example.clone(); 2],
+            domains: vec![of(true, 3), of(false, 1)],
+            notes: vec![],
+            digest: String::new(),
+        };
+        let other = finding(1, correlation(-0.1, 0.2), correlation(0.0, 1.0), 0.0001);
+        let findings = [
+            finding(1, correlation(0.37, 1e-20), correlation(0.1, 0.01), 0.004),
+            finding(2, correlation(0.39, 1e-22), correlation(0.02, 0.4), 0.006),
+            Finding { label: "Other".to_owned(), ..other },
+        ];
+        let page = markdown(&toy::plan(), &data, &findings, [0.941, 0.03]).unwrap();
+        assert_eq!(page, include_str!("expected.md"));
     }
 
     #[test]
