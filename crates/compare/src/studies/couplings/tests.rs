@@ -62,6 +62,6 @@ fn the_page_is_as_it_was_written_down() {
         texts: 100,
     };
     let options = CouplingsOptions { texts: 100, replicates: 8, most: 1024, resamples: 200 };
-    let page = table::markdown(&toy::plan(), &options, &[method]);
+    let page = table::page(&toy::plan(), &options, &[method]).markdown();
     assert_eq!(page, include_str!("expected.md"));
 }

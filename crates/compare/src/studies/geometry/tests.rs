@@ -59,6 +59,6 @@ fn the_page_is_as_it_was_written_down() {
     }
     let reached: Vec<Reached> = [1, 2].into_iter().flat_map(beside).collect();
     let options = GeometryOptions { texts: 500, resamples: 400 };
-    let page = table::markdown(&toy::plan(), &options, &[500, 300], &found, &reached);
+    let page = table::page(&toy::plan(), &options, &[500, 300], &found, &reached).markdown();
     assert_eq!(page, include_str!("expected.md"));
 }
