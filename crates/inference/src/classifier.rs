@@ -180,8 +180,8 @@ impl Classifier {
     /// # Errors
     /// When the model has no segment for the second text.
     pub fn check(&self, text: &Text) -> Result<()> {
-        // Where there are two segments, no tokens of a pair are of a third.
-        if text.second.is_none() || self.bert.config().type_vocab_size > 1 {
+        // Where there are two segments, no tokens of a pair are of a third; only what may be refused is tokenised here as well.
+        if text.second.is_none() || !self.bert.has_one_segment() {
             return Ok(());
         }
         Ok(self.bert.check_segments(&self.tokenizer.encode_text(&text.text, text.second.as_deref())?)?)
@@ -368,21 +368,4 @@ fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> Result<Post
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_cover_all_samples_in_whole_groups() {
-        for (samples, group) in [(0, 1), (20, 1), (SAMPLES_TOGETHER, 1), (10_000, 1), (10_000, 3), (9000, 2048)] {
-            let mut seen = Vec::new();
-            together(samples, group, |piece, range| {
-                assert_eq!(piece, seen.len() as u64);
-                seen.push(range);
-                Ok(Vec::new())
-            })
-            .unwrap();
-            assert_eq!((seen[0].start, seen[seen.len() - 1].end), (0, samples));
-            assert!(seen.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].end.is_multiple_of(group)));
-        }
-    }
-}
+mod tests;

@@ -182,6 +182,11 @@ impl Bert {
         self.embed_rows(&sentences, counts.then_some(segments))
     }
 
+    /// Whether the model reads segments and has but one, so that a pair of texts may have one too many.
+    pub fn has_one_segment(&self) -> bool {
+        self.config.family().segments == Segments::Own && self.config.type_vocab_size < 2
+    }
+
     /// Refuses a text with a segment that the model does not have.
     ///
     /// # Errors
