@@ -66,7 +66,7 @@ impl Limits {
 pub(crate) fn files(records: &Path) -> Result<Vec<File>> {
     let records = Records::read(records)?;
     let mut files = vec![
-        ("table.md".to_owned(), table::markdown(&records).into_bytes()),
+        ("table.md".to_owned(), table::page(&records).markdown().into_bytes()),
         ("table.csv".to_owned(), table::csv(&records)?),
     ];
     files.extend(figures::all(&records)?);

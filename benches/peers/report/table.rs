@@ -1,8 +1,9 @@
 //! `table.md` and `table.csv`.
 
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
 
 use anyhow::Result;
+use bayeslora_render::{Block, Cell, Column, Page, Section, Table};
 
 use super::Records;
 use super::bars::{Asked, all as all_bars};
@@ -24,33 +25,22 @@ pub(super) const SWEEPS: [(&str, &str); 6] = [
 ];
 
 /// The whole page.
-pub(super) fn markdown(records: &Records) -> String {
-    let mut page = String::from(
-        "<!-- Generated from records/ by `make bench-peers` or `cargo run --release -p bayeslora-benches --bin peers -- report`. -->\n\n\
-         # Time and memory beside PyTorch + PEFT\n\n",
-    );
+pub(super) fn page(records: &Records) -> Page {
+    let mut opening = Vec::new();
     if records.0.iter().any(|record| record.is_quick) {
-        page += "**Quick mode: this shows that everything works and measures nothing. T and texts are fewer than the bars say.**\n\n";
+        opening.push(Block::text(
+            "**Quick mode: this shows that everything works and measures nothing. T and texts are fewer than the bars say.**",
+        ));
     }
     let disturbed: Vec<&str> = records.0.iter().filter(|r| r.was_disturbed()).map(|r| r.set.as_str()).collect();
     if !disturbed.is_empty() {
-        let _ = writeln!(
-            page,
-            "**Other programs were computing while these sets were measured, so their times mean little: {}.**\n",
+        opening.push(Block::text(format!(
+            "**Other programs were computing while these sets were measured, so their times mean little: {}.**",
             disturbed.join(", ")
-        );
+        )));
     }
-    page += &machines(records);
-    page += "\n## Bars\n\nSet beforehand. A ratio above 1 is in our favour.\n\n| what | asked | measured | |\n|---|---:|---:|---|\n";
-    for bar in all_bars(records) {
-        let asked = match bar.asked {
-            Some(Asked::AtLeast(bound)) => format!("at least {}", digits(bound)),
-            Some(Asked::AtMost(bound)) => format!("at most {}", digits(bound)),
-            None => String::new(),
-        };
-        let measured = bar.measured.map_or_else(|| "-".to_owned(), digits);
-        let _ = writeln!(page, "| {} | {asked} | {measured} | {} |", bar.what, bar.verdict());
-    }
+    opening.extend(machines(records));
+    let mut sections = vec![bars(records)];
     for (set, title) in [
         ("main", "Exact sampling"),
         ("variants", "Variants of PyTorch, on fewer texts"),
@@ -63,16 +53,23 @@ pub(super) fn markdown(records: &Records) -> String {
         if let Some(record) = records.set(set) {
             let one = record.measurements.first().filter(|_| matches!(set, "main" | "variants"));
             let size = one.map(|one| format!(", T = {}, texts of {} tokens", one.at, one.tokens)).unwrap_or_default();
-            page += &contestants(&format!("{title}{size}"), record);
+            sections.push(contestants(format!("{title}{size}"), record));
         }
     }
-    page += &sweeps(records);
-    page += &prefix(records);
-    page += &errors(records);
-    page += &kernels(records);
-    page += &agreement(records);
-    let _ = write!(page, "\n{METHODOLOGY}");
-    page
+    sections.push(sweeps(records));
+    sections.extend([prefix(records), errors(records), kernels(records)].into_iter().flatten());
+    sections.push(agreement(records));
+    let methodology = METHODOLOGY.split("## ").filter_map(|section| section.split_once('\n'));
+    sections.extend(methodology.map(|(heading, text)| Section::new(heading, [Block::text(text)])));
+    Page {
+        provenance: vec![
+            "Generated from records/ by `make bench-peers` or `cargo run --release -p bayeslora-benches --bin peers -- report`."
+                .to_owned(),
+        ],
+        title: "Time and memory beside PyTorch + PEFT".to_owned(),
+        opening,
+        sections,
+    }
 }
 
 /// Three significant digits, more before the point.
@@ -83,12 +80,21 @@ fn digits(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-fn megabytes(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1e6))
+/// A number with three significant digits, if there is one.
+fn shown(value: Option<f64>) -> Cell {
+    value.map_or(Cell::Missing, |value| Cell::Text(digits(value)))
+}
+
+fn megabytes(bytes: Option<u64>) -> Cell {
+    Cell::maybe(bytes.map(|bytes| bytes as f64 / 1e6))
+}
+
+fn number(name: impl Into<String>) -> Column {
+    Column::number(name, 0)
 }
 
 /// Where the numbers come from, by the records.
-fn machines(records: &Records) -> String {
+fn machines(records: &Records) -> Vec<Block> {
     let mut lines: Vec<String> = Vec::new();
     for record in &records.0 {
         let machine = &record.machine;
@@ -100,66 +106,81 @@ fn machines(records: &Records) -> String {
             lines.push(line);
         }
     }
-    let versions: std::collections::BTreeSet<String> = records
+    let versions: BTreeSet<String> = records
         .0
         .iter()
         .flat_map(|record| &record.machine.versions)
         .map(|(name, version)| format!("{name} {version}"))
         .collect();
     let missing: Vec<&str> = SETS.iter().map(|set| set.id).filter(|id| records.set(id).is_none()).collect();
-    let mut text = "Measured on:\n\n".to_owned();
-    for line in &lines {
-        let _ = writeln!(text, "- {line}");
-    }
-    let _ = writeln!(text, "\nThe peer has {}.", versions.into_iter().collect::<Vec<_>>().join(", "));
+    let versions = versions.into_iter().collect::<Vec<_>>().join(", ");
+    let mut blocks =
+        vec![Block::text("Measured on:"), Block::Points(lines), Block::text(format!("The peer has {versions}."))];
     if !missing.is_empty() {
-        let _ = writeln!(text, "\nNot measured yet: {}.", missing.join(", "));
+        blocks.push(Block::text(format!("Not measured yet: {}.", missing.join(", "))));
     }
-    text
+    blocks
+}
+
+fn bars(records: &Records) -> Section {
+    let mut table = Table::new([Column::text("what"), number("asked"), number("measured"), Column::text("")]);
+    for bar in all_bars(records) {
+        let asked = match bar.asked {
+            Some(Asked::AtLeast(bound)) => format!("at least {}", digits(bound)),
+            Some(Asked::AtMost(bound)) => format!("at most {}", digits(bound)),
+            None => String::new(),
+        };
+        let verdict = Cell::text(bar.verdict());
+        table.push([Cell::Text(bar.what), Cell::Text(asked), shown(bar.measured), verdict]);
+    }
+    let said = "Set beforehand. A ratio above 1 is in our favour.";
+    Section::new("Bars", [Block::text(said), Block::Table(table)])
 }
 
 /// One set with a row per contestant and point.
-fn contestants(title: &str, record: &Record) -> String {
-    let mut text = format!(
-        "\n## {title}\n\n| who | median, s | least to largest | runs | tokens and samples/s | with padding | peak, MB | loaded, MB | first run, s |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
-    );
-    let points =
-        record.measurements.iter().map(|one| one.at.to_bits()).collect::<std::collections::BTreeSet<_>>().len();
+fn contestants(title: String, record: &Record) -> Section {
+    let numbers = [
+        "median, s",
+        "least to largest",
+        "runs",
+        "tokens and samples/s",
+        "with padding",
+        "peak, MB",
+        "loaded, MB",
+        "first run, s",
+    ];
+    let mut table = Table::named("who", numbers.map(number));
+    let points = record.measurements.iter().map(|one| one.at.to_bits()).collect::<BTreeSet<_>>().len();
     for one in &record.measurements {
         let mut who = label(&one.contestant).to_owned();
         if points > 1 {
-            let _ = write!(who, ", dropout {}", one.at);
+            who = format!("{who}, dropout {}", one.at);
         }
         let Some((median, (least, largest))) = one.median().zip(one.range()) else {
-            let reason = one.failed.as_deref().unwrap_or("no runs");
-            let reason: String = reason.replace(['\n', '|'], " ").chars().take(160).collect();
-            let _ = writeln!(text, "| {who} | failed: {reason} | | | | | | | |");
+            let reason: String = one.failed.as_deref().unwrap_or("no runs").chars().take(160).collect();
+            table.push_named(who, [Cell::Text(format!("failed: {reason}"))]);
             continue;
         };
         let samples = if one.contestant.contains("training") || one.at == 0.0 { 1.0 } else { one.at };
-        let rate = |tokens: u64| if tokens == 0 { "-".to_owned() } else { digits(tokens as f64 * samples / median) };
-        let _ = writeln!(
-            text,
-            "| {who} | {} | {} to {} | {} | {} | {} | {} | {} | {} |",
-            digits(median),
-            digits(least),
-            digits(largest),
-            one.seconds.len(),
+        let rate = |tokens: u64| shown((tokens > 0).then(|| tokens as f64 * samples / median));
+        let cells = [
+            shown(Some(median)),
+            Cell::Text(format!("{} to {}", digits(least), digits(largest))),
+            Cell::text(one.seconds.len().to_string()),
             rate(one.tokens),
             rate(one.padded),
             megabytes(one.peak_bytes),
             megabytes(one.ready_bytes),
-            digits(one.warm_seconds),
-        );
+            shown(Some(one.warm_seconds)),
+        ];
+        table.push_named(who, cells);
     }
-    text
+    Section::new(title, [Block::Table(table)])
 }
 
-fn sweeps(records: &Records) -> String {
-    let mut text = String::from(
-        "\n## How time grows\n\nSeconds are medians. The exponent is the slope of log seconds on log size.\n",
-    );
+fn sweeps(records: &Records) -> Section {
+    let said = "Seconds are medians. The exponent is the slope of log seconds on log size.";
+    let mut blocks = vec![Block::text(said)];
     for (set, axis) in SWEEPS {
         let Some(record) = records.set(set) else { continue };
         let mut points: Vec<f64> = Vec::new();
@@ -168,77 +189,72 @@ fn sweeps(records: &Records) -> String {
                 points.push(one.at);
             }
         }
-        let heads: Vec<String> = points.iter().map(f64::to_string).collect();
-        let heads = heads.join(" | ");
-        let _ = write!(text, "\n| {axis} | {heads} | exponent |\n|---|{}---:|\n", "---:|".repeat(points.len()));
+        let heads = points.iter().map(|at| number(at.to_string()));
+        let mut table = Table::named(axis, heads.chain([number("exponent")]));
         for exponent in exponents(records, set) {
-            let median = |at: f64| record.find(&exponent.contestant, at).and_then(Measurement::median);
-            let cells: Vec<String> =
-                points.iter().map(|&at| median(at).map_or_else(|| "-".to_owned(), digits)).collect();
-            let cells = cells.join(" | ");
+            let median = |at: &f64| shown(record.find(&exponent.contestant, *at).and_then(Measurement::median));
             let error = exponent.standard_error.map_or_else(String::new, |error| format!(" ± {error:.2}"));
-            let _ = writeln!(text, "| {} | {cells} | {:.2}{error} |", label(&exponent.contestant), exponent.slope);
+            let slope = Cell::Text(format!("{:.2}{error}", exponent.slope));
+            table.push_named(label(&exponent.contestant), points.iter().map(median).chain([slope]));
         }
+        blocks.push(Block::Table(table));
     }
-    text += "\n![Time against samples, batch, texts, rank, length and blocks](time.svg)\n";
-    text
+    blocks.push(Block::figure("Time against samples, batch, texts, rank, length and blocks", "time.svg"));
+    Section::new("How time grows", blocks)
 }
 
-fn prefix(records: &Records) -> String {
-    let Some(record) = records.set("prefix") else { return String::new() };
-    let mut text = String::from(
-        "\n## What the frozen prefix saves\n\nThree fits take one epoch each (rank 8, input site), with ten samples of every text. A sweep over seeds and \
-         methods makes such fits. Activations below the first adapted block are computed once for all, or the whole network at every step.\n\n\
-         | blocks adapted, of 6 | whole network, s | prefix once, s | ratio |\n|---:|---:|---:|---:|\n",
-    );
+fn prefix(records: &Records) -> Option<Section> {
+    let record = records.set("prefix")?;
+    let said = "Three fits take one epoch each (rank 8, input site), with ten samples of every text. A sweep over seeds and methods makes such \
+                fits. Activations below the first adapted block are computed once for all, or the whole network at every step.";
+    let mut table = Table::new(["blocks adapted, of 6", "whole network, s", "prefix once, s", "ratio"].map(number));
     for one in record.measurements.iter().filter(|one| one.contestant == "prefix-recomputed") {
         let shared = record.find("prefix-shared", one.at).and_then(Measurement::median);
         if let (Some(whole), Some(shared)) = (one.median(), shared) {
-            let (ratio, whole, shared) = (digits(whole / shared), digits(whole), digits(shared));
-            let _ = writeln!(text, "| {} | {whole} | {shared} | {ratio} |", one.at);
+            let blocks = Cell::text(one.at.to_string());
+            table.push([blocks, Cell::Text(digits(whole)), Cell::Text(digits(shared)), shown(Some(whole / shared))]);
         }
     }
-    text
+    Some(Section::new("What the frozen prefix saves", [Block::text(said), Block::Table(table)]))
 }
 
-fn errors(records: &Records) -> String {
-    let Some(record) = records.set("samples") else { return String::new() };
-    let mut text = String::from(
-        "\n## Error against time\n\nErrors are distances from a reference of many samples (ours), as root mean squares over texts. That of the mean \
-         probability stands as it is. Those of the variance of probabilities and of logits are shares of the reference's root mean square.\n\n\
-         | who | T | s | mean probability | variance | logit variance |\n|---|---:|---:|---:|---:|---:|\n",
-    );
+fn errors(records: &Records) -> Option<Section> {
+    let record = records.set("samples")?;
+    let said = "Errors are distances from a reference of many samples (ours), as root mean squares over texts. That of the mean probability \
+                stands as it is. Those of the variance of probabilities and of logits are shares of the reference's root mean square.";
+    let numbers = ["T", "s", "mean probability", "variance", "logit variance"].map(number);
+    let mut table = Table::named("who", numbers);
     for one in &record.measurements {
         let (Some(median), Some(errors)) = (one.median(), one.errors) else { continue };
-        let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), digits);
-        let (variance, logits) = (share(errors.variance), share(errors.logit_variance));
-        let (who, seconds, mean) = (label(&one.contestant), digits(median), digits(errors.mean));
-        let _ = writeln!(text, "| {who} | {} | {seconds} | {mean} | {variance} | {logits} |", one.at);
+        let [seconds, mean] = [median, errors.mean].map(|value| shown(Some(value)));
+        let samples = Cell::text(one.at.to_string());
+        let cells = [samples, seconds, mean, shown(errors.variance), shown(errors.logit_variance)];
+        table.push_named(label(&one.contestant), cells);
     }
-    text += "\n![Error against time](error.svg)\n";
-    text
+    let blocks = [Block::text(said), Block::Table(table), Block::figure("Error against time", "error.svg")];
+    Some(Section::new("Error against time", blocks))
 }
 
-fn kernels(records: &Records) -> String {
-    let Some(record) = records.set("limits") else { return String::new() };
-    let mut text = String::from("\n## Against the machine\n");
-    for one in &record.measurements {
+fn kernels(records: &Records) -> Option<Section> {
+    let mut blocks = Vec::new();
+    for one in &records.set("limits")?.measurements {
         let threads = if one.at > 1.0 { format!("{} threads", one.at) } else { "1 thread".to_owned() };
-        let _ = write!(text, "\n| {threads} | ms | GFLOP/s | GB/s |\n|---|---:|---:|---:|\n");
+        let rates = ["ms", "GFLOP/s", "GB/s"].map(number);
+        let mut table = Table::named(threads, rates);
         for part in &one.parts {
-            let rate = |count: f64| if count > 0.0 { digits(count / part.seconds / 1e9) } else { "-".to_owned() };
-            let (ms, flops, bytes) = (digits(part.seconds * 1e3), rate(part.flops), rate(part.bytes));
-            let _ = writeln!(text, "| {} | {ms} | {flops} | {bytes} |", part.name);
+            let rate = |count: f64| shown((count > 0.0).then(|| count / part.seconds / 1e9));
+            table.push_named(&part.name, [shown(Some(part.seconds * 1e3)), rate(part.flops), rate(part.bytes)]);
         }
+        blocks.push(Block::Table(table));
     }
-    text += "\n![Roofline](roofline.svg)\n";
-    text
+    blocks.push(Block::figure("Roofline", "roofline.svg"));
+    Some(Section::new("Against the machine", blocks))
 }
 
-fn agreement(records: &Records) -> String {
-    let mut text = String::from(
-        "\n## Agreement before the clock\n\n| set | who | what | statistic | limit | |\n|---|---|---|---:|---:|---|\n",
-    );
+fn agreement(records: &Records) -> Section {
+    let texts = ["set", "who", "what"].map(Column::text);
+    let last = [number("statistic"), number("limit"), Column::text("")];
+    let mut table = Table::new(texts.into_iter().chain(last));
     for record in &records.0 {
         for one in &record.agreement {
             let verdict = match (one.statistic <= one.limit, one.is_enforced) {
@@ -246,12 +262,17 @@ fn agreement(records: &Records) -> String {
                 (false, true) => "**disagrees**",
                 (false, false) => "differs; not held to agree",
             };
-            let statistic = format!("{:.2e}", one.statistic);
-            let (who, what) = (label(&one.contestant), &one.of);
-            let _ = writeln!(text, "| {} | {who} | {what} | {statistic} | {:.0e} | {verdict} |", record.set, one.limit);
+            table.push([
+                Cell::text(&record.set),
+                Cell::text(label(&one.contestant)),
+                Cell::text(&one.of),
+                Cell::Text(format!("{:.2e}", one.statistic)),
+                Cell::Text(format!("{:.0e}", one.limit)),
+                Cell::text(verdict),
+            ]);
         }
     }
-    text
+    Section::new("Agreement before the clock", [Block::Table(table)])
 }
 
 /// Every measurement, one line each.

@@ -109,9 +109,9 @@ fn bars_are_ratios_of_medians_and_say_what_is_not_met() {
 
 #[test]
 fn the_page_shows_failures_spread_and_exponents() {
-    let page = table::markdown(&measured());
+    let page = table::page(&measured()).markdown();
     for expected in [
-        "| PyTorch, sorted, compiled | failed: no   compiler |",
+        "| PyTorch, sorted, compiled | failed: no \\| compiler | – |",
         "| PyTorch, v1 loop | 11 | 10 to 12 | 2 | 1818 | 2727 | 200 | 100 | 0 |",
         "- CPU (2 cores), 2 threads, 2026-01-01, commit abc\n",
         "Not measured yet: forward, layer-4096, training-64,",
@@ -156,12 +156,12 @@ fn without_records_the_command_is_named() {
 fn a_disturbed_set_is_named_above_everything() {
     let mut records = measured();
     records.0[0].notice(Some(0.1));
-    assert!(!table::markdown(&records).contains("Other programs were computing"));
+    assert!(!table::page(&records).markdown().contains("Other programs were computing"));
     records.0[0].notice(Some(0.5));
     records.0[0].notice(None);
     records.0[0].notice(Some(0.0));
     assert_eq!(records.0[0].others, Some(0.5));
-    assert!(table::markdown(&records).contains("so their times mean little: limits.**"));
+    assert!(table::page(&records).markdown().contains("so their times mean little: limits.**"));
 }
 
 #[test]

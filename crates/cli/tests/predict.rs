@@ -123,6 +123,18 @@ fn the_second_text_of_a_pair_counts() {
     assert_ne!(pairs[0]["logits"], pairs[1]["logits"]);
 }
 
+/// As `tokenizer([text], [""])` of transformers, not as its `tokenizer(text, "")`, which drops what is empty. RoBERTa's golden pairs have
+/// one such as well.
+#[test]
+fn an_empty_second_text_makes_a_pair() {
+    let input =
+        b"{\"text\": \"a movie\"}\n{\"text\": \"a movie\", \"text_pair\": null}\n{\"text\": \"a movie\", \"text_pair\": \"\"}\n";
+    let found = answers(&["--deterministic"], input);
+    assert_eq!(shape(&found), [(1, 4), (2, 4), (3, 5)]);
+    assert_eq!(found[0]["logits"], found[1]["logits"]);
+    assert_ne!(found[0]["logits"], found[2]["logits"]);
+}
+
 #[test]
 fn a_text_that_was_cut_says_so() {
     let found = answers(&[], format!("a movie\n{}\n", "a movie ".repeat(1 << 19)).as_bytes());

@@ -170,7 +170,7 @@ impl Classifier {
                 expected: "it reads one text: join the two as it was trained to read them".to_owned(),
             });
         }
-        // Where there are two segments, no tokens of a pair are of a third.
+        // Where there are two segments, no tokens of a pair are of a third; only what may be refused is tokenised here as well.
         match self.bert.segments() {
             Some(1) => Ok(self.bert.check_segments(&self.reader.encode(text)?)?),
             _ => Ok(()),
@@ -357,21 +357,4 @@ fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> Result<Post
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_cover_all_samples_in_whole_groups() {
-        for (samples, group) in [(0, 1), (20, 1), (SAMPLES_TOGETHER, 1), (10_000, 1), (10_000, 3), (9000, 2048)] {
-            let mut seen = Vec::new();
-            together(samples, group, |piece, range| {
-                assert_eq!(piece, seen.len() as u64);
-                seen.push(range);
-                Ok(Vec::new())
-            })
-            .unwrap();
-            assert_eq!((seen[0].start, seen[seen.len() - 1].end), (0, samples));
-            assert!(seen.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].end.is_multiple_of(group)));
-        }
-    }
-}
+mod tests;

@@ -23,7 +23,7 @@ pub use figures::{
 };
 pub use html::Html;
 pub use latex::Latex;
-pub use markdown::{Markdown, cell_text};
+pub use markdown::Markdown;
 pub use page::{Block, Page, Section};
 pub use svg::Svg;
 pub use table::{Align, Cell, Column, Format, Table};

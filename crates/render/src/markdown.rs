@@ -7,7 +7,7 @@ use crate::table::{Align, Format, Table};
 pub struct Markdown;
 
 /// Text as it stands in a cell: a bar would end it, and so would a line break.
-pub fn cell_text(text: &str) -> String {
+fn cell_text(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 
@@ -18,7 +18,8 @@ impl Format for Markdown {
             text += &format!("{}\n\n", table.caption);
         }
         let line = |cells: &mut dyn Iterator<Item = String>| {
-            cells.fold("|".to_owned(), |line, cell| line + " " + &cell + " |") + "\n"
+            let space = |cell: &str| if cell.is_empty() { "" } else { " " };
+            cells.fold("|".to_owned(), |line, cell| line + space(&cell) + &cell + " |") + "\n"
         };
         text += &line(&mut table.columns.iter().map(|column| cell_text(&column.heading())));
         let rule = |align| if align == Align::Left { "---|" } else { "---:|" };

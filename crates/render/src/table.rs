@@ -130,6 +130,16 @@ impl Table {
         Self { columns: columns.into_iter().collect(), ..Self::default() }
     }
 
+    /// A table whose first column has names.
+    pub fn named(first: impl Into<String>, columns: impl IntoIterator<Item = Column>) -> Self {
+        Self::new(std::iter::once(Column::text(first)).chain(columns))
+    }
+
+    /// Adds a row that begins with a name.
+    pub fn push_named(&mut self, name: impl Into<String>, cells: impl IntoIterator<Item = Cell>) {
+        self.push(std::iter::once(Cell::text(name)).chain(cells));
+    }
+
     /// Adds a row; cells that are not there are missing ones.
     pub fn push(&mut self, cells: impl IntoIterator<Item = Cell>) {
         let mut row: Vec<Cell> = cells.into_iter().collect();
@@ -236,6 +246,9 @@ mod tests {
              | **C_1 < 5 %** | 0.4500 | 3 | -0.036 [-0.056, 0.000] |\n\
              | D | – | **12.4 ± 2.5** | – |\n"
         );
+        let mut spare = Table::new(["what", ""].map(Column::text));
+        spare.push([Cell::text("A"), Cell::text("")]);
+        assert_eq!(Markdown.table(&spare), "| what | |\n|---|---|\n| A | |\n");
     }
 
     #[test]

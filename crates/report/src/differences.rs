@@ -64,7 +64,7 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
 pub(crate) fn picture(definition: &Definition, aggregate: &Aggregate, folder: &str) -> Option<Block> {
     let Differences { reference, .. } = Differences::of(definition, aggregate)?;
     let alt = format!("Differences from {reference}, with their intervals");
-    Some(Block::Figure { alt, file: format!("{folder}differences.svg") })
+    Some(Block::figure(alt, format!("{folder}differences.svg")))
 }
 
 /// `differences.svg`; nothing where nothing was compared.

@@ -1,7 +1,7 @@
 //! The figures of the report.
 
 use bayeslora_records::{DomainRecord, Histogram, UnitRecord};
-use bayeslora_render::{Area, Figure, File, Result, colour, file, legend, line};
+use bayeslora_render::{Area, Chart, Figure, File, Result, colour, file, legend, line};
 use plotters::prelude::*;
 
 use crate::aggregate::records_of;
@@ -66,6 +66,36 @@ fn panel_size(rows: &[Curves<'_>]) -> (u32, u32) {
     (1080, u32::try_from(panel_rows(rows)).unwrap_or(1) * 240 + 20)
 }
 
+/// One axis of a panel.
+#[derive(Clone, Copy)]
+struct Axis<'a> {
+    name: &'a str,
+    range: (f64, f64),
+    /// About so many numbers stand beside it.
+    labels: usize,
+}
+
+/// The axes of one panel; `room` pixels are for the numbers left of it.
+fn panel_chart<'a>(panel: &'a Area, caption: &str, x: Axis<'_>, y: Axis<'_>, room: u32) -> Result<Chart<'a>> {
+    let mut chart = ChartBuilder::on(panel)
+        .caption(caption, ("sans-serif", 13))
+        .margin(8)
+        .x_label_area_size(34)
+        .y_label_area_size(room)
+        .build_cartesian_2d(x.range.0..x.range.1, y.range.0..y.range.1)?;
+    chart
+        .configure_mesh()
+        .x_desc(x.name)
+        .y_desc(y.name)
+        .label_style(("sans-serif", 11))
+        .axis_desc_style(("sans-serif", 12))
+        .x_labels(x.labels)
+        .y_labels(y.labels)
+        .light_line_style(TRANSPARENT)
+        .draw()?;
+    Ok(chart)
+}
+
 struct RiskCoverage<'a> {
     rows: &'a [Curves<'a>],
     /// Drawn in every panel.
@@ -85,22 +115,9 @@ impl Figure for RiskCoverage<'_> {
         let highest = beyond_a_handful.map(|(_, risk)| *risk).fold(0.01, f64::max);
         let beside = rows.iter().position(|row| row.id == reference);
         for (number, panel) in area.split_evenly((panel_rows(rows), ACROSS)).iter().enumerate().take(rows.len()) {
-            let mut chart = ChartBuilder::on(panel)
-                .caption(rows[number].label, ("sans-serif", 13))
-                .margin(8)
-                .x_label_area_size(34)
-                .y_label_area_size(46)
-                .build_cartesian_2d(0.0..1.0, 0.0..highest * 1.1)?;
-            chart
-                .configure_mesh()
-                .x_desc("coverage")
-                .y_desc("risk")
-                .label_style(("sans-serif", 11))
-                .axis_desc_style(("sans-serif", 12))
-                .x_labels(6)
-                .y_labels(5)
-                .light_line_style(TRANSPARENT)
-                .draw()?;
+            let x = Axis { name: "coverage", range: (0.0, 1.0), labels: 6 };
+            let y = Axis { name: "risk", range: (0.0, highest * 1.1), labels: 5 };
+            let mut chart = panel_chart(panel, rows[number].label, x, y, 46)?;
             if let Some(beside) = beside.filter(|&beside| beside != number) {
                 let style = BLACK.mix(0.35).stroke_width(2);
                 chart
@@ -148,22 +165,9 @@ impl Figure for Reliability<'_> {
                 .iter()
                 .filter_map(|domain| domain.reliability.iter().find(|bin| bin.count > 0).map(|bin| bin.lower))
                 .fold(1.0 - 1e-9, f64::min);
-            let mut chart = ChartBuilder::on(panel)
-                .caption(row.label, ("sans-serif", 13))
-                .margin(8)
-                .x_label_area_size(34)
-                .y_label_area_size(40)
-                .build_cartesian_2d(start..1.0, 0.0..1.0)?;
-            chart
-                .configure_mesh()
-                .x_desc(format!("confidence (ECE {ece:.3})"))
-                .y_desc("accuracy")
-                .label_style(("sans-serif", 11))
-                .axis_desc_style(("sans-serif", 12))
-                .x_labels(4)
-                .y_labels(6)
-                .light_line_style(TRANSPARENT)
-                .draw()?;
+            let x = Axis { name: &format!("confidence (ECE {ece:.3})"), range: (start, 1.0), labels: 4 };
+            let y = Axis { name: "accuracy", range: (0.0, 1.0), labels: 6 };
+            let mut chart = panel_chart(panel, row.label, x, y, 40)?;
             for bin in 0..bins {
                 // Seeds pooled: accuracies weighted by their counts.
                 let here = domains.iter().map(|domain| &domain.reliability[bin]);
@@ -220,22 +224,9 @@ impl Figure for Histograms<'_> {
                 highest = line.iter().map(|(_, density)| *density).fold(highest, f64::max);
                 lines.push((domain.label.clone(), line));
             }
-            let mut chart = ChartBuilder::on(panel)
-                .caption(row.label, ("sans-serif", 13))
-                .margin(8)
-                .x_label_area_size(34)
-                .y_label_area_size(40)
-                .build_cartesian_2d(range.0..range.1, 0.0..highest.max(1e-9) * 1.3)?;
-            chart
-                .configure_mesh()
-                .x_desc(axis)
-                .y_desc("density")
-                .label_style(("sans-serif", 11))
-                .axis_desc_style(("sans-serif", 12))
-                .x_labels(5)
-                .y_labels(5)
-                .light_line_style(TRANSPARENT)
-                .draw()?;
+            let x = Axis { name: axis, range, labels: 5 };
+            let y = Axis { name: "density", range: (0.0, highest.max(1e-9) * 1.3), labels: 5 };
+            let mut chart = panel_chart(panel, row.label, x, y, 40)?;
             // The in-distribution test set stands behind the others as an area.
             if let Some((_, line)) = lines.first() {
                 chart.draw_series(AreaSeries::new(line.clone(), 0.0, BLACK.mix(0.12)))?;

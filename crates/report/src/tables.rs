@@ -85,10 +85,10 @@ pub(crate) fn table(definition: &Definition, aggregate: &Aggregate, domain: &Tes
         return None;
     }
     let columns = metrics.iter().map(|metric| Column::metric(metric));
-    let mut table = Table::new(std::iter::once(Column::text("method")).chain(columns));
+    let mut table = Table::named("method", columns);
     for row in &definition.rows {
         let cells = metrics.iter().map(|metric| shown(aggregate, &row.id, &domain.id, metric));
-        table.push(std::iter::once(Cell::text(&row.label)).chain(cells));
+        table.push_named(&row.label, cells);
     }
     Some(table)
 }
@@ -106,7 +106,7 @@ fn by_distance(definition: &Definition, aggregate: &Aggregate, domain: &TestSet)
         };
         let cells: Vec<Cell> = first[1..].iter().cloned().map(plain).collect();
         table.rows.clear();
-        table.push(std::iter::once(Cell::text("every row")).chain(cells));
+        table.push_named("every row", cells);
     }
     Some(table)
 }
@@ -154,12 +154,12 @@ pub(crate) fn chosen(definition: &Definition, aggregate: &Aggregate, wanted: &Re
         columns.push((column, metric));
     }
     let heads = columns.iter().map(|(column, metric)| Column { name: column.label.clone(), ..Column::metric(metric) });
-    let mut table = Table::new(std::iter::once(Column::text("method")).chain(heads));
+    let mut table = Table::named("method", heads);
     for id in &wanted.rows {
         let known = || definition.rows.iter().map(|row| row.id.as_str()).collect();
         let row = definition.rows.iter().find(|row| row.id == *id).ok_or_else(|| unknown("row", id, known()))?;
         let cells = columns.iter().map(|(column, metric)| shown(aggregate, id, &column.domain, metric));
-        table.push(std::iter::once(Cell::text(&row.label)).chain(cells));
+        table.push_named(&row.label, cells);
     }
     Ok(table)
 }
@@ -236,10 +236,10 @@ pub(crate) fn corrupted(report: &Report<'_>) -> Vec<Section> {
         let counts: Vec<String> = counts.collect();
         for metric in CORRUPTED.iter().filter_map(|key| metric(key)) {
             let heads = columns.iter().map(|(name, _)| Column::number(name, metric.digits));
-            let mut table = Table::new(std::iter::once(Column::text("method")).chain(heads));
+            let mut table = Table::named("method", heads);
             for row in &definition.rows {
                 let cells = columns.iter().map(|(_, domain)| shown(aggregate, &row.id, &domain.id, metric));
-                table.push(std::iter::once(Cell::text(&row.label)).chain(cells));
+                table.push_named(&row.label, cells);
             }
             let said = Block::text(format!("Examples: {}.", counts.join(", ")));
             let heading = format!("{kind}: {}", Column::metric(metric).heading());

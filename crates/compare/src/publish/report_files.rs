@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_data::tasks::DomainInfo;
 use bayeslora_host::read;
-use bayeslora_records::{ComparisonRecord, Provenance, RowId, Store, UnitRecord, one_model};
+use bayeslora_records::{ComparisonRecord, RowId, Store, UnitRecord, one_model};
 use bayeslora_report::{Aggregate, Definition, Report, RowDefinition, TestSet, splice};
 
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, Row};
 use crate::publish::generated::{self, Files};
-use crate::run::keys::{comparison_key, unit_key};
+use crate::run::keys::{arithmetic_of, comparison_key, key_on_record};
 
-/// What makes the records of a plan whose experiment lies in `file`.
-fn command(file: &dyn Display, plan: &Plan) -> String {
-    format!("make results EXPERIMENT={file} PROFILE={}", plan.profile)
+/// What makes the records of a profile whose experiment lies in `file`.
+pub(crate) fn command(file: impl Display, profile: &str) -> String {
+    format!("make results EXPERIMENT={file} PROFILE={profile}")
 }
 
 pub(crate) fn definition(plan: &Plan) -> Definition {
@@ -40,7 +40,7 @@ pub(crate) fn definition(plan: &Plan) -> Definition {
         rows: plan.rows.iter().map(row).collect(),
         domains: plan.task.domains().into_iter().map(test_set).collect(),
         reference: plan.experiment.reference.clone(),
-        command: command(&format_args!("results/{}/experiment.toml", plan.experiment.name), plan),
+        command: command(format_args!("results/{}/experiment.toml", plan.experiment.name), &plan.profile),
         readme: plan.experiment.readme.clone(),
     }
 }
@@ -62,23 +62,26 @@ impl Recorded {
         let store = Store::new(&plan.folder);
         let belongs = |unit: &UnitRecord| {
             let planned = plan.methods.iter().find(|planned| planned.id == unit.method);
-            let Provenance { model_digest, data_digest, .. } = &unit.provenance;
             plan.seeds.contains(&unit.seed)
-                && model.is_none_or(|model| model == model_digest)
-                && planned.is_some_and(|m| unit_key(plan, m, unit.seed, model_digest, data_digest) == unit.key)
+                && model.is_none_or(|model| model == unit.provenance.model_digest)
+                && planned.is_some_and(|method| key_on_record(plan, method, unit) == unit.key)
         };
         let units: Vec<UnitRecord> = store.units()?.into_iter().filter(belongs).collect();
-        if let Some(other) = units.iter().find(|unit| unit.provenance.data_digest != units[0].provenance.data_digest) {
-            return Err(Error::Store {
-                path: store.folder().to_owned(),
-                problem: format!(
-                    "the records of {} and {} come from different data; delete those of the old data",
-                    units[0].method, other.method
-                ),
-            });
-        }
-        one_model(units.iter().map(|unit| &unit.provenance))
-            .map_err(|problem| Error::Store { path: store.folder().join("units"), problem })?;
+        let refused = |problem: String| Error::Store { path: store.folder().join("units"), problem };
+        let alike = |differ: fn(&UnitRecord, &UnitRecord) -> bool, problem: &str| {
+            let Some(other) = units.iter().find(|unit| differ(unit, &units[0])) else { return Ok(()) };
+            let named = |unit: &UnitRecord| format!("{} at seed {}", unit.method, unit.seed);
+            Err(refused(format!("the records of {} and {} {problem}", named(&units[0]), named(other))))
+        };
+        alike(
+            |one, other| one.provenance.data_digest != other.provenance.data_digest,
+            "come from different data; delete those of the old data",
+        )?;
+        alike(
+            |one, other| arithmetic_of(one) != arithmetic_of(other),
+            "differ in precision or device (in their settings); delete those that are not meant",
+        )?;
+        one_model(units.iter().map(|unit| &unit.provenance)).map_err(refused)?;
         let keys_of = |method: &str| -> Vec<&str> {
             let seeds = plan.seeds.iter();
             let keys = seeds.filter_map(|seed| units.iter().find(|unit| unit.method == method && unit.seed == *seed));
@@ -96,7 +99,7 @@ impl Recorded {
         let mut definition = definition(plan);
         if units.is_empty() {
             // No page shows it: it says what to run, wherever the file lies.
-            definition.command = command(&plan.path.display(), plan);
+            definition.command = command(plan.path.display(), &plan.profile);
         }
         Ok(Self { definition, folder: plan.folder.clone(), units, comparisons })
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Plan};
-use crate::publish::report_files::Recorded;
+use crate::publish::report_files::{Recorded, command};
 
 /// The profile that is for a reader's own machine and not kept.
 const NOT_KEPT: &str = "quick";
@@ -131,7 +131,7 @@ impl Folder {
             findings: experiment.findings.clone(),
             order: experiment.order.unwrap_or(LATER),
             seeds: seeds.into_iter().max(),
-            command: Some(format!("make results EXPERIMENT=results/{name}/experiment.toml PROFILE={profile}")),
+            command: Some(command(path.display(), profile)),
             further: Vec::new(),
             untuned,
             runs,

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 use serde_json::{Value, json};
 
-use bayeslora_records::{RowId, key_of};
+use bayeslora_records::{Provenance, RowId, UnitRecord, key_of};
 
 use crate::experiment::{Plan, PlannedMethod};
 
@@ -84,6 +84,23 @@ pub(crate) fn fit_key(plan: &Plan, method: &PlannedMethod, seed: u64, sources: S
 /// Key of a unit in plain arithmetic, given the digests of model and data.
 pub(crate) fn unit_key(plan: &Plan, method: &PlannedMethod, seed: u64, model: &str, data: &str) -> String {
     key_of(&unit_settings(plan, method, seed, Sources { model, data, arithmetic: Arithmetic::PLAIN }))
+}
+
+/// What the settings of a record say of its arithmetic: precision and device, where they are not the plain ones.
+pub(crate) fn arithmetic_of(unit: &UnitRecord) -> [(&'static str, Option<&Value>); 2] {
+    ["precision", "device"].map(|name| (name, unit.settings.as_ref().and_then(|own| own.get(name))))
+}
+
+/// Key that a record has if it belongs to this method of the plan: its own bytes and arithmetic in the plan's settings.
+pub(crate) fn key_on_record(plan: &Plan, method: &PlannedMethod, unit: &UnitRecord) -> String {
+    let Provenance { model_digest: model, data_digest: data, .. } = &unit.provenance;
+    let mut settings = unit_settings(plan, method, unit.seed, Sources { model, data, arithmetic: Arithmetic::PLAIN });
+    for (name, own) in arithmetic_of(unit) {
+        if let Some(own) = own {
+            settings[name] = own.clone();
+        }
+    }
+    key_of(&settings)
 }
 
 /// Version of the comparisons, part of their keys: raised by any change that alters a number of theirs.

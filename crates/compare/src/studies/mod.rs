@@ -5,4 +5,6 @@ pub(crate) mod geometry;
 mod kept;
 pub(crate) mod paper;
 mod saved;
+#[cfg(test)]
+mod toy;
 pub(crate) mod tuning;

@@ -11,7 +11,8 @@ pub(super) enum Format {
     Auto,
     /// One text a line as it stands.
     Text,
-    /// A JSON object a line, with its text in `text` and the second text of a pair in `text_pair`.
+    /// A JSON object a line, with its text in `text` and the second text of a pair in `text_pair`. An empty `text_pair` makes a pair
+    /// whose second text has no words, as in batches of transformers; without the field, or with null there, the text stands alone.
     #[value(alias = "json")]
     Jsonl,
 }
@@ -147,6 +148,7 @@ mod tests {
     #[test]
     fn a_pair_has_a_second_text() {
         assert_eq!(text(r#"{"text": "a", "text_pair": "b"}"#).second.as_deref(), Some("b"));
+        assert_eq!(text(r#"{"text": "a", "text_pair": ""}"#).second.as_deref(), Some(""));
         assert_eq!(text(r#"{"text": "a", "text_pair": null}"#).second, None);
     }
 

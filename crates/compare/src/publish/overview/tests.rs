@@ -5,11 +5,13 @@ use std::path::Path;
 
 use bayeslora_records::{
     DomainRecord, FitRecord, Outcome, Provenance, ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, Store, UnitRecord,
+    key_of,
 };
+use candle_core::{DType, Device};
 
 use super::*;
 use crate::experiment::Experiment;
-use crate::run::keys::unit_key;
+use crate::run::keys::{Arithmetic, Sources, unit_key, unit_settings};
 
 const EXPERIMENT: &str = r#"
 name = "NAME"
@@ -147,13 +149,15 @@ fn the_index_names_everything_and_says_what_was_found() {
     let folder = results();
     write_overview(folder.path()).unwrap();
     let index = text(folder.path(), "README.md");
+    let path = folder.path().join("absent/experiment.toml");
+    let command = format!("Not run yet: `make results EXPERIMENT={} PROFILE=main`.", path.display());
     for expected in [
         "| [Toy <experiment>](toy/table.md) | Who wins? | A does. | 1 | 2026-01-02 |\n",
         "| [Not yet](absent/experiment.toml) | Who wins? | not run yet | – | – |\n",
         "| [Claims](theory/table.md) | Do they hold? | All hold. | – | – |\n",
         "A wins, and **only** on toys.",
         "- [What was compared, and how](toy/experiment.toml)\n- [All tables](toy/table.md)\n",
-        "Not run yet: `make results EXPERIMENT=results/absent/experiment.toml PROFILE=main`.",
+        &command,
     ] {
         assert!(index.contains(expected), "{expected:?} is not in\n{index}");
     }
@@ -173,6 +177,30 @@ fn records_of_other_settings_are_not_run_yet_and_stop_nothing() {
     let index = text(folder.path(), "README.md");
     assert!(index.contains("| [Stale](stale/experiment.toml) | Who wins? | not run yet | – | – |\n"), "{index}");
     assert!(index.contains("| [Toy <experiment>](toy/table.md) |"), "{index}");
+}
+
+#[test]
+fn records_of_another_arithmetic_belong_to_the_plan_and_are_not_mixed_with_plain_ones() {
+    let folder = results();
+    let path = folder.path().join("toy/experiment.toml");
+    let plan = Experiment::load(&path).unwrap().plan(&path, "main").unwrap();
+    let store = Store::new(&plan.folder);
+    let plain = store.units().unwrap();
+    fs::remove_dir_all(plan.folder.join("units")).unwrap();
+    let arithmetic = Arithmetic::new(DType::BF16, &Device::Cpu);
+    for unit in &plain {
+        let method = plan.methods.iter().find(|method| method.id == unit.method).unwrap();
+        let settings = unit_settings(&plan, method, 1, Sources { model: "model", data: "data", arithmetic });
+        let (key, settings) = (key_of(&settings), Some(settings));
+        assert_ne!(key, unit.key);
+        store.write_unit(&UnitRecord { key, settings, ..unit.clone() }).unwrap();
+    }
+    write_overview(folder.path()).unwrap();
+    let index = text(folder.path(), "README.md");
+    assert!(index.contains("| [Toy <experiment>](toy/table.md) | Who wins? | A does. | 1 | 2026-01-02 |\n"), "{index}");
+    store.write_unit(&plain[0]).unwrap();
+    let message = write_overview(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("toy/units") && message.contains("differ in precision or device"), "{message}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::figure::draw;
 use super::findings::{Pool, SAMPLES, findings};
 use super::method::{CouplingsOptions, MethodCouplings};
 use super::stopping::{REFERENCE_ALPHA, compare_stopping, reference};
-use super::table::{csv, markdown};
+use super::table::{csv, page};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::publish::generated;
@@ -90,7 +90,7 @@ pub fn measure_couplings(
     }
     let options = CouplingsOptions { texts: texts.len(), ..options };
     let mut files = vec![
-        ("table.md".to_owned(), markdown(plan, &options, &methods).into_bytes()),
+        ("table.md".to_owned(), page(plan, &options, &methods).markdown().into_bytes()),
         ("table.csv".to_owned(), csv(&methods)?),
     ];
     files.push(draw(&methods)?);

@@ -10,6 +10,8 @@ mod measure;
 mod method;
 mod stopping;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use measure::measure_couplings;
 pub use method::CouplingsOptions;

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use super::figure::draw;
 use super::findings::{Finding, GeometryOptions, Map, Text};
 use super::predictions::{self, Reached, Scores, Sides, VARIANCE};
-use super::table::{csv, markdown};
+use super::table::{csv, page};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::publish::generated;
@@ -75,7 +75,7 @@ pub fn measure_geometry(
     }
     let texts: Vec<usize> = tests.iter().map(|(_, sentences)| sentences.len()).collect();
     let mut files = vec![
-        ("table.md".to_owned(), markdown(plan, &options, &texts, &findings, &reached).into_bytes()),
+        ("table.md".to_owned(), page(plan, &options, &texts, &findings, &reached).markdown().into_bytes()),
         ("table.csv".to_owned(), csv(&findings)?),
         ("predictions.csv".to_owned(), predictions::csv(&reached)?),
     ];

@@ -14,6 +14,8 @@ mod findings;
 mod measure;
 mod predictions;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use findings::GeometryOptions;
 pub use measure::measure_geometry;

@@ -1,10 +1,10 @@
 //! Does what happens inside the adapters reach the prediction: the uncertainty of a text beside its distance from `S_X` and its `V`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use bayeslora_adapters::Slot;
 use bayeslora_metrics::{Bootstrap, Interval, auroc, partial_spearman, spearman};
+use bayeslora_render::{Block, Cell, Column, Section, Table};
 use bayeslora_theory::Site;
 
 use super::cells::{cell, interval_cells, interval_columns, over, side};
@@ -135,37 +135,35 @@ fn grouped<'a, K: PartialEq>(
 }
 
 /// The section of `table.md`, with what it says in words.
-pub(super) fn section(found: &[Reached]) -> String {
-    let mut text = "\n## Does it reach the prediction?\n\nThese are the same texts, at the level of predictions. A text's distance from S_X and its V (at \
-         the site of the fit) are sums over the maps. Each map counts in units of its mean over the texts. Sampled predictions have two scores: the \
-         variance of the class probability (v1's score) and the mutual information. Beside them stand the entropy of one deterministic pass \
-         at the mean, V, and the distance. \"Given entropy\" is a partial rank correlation, given the entropy of that one pass. AUROC is that \
-         of shifted texts against the training domain. Means and intervals are as above.\n\n"
-        .to_owned();
+pub(super) fn section(found: &[Reached]) -> Section {
+    let text = "These are the same texts, at the level of predictions. A text's distance from S_X and its V (at the site of the fit) are sums over \
+                the maps. Each map counts in units of its mean over the texts. Sampled predictions have two scores: the variance of the \
+                class probability (v1's score) and the mutual information. Beside them stand the entropy of one deterministic pass at the \
+                mean, V, and the distance. \"Given entropy\" is a partial rank correlation, given the entropy of that one pass. AUROC is \
+                that of shifted texts against the training domain. Means and intervals are as above.";
     let methods: Vec<Vec<Vec<&Reached>>> =
         grouped(found, |one| one.method.as_str()).into_iter().map(|fits| grouped(fits, |one| one.score)).collect();
-    for groups in &methods {
-        text.push_str(&words(groups));
-    }
-    text.push_str("\n| method | score | and distance | given entropy | and V | given entropy | AUROC |\n|---|---|---|---|---|---|---|\n");
+    let heads = ["method", "score", "and distance", "given entropy", "and V", "given entropy", "AUROC"];
+    let mut table = Table::new(heads.map(Column::text));
     for group in methods.iter().flatten() {
-        let of = |value: fn(&Reached) -> Option<Interval>| cell(over(group, value));
+        let of = |value: fn(&Reached) -> Option<Interval>| Cell::Text(cell(over(group, value)));
         let Reached { method, samples, score, .. } = group[0];
-        let _ = writeln!(
-            text,
-            "| {method}, T = {samples} | {score} | {} | {} | {} | {} | {} |",
+        table.push([
+            Cell::text(format!("{method}, T = {samples}")),
+            Cell::text(*score),
             of(|one| one.distance),
             of(|one| one.distance_given_entropy),
             of(|one| one.variance),
             of(|one| one.variance_given_entropy),
-            of(|one| one.auroc)
-        );
+            of(|one| one.auroc),
+        ]);
     }
-    text
+    let said = Block::points(methods.iter().filter_map(|groups| words(groups)));
+    Section::new("Does it reach the prediction?", [Block::text(text), said, Block::Table(table)])
 }
 
 /// The verdict on one method, given score by score, from the numbers alone.
-fn words(groups: &[Vec<&Reached>]) -> String {
+fn words(groups: &[Vec<&Reached>]) -> Option<String> {
     let trend = |group: &[&Reached], value: fn(&Reached) -> Option<Interval>| -> String {
         let found = over(group, value);
         let word = match side(found, 0.0) {
@@ -175,14 +173,14 @@ fn words(groups: &[Vec<&Reached>]) -> String {
         };
         format!("{word}, {}", cell(found))
     };
-    let Some(group) = groups.iter().find(|group| group[0].score == VARIANCE) else { return String::new() };
+    let group = groups.iter().find(|group| group[0].score == VARIANCE)?;
     let auroc = |score: &str| {
         let found = groups.iter().find(|group| group[0].score == score);
         cell(found.and_then(|group| over(group, |one| one.auroc)))
     };
-    format!(
-        "- **{}**. The {VARIANCE} beside the distance from S_X: {}. Given the entropy of one pass: {}. Beside V: {}. Given that entropy: \
-         {}. AUROC for shifted texts: {} by the variance, {} by the entropy of one pass, {} by the distance.\n",
+    Some(format!(
+        "**{}**. The {VARIANCE} beside the distance from S_X: {}. Given the entropy of one pass: {}. Beside V: {}. Given that entropy: \
+         {}. AUROC for shifted texts: {} by the variance, {} by the entropy of one pass, {} by the distance.",
         group[0].method,
         trend(group, |one| one.distance),
         trend(group, |one| one.distance_given_entropy),
@@ -191,7 +189,7 @@ fn words(groups: &[Vec<&Reached>]) -> String {
         auroc(VARIANCE),
         auroc(ENTROPY),
         auroc("distance"),
-    )
+    ))
 }
 
 /// `predictions.csv`: every method, seed and score.
@@ -215,6 +213,7 @@ pub(crate) fn csv(found: &[Reached]) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use bayeslora_adapters::TargetMap;
+    use bayeslora_render::Page;
 
     use super::*;
 
@@ -271,7 +270,7 @@ mod tests {
         assert!(of("V").variance.is_none() && of("distance").distance.is_none() && of(ENTROPY).variance.is_some());
         assert!(of(ENTROPY).variance_given_entropy.is_none());
 
-        let section = section(&found);
+        let section = Page { sections: vec![section(&found)], ..Page::default() }.markdown();
         assert!(section.contains("beside the distance from S_X: rises with it, 1.00 [1.00, 1.00]"), "{section}");
         assert!(section.contains("| m, T = 10 | distance | – | – |"), "{section}");
         let csv = String::from_utf8(csv(&found).unwrap()).unwrap();

@@ -10,7 +10,7 @@ use ndarray::Array2;
 
 use super::figures::draw;
 use super::findings::{Finding, Kind, Plane, Point, SENTENCE_SAMPLES, SENTENCES, Sentence, principal_plane};
-use super::table::{csv, markdown};
+use super::table::{csv, page};
 use crate::error::{Error, Result};
 use crate::experiment::Plan;
 use crate::publish::generated;
@@ -69,7 +69,7 @@ pub fn measure_paper(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> R
     let (points, shares) = picture.unwrap_or_default();
     let shifted: Vec<String> = texts.shifted.iter().map(|(domain, _)| domain.label.clone()).collect();
     let mut files = vec![
-        ("table.md".to_owned(), markdown(plan, &opened.data, &findings, shares)?.into_bytes()),
+        ("table.md".to_owned(), page(plan, &opened.data, &findings, shares)?.markdown().into_bytes()),
         ("table.csv".to_owned(), csv(&findings)?),
     ];
     files.extend(draw(&findings, &points, &shifted)?);

@@ -45,7 +45,7 @@ pub(crate) fn files(plan: &Plan, model: Option<&str>) -> Result<Files> {
     let folder = folder(plan);
     Ok(vec![
         (folder.join(CHOSEN_FILE), chosen(&searched).to_toml(&command(plan))?.into_bytes()),
-        (folder.join("table.md"), table::markdown(plan, &searched).into_bytes()),
+        (folder.join("table.md"), table::page(plan, &searched).markdown().into_bytes()),
         (folder.join("table.csv"), table::csv(&searched)?),
     ])
 }

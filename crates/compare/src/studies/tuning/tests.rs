@@ -128,7 +128,7 @@ fn a_trial_that_failed_is_not_chosen_and_shows_in_the_table() {
     };
     let searched = search(&plan, failing).unwrap();
     assert_eq!(searched[0].chosen().changes.to_string(), "training.learning-rate = 0.002");
-    let table = table::markdown(&plan, &searched);
+    let table = table::page(&plan, &searched).markdown();
     assert!(table.contains("| MLE | **training.learning-rate = 0.002** | **0.0020** |"), "{table}");
     assert!(
         table.contains("| MLE | training.learning-rate = 0.004 | failed: the loss is NaN at step 3 | – | – |"),
