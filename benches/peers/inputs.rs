@@ -141,7 +141,7 @@ impl Inputs {
     pub(crate) fn random_adapter(&self, rank: usize, blocks: usize) -> Result<PathBuf> {
         let path = self.folder.join("inputs").join(format!("random-rank{rank}-blocks{blocks}"));
         let range: Vec<usize> = (self.bert.blocks() - blocks..self.bert.blocks()).collect();
-        self.untrained(&path, &target_slots(&self.bert, &range, &six_maps(bert))?, rank, DROPOUT, 5, 0.02)?;
+        self.untrained(&path, &target_slots(&self.bert, &range, &six_maps(&self.bert))?, rank, DROPOUT, 5, 0.02)?;
         Ok(path)
     }
 
