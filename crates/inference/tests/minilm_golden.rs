@@ -25,6 +25,7 @@ fn predictions_of_a_peft_adapter_are_those_of_pytorch() {
         linearised: false,
         seed: 0,
         max_tokens: Some(128),
+        choices: Vec::new(),
         site: None,
         scope: None,
         dropout: None,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bayeslora_adapters::{
     AdapterSet, Blocks, ContextualSettings, CoreSource, Draw, DropoutSite, GaussianSettings, LoraShape, Lrvd,
     LrvdSampling, LrvdSettings, LrvdVariant, MaskScope, Noise, PosteriorSettings, RankGaussianSettings, Rows, Sampling,
-    ScaleActivation, Stream, TargetMap,
+    ScaleActivation, Stream,
 };
 use bayeslora_models::{Backbone, Head, Packing, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Stream, TargetMap};
+use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Stream};
 use bayeslora_models::{Backbone, Head, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 
