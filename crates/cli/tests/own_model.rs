@@ -388,7 +388,7 @@ fn a_model_that_will_not_do_is_refused_with_file_and_value() {
         (&truncate, &["model.safetensors", "not a complete safetensors file", "copy or download it again"]),
         (
             &another_family,
-            &["config.json", "model_type is \"gpt2\"", "\"distilbert\", \"roberta\", \"xlm-roberta\" only"],
+            &["config.json", "model_type is \"gpt2\"", "\"distilbert\", \"roberta\", \"xlm-roberta\", and"],
         ),
         (&more_tokens, &["tokenizer.json", "reach 77", "vocab_size in config.json is 77"]),
         (

@@ -6,11 +6,12 @@ use bayeslora_adapters::{Slot, TargetMap};
 use bayeslora_kernels::{FrozenLinear, Packing};
 use candle_core::{Device, Tensor};
 
-use crate::block::{Block, Norm};
+use crate::block::Block;
 use crate::description::Description;
 use crate::embeddings::Embeddings;
 use crate::engine::{At, Engine};
 use crate::error::{Error, Result};
+use crate::norm::Norm;
 use crate::slots::{Family, Segments, pooler_slot};
 use crate::tape::{Pass, Tape};
 use crate::tokenize::Encoded;

@@ -2,31 +2,10 @@
 
 use bayeslora_adapters::{Slot, TargetMap};
 use bayeslora_kernels::{Activation, FrozenLinear, Heads, Rotary};
-use candle_core::Tensor;
 
 use crate::engine::{At, Engine};
 use crate::error::Result;
-
-/// A normalisation's constant weights.
-#[derive(Debug)]
-pub(crate) enum Norm {
-    /// Layer normalisation (arXiv 1607.06450).
-    Layer {
-        /// `[width]`.
-        weight: Tensor,
-        /// `[width]`.
-        bias: Tensor,
-        /// Added to variances.
-        epsilon: f64,
-    },
-    /// Division by the root of the mean square (arXiv 1910.07467), of rows or of each head's components.
-    Rms {
-        /// `[width]` or `[head width]`.
-        weight: Tensor,
-        /// Added to mean squares.
-        epsilon: f64,
-    },
-}
+use crate::norm::Norm;
 
 /// Where the normalisations of the attention and of the feed-forward network stand, in this order.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use bayeslora_kernels::{
 };
 use candle_core::{Tensor, Var};
 
-use crate::block::Norm;
 use crate::engine::{At, Engine};
 use crate::error::Result;
+use crate::norm::Norm;
 
 /// The memory of one pass after another.
 #[derive(Debug, Default)]

@@ -1,10 +1,9 @@
 //! What stands below the first block: rows of the tables of words and positions.
 
-use bayeslora_kernels::add_layer_norm;
 use candle_core::Tensor;
 
-use crate::block::Norm;
 use crate::error::Result;
+use crate::norm::Norm;
 
 /// What turns token numbers into activations.
 #[derive(Debug)]
@@ -67,15 +66,5 @@ impl EncoderEmbeddings {
             }
         };
         self.norm.of_sum(&words.unsqueeze(0)?, &positions)
-    }
-}
-
-impl Norm {
-    /// Normalisation of a sum of tensors.
-    pub(crate) fn of_sum(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Self::Layer { weight, bias, epsilon } => add_layer_norm(a, b, weight, bias, *epsilon)?,
-            Self::Rms { weight, epsilon } => bayeslora_kernels::rms_norm(&a.broadcast_add(b)?, weight, *epsilon)?,
-        })
     }
 }

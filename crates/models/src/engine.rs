@@ -3,8 +3,8 @@
 use bayeslora_adapters::Slot;
 use bayeslora_kernels::{Activation, FrozenLinear, Heads, Rotary};
 
-use crate::block::Norm;
 use crate::error::Result;
+use crate::norm::Norm;
 
 /// Which rows of the texts an operation is computed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,7 @@ mod labels;
 mod layer;
 mod linearised;
 mod networks;
+mod norm;
 mod quiet;
 mod sampler;
 mod slots;

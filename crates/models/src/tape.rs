@@ -4,9 +4,9 @@ use bayeslora_adapters::{AdapterSet, Draw, Increment, Rows, Slot};
 use bayeslora_kernels::{Activation, Context, FrozenLinear, Heads, Packing, Rotary, attention_within, gated, rms_norm};
 use candle_core::Tensor;
 
-use crate::block::Norm;
 use crate::engine::{At, Engine};
 use crate::error::Result;
+use crate::norm::Norm;
 
 /// Adapters and noise of one forward pass; gathers the divergences on the way.
 #[derive(Debug)]

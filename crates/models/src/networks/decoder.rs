@@ -7,11 +7,12 @@ use bayeslora_kernels::{FrozenLinear, Heads, Mask, Rotary};
 use candle_core::{Device, Tensor};
 
 use crate::backbone::{Backbone, Top};
-use crate::block::{Block, Norm, Norms, Positions};
+use crate::block::{Block, Norms, Positions};
 use crate::decoder::{Checkpoint, DecoderConfig, Family};
 use crate::description::{Description, MOST_POSITIONS};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
+use crate::norm::Norm;
 use crate::slots::{DECODER, MOST_BLOCKS};
 
 /// The decoder of a folder or a GGUF file.

@@ -7,11 +7,12 @@ use bayeslora_kernels::{FrozenLinear, Heads, Mask};
 use candle_core::Device;
 
 use crate::backbone::{Backbone, Top};
-use crate::block::{Block, Norm, Norms, Positions};
+use crate::block::{Block, Norms, Positions};
 use crate::config::BertConfig;
 use crate::description::Description;
 use crate::embeddings::{Embeddings, EncoderEmbeddings};
 use crate::error::Result;
+use crate::norm::Norm;
 use crate::slots::{MOST_BLOCKS, Segments, pooler_slot};
 use crate::weights::Weights;
 
