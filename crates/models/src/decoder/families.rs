@@ -101,7 +101,7 @@ const AROUND: [Option<&str>; 4] = [
 
 const QK_NORMS: Option<[&str; 2]> = Some(["self_attn.q_norm", "self_attn.k_norm"]);
 
-/// Llama (arXiv 2302.13971, 2407.21783), SmolLM2, TinyLlama.
+/// Llama (arXiv 2302.13971, 2407.21783), and what is made like it: `SmolLM2`, `TinyLlama`.
 const LLAMA: Family = Family {
     name: "Llama",
     types: &["llama"],

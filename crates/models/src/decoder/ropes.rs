@@ -1,4 +1,4 @@
-//! Rotary positions (RoPE, arXiv 2104.09864): how fast each pair of a head's values turns with the position.
+//! Rotary positions (arXiv 2104.09864): how fast each pair of a head's values turns with the position.
 //!
 //! Pair `i` of a head of width `d` turns by `f_i = theta^(-2 i / d)` a position; values `i` and `i + d / 2` are a pair. Longer texts than
 //! those of the training are reached by slower turns: all (linear), or the slow ones only (llama3, yarn: arXiv 2309.00071).
@@ -152,9 +152,8 @@ fn scaled(
         Ok(keys.size(key)?.or(settings.size(key)?).unwrap_or(max_positions) as f64)
     };
     match settings.text(key)?.unwrap_or("default") {
-        "default" => Ok(plain),
-        // Turns are slowed in texts beyond the positions that there are, and these are refused elsewhere.
-        "dynamic" => Ok(plain),
+        // Dynamic turns are slower only in texts beyond the positions that there are, and no such text is read.
+        "default" | "dynamic" => Ok(plain),
         "linear" => Ok(plain.slower(needed("factor")?)),
         "llama3" => {
             let bounds = [needed("low_freq_factor")?, needed("high_freq_factor")?];

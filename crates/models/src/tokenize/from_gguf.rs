@@ -24,7 +24,7 @@ pub(super) fn tokenizer(vocabulary: &Vocabulary) -> Result<Tokenizer, String> {
         .filter(|(_, (_, kind))| *kind != Kind::Unused)
         .map(|(number, (text, _))| (text.clone(), number))
         .collect();
-    let model = BPE::builder().vocab_and_merges(named, vocabulary.merges.clone()).ignore_merges(words.whole_words);
+    let model = BPE::builder().vocab_and_merges(named, vocabulary.merges.clone()).ignore_merges(words.whole);
     let mut tokenizer = Tokenizer::new(model.build().map_err(told)?);
     if words.composed {
         tokenizer.with_normalizer(Some(NFC)).map_err(told)?;

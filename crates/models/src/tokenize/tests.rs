@@ -154,7 +154,7 @@ fn settings_of_marks_around_a_text_must_be_what_the_tokenizer_does() {
         match (Tokenizer::load(folder.path(), 16).map(|tokenizer| tokenizer.encode("a").unwrap().len()), expected) {
             (Ok(length), Ok(expected)) => assert_eq!(length, expected, "{config}"),
             (Err(error), Err(part)) => {
-                assert!(error.to_string().contains(&format!("tokenizer.json: {part}")), "{error}")
+                assert!(error.to_string().contains(&format!("tokenizer.json: {part}")), "{error}");
             }
             (got, _) => panic!("{config}: {got:?}"),
         }

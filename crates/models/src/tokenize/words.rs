@@ -16,7 +16,7 @@ pub(super) struct Words {
     /// Whether characters are composed first (NFC).
     pub(super) composed: bool,
     /// Whether a word that is a token is taken whole, whatever the merges make of it.
-    pub(super) whole_words: bool,
+    pub(super) whole: bool,
     /// Whether the token of the beginning stands before a text, where a file does not say.
     pub(super) adds_bos: bool,
 }
@@ -40,7 +40,7 @@ const QWEN2: &str =
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 const PLAIN: Words =
-    Words { names: &["gpt-2", "phi-2"], cut: Cut::Gpt2, composed: false, whole_words: false, adds_bos: false };
+    Words { names: &["gpt-2", "phi-2"], cut: Cut::Gpt2, composed: false, whole: false, adds_bos: false };
 
 /// The kinds that are read.
 static KINDS: [Words; 6] = [
@@ -49,13 +49,13 @@ static KINDS: [Words; 6] = [
     Words {
         names: &["llama-bpe", "llama3", "llama-v3"],
         cut: Cut::Pattern(LLAMA3),
-        whole_words: true,
+        whole: true,
         adds_bos: true,
         ..PLAIN
     },
     Words { names: &["smaug-bpe", "dbrx"], cut: Cut::Pattern(LLAMA3), ..PLAIN },
     Words { names: &["qwen2"], cut: Cut::Pattern(QWEN2), composed: true, ..PLAIN },
-    Words { names: &["tekken"], cut: Cut::Pattern(TEKKEN), whole_words: true, adds_bos: true, ..PLAIN },
+    Words { names: &["tekken"], cut: Cut::Pattern(TEKKEN), whole: true, adds_bos: true, ..PLAIN },
 ];
 
 impl Words {

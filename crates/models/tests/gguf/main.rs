@@ -12,7 +12,7 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value;
 use candle_core::{DType, Tensor};
 
-use crate::parts::{DEVICE, config, converted, count, golden, values};
+use crate::parts::{DEVICE, config, converted, count, golden, narrow, values};
 
 #[test]
 fn every_type_is_read_as_the_gguf_package_reads_it() {
@@ -90,7 +90,7 @@ fn a_file_describes_the_same_decoder_as_config_json() {
 #[test]
 fn slower_turns_are_read_from_their_tensor() {
     let (mut parts, _) = converted("llama3", "llama");
-    // convert_hf_to_gguf writes the factors of Llama 3.1 in f32.
+    // `convert_hf_to_gguf` writes the factors of Llama 3.1 in f32.
     let factors: Vec<f32> = (0..8)
         .map(|pair| {
             let wavelength = std::f64::consts::TAU * 5e5_f64.powf(f64::from(pair) / 8.0);
@@ -102,7 +102,7 @@ fn slower_turns_are_read_from_their_tensor() {
             } else {
                 1.0 / ((1.0 - smooth) / 8.0 + smooth)
             };
-            factor as f32
+            narrow(factor)
         })
         .collect();
     parts = parts.key("llama.rope.freq_base", Value::F32(5e5));

@@ -93,6 +93,12 @@ pub(crate) fn count(number: usize) -> Value {
     Value::U32(u32::try_from(number).unwrap())
 }
 
+/// As the format holds numbers.
+#[expect(clippy::cast_possible_truncation, reason = "the format's numbers are f32")]
+pub(crate) fn narrow(number: f64) -> f32 {
+    number as f32
+}
+
 /// A file of the model of a configuration, as the converter writes it: the parts, and the tensors by transformers' names.
 pub(crate) fn converted(name: &str, architecture: &str) -> (Parts, HashMap<String, Tensor>) {
     let config = config(name);
@@ -111,7 +117,7 @@ pub(crate) fn converted(name: &str, architecture: &str) -> (Parts, HashMap<Strin
     ] {
         parts = parts.key(&key(end), count(size));
     }
-    parts = parts.key(&key("attention.layer_norm_rms_epsilon"), Value::F32(config.epsilon as f32));
+    parts = parts.key(&key("attention.layer_norm_rms_epsilon"), Value::F32(narrow(config.epsilon)));
     for (token, number) in
         [("padding", config.pad_token_id), ("bos", config.bos_token_id), ("eos", Some(config.eos_token_ids[0]))]
     {
@@ -134,7 +140,7 @@ pub(crate) fn converted(name: &str, architecture: &str) -> (Parts, HashMap<Strin
     (parts, tensors)
 }
 
-/// convert_hf_to_gguf's `permute`: `reshape(heads, 2, rows / heads / 2, ..).swapaxes(1, 2)`.
+/// `permute` of `convert_hf_to_gguf`: `reshape(heads, 2, rows / heads / 2, ..).swapaxes(1, 2)`.
 pub(crate) fn interleaved(tensor: &Tensor, heads: usize) -> Tensor {
     let (rows, width) = (tensor.dims()[0], tensor.dims().get(1).copied().unwrap_or(1));
     let parts = tensor.reshape((heads, 2, rows / heads / 2, width)).unwrap();

