@@ -8,7 +8,6 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::CONFIG_FILE;
 use super::initial::Initialisation;
 use super::pattern::{Layers, Modules, Ordered, Patterns, Targets, saved_module};
 use crate::error::{Error, Result};
@@ -370,39 +369,5 @@ fn is_set(value: &Value) -> bool {
         Value::String(text) => !text.is_empty(),
         Value::Array(list) => !list.is_empty(),
         Value::Object(map) => !map.is_empty(),
-    }
-}
-
-/// What is written about a plain adapter of one rank.
-#[derive(Debug, Clone)]
-pub struct PlainSettings {
-    /// Name of the model it was trained on.
-    pub base_model: String,
-    /// Rank `r`.
-    pub rank: usize,
-    /// `alpha`.
-    pub alpha: f64,
-    /// Dropout probability at the adapter's input in training.
-    pub dropout: f64,
-}
-
-impl PlainSettings {
-    /// The text of [`CONFIG_FILE`] for an adapter on `modules`.
-    pub(super) fn to_json(&self, modules: &[&String]) -> String {
-        let settings = serde_json::json!({
-            "peft_type": "LORA",
-            "task_type": "SEQ_CLS",
-            "base_model_name_or_path": self.base_model,
-            "r": self.rank,
-            "lora_alpha": self.alpha,
-            "lora_dropout": self.dropout,
-            "bias": "none",
-            // Whole paths, so that `dense` does not reach modules that were not adapted.
-            "target_modules": modules,
-            "modules_to_save": ["classifier", "score"],
-            "inference_mode": true,
-        });
-        debug_assert!(settings.is_object(), "{CONFIG_FILE} holds an object");
-        format!("{settings:#}\n")
     }
 }

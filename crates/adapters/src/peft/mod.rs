@@ -8,6 +8,7 @@ mod folder;
 mod initial;
 mod names;
 mod pattern;
+mod plain;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,10 +20,11 @@ use crate::error::{Error, Result};
 use crate::files::{LARGEST, parse_tensors, write_tensors};
 use names::Part;
 
-pub use config::{PeftConfig, PlainSettings};
+pub use config::PeftConfig;
 pub use folder::{CONFIG_FILE, WEIGHTS_FILE};
 pub use initial::Initialisation;
 pub use pattern::{Patterns, Targets, ends_with_module};
+pub use plain::PlainSettings;
 
 /// A classification head kept beside an adapter that was saved without one.
 pub const HEAD_FILE: &str = "head.safetensors";
