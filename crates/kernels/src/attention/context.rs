@@ -84,7 +84,9 @@ impl Context {
         if let Some(position) = positions.iter().find(|&&position| position as usize >= count) {
             candle_core::bail!("attention: a query at position {position} of {count} keys; expected a lower one");
         }
-        self.add(positions.iter().copied(), keys);
+        if !positions.is_empty() {
+            self.add(positions.iter().copied(), keys);
+        }
         Ok(())
     }
 
@@ -275,6 +277,7 @@ mod tests {
         let message = context.push(&[0, 3], &[0..2, 3..4]).unwrap_err().to_string();
         assert!(message.contains("a query at position 3 of 3 keys"), "{message}");
         assert!(context.push(&[0], &[]).is_err() && context.push(&[], &[1..1]).is_err());
+        context.push(&[], &[0..2]).unwrap();
         assert_eq!(context, Context::new(4));
         assert!(Context::sentences(&Packing::from_lengths(&[2, 0])).is_err());
         assert!(Context::last_rows(&Packing::from_lengths(&[0])).is_err());
