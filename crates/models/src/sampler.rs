@@ -257,10 +257,12 @@ impl Sampler<'_> {
         // The frozen product of shared rows once, then a copy for each further sample.
         let (first, others) = values.split_at_mut(x.samples * x.rows * d_out);
         frozen.with_values(|weight, bias| {
-            let onto = if bias.is_some() { Onto::Values } else { Onto::Nothing };
-            for row in first.chunks_exact_mut(d_out) {
-                bias.into_iter().for_each(|bias| row.copy_from_slice(bias));
-            }
+            let onto = bias.map_or(Onto::Nothing, |bias| {
+                for row in first.chunks_exact_mut(d_out) {
+                    row.copy_from_slice(bias);
+                }
+                Onto::Values
+            });
             product(first, onto, 1.0, x.values(), weight, (x.samples * x.rows, d_in, d_out), Threads::One);
         })?;
         if !others.is_empty() {
