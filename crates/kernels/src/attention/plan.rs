@@ -122,10 +122,12 @@ impl Plan {
 
     /// Nothing but the positions of the queries.
     pub(super) fn clear(&mut self, positions: &[u32]) {
-        let Self { parts, blocks, columns, width, positions: own } = self;
-        (parts.clear(), blocks.clear(), columns.clear(), own.clear());
-        *width = 0;
-        own.extend_from_slice(positions);
+        self.parts.clear();
+        self.blocks.clear();
+        self.columns.clear();
+        self.width = 0;
+        self.positions.clear();
+        self.positions.extend_from_slice(positions);
     }
 
     /// Adds queries with the same ranges of keys.

@@ -204,7 +204,7 @@ fn numbers_of_encoders_are_those_of_their_records() {
         let direction = fixed(4, out.dims3().unwrap());
         let store = (&out * direction.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
         let gradients = [&q, &k, &v].map(|var| store.get(var).unwrap().clone());
-        digests.push(digest(&[&[out.clone()], gradients.as_slice()].concat()));
+        digests.push(digest(&[std::slice::from_ref(&out), gradients.as_slice()].concat()));
     }
     assert_eq!(digests, [5_804_809_782_655_713_425, 8_515_018_815_528_565_392, 994_948_364_200_562_682]);
 }
