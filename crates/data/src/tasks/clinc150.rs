@@ -8,7 +8,7 @@
 //!
 //! The classes are the intents in alphabetical order of their names as bytes.
 //!
-//! Test sets: the test queries; the 1,000 test queries that are out of scope, in the same style and of the same writers; and, far, the test
+//! Test sets: the test queries; the 1,000 test queries that are out of scope, in the same style; and, far, the test
 //! sentences of SST-2 and the texts of AG News. Only the first has labels: no class is right for the others.
 //!
 //! # Decisions
@@ -74,9 +74,7 @@ impl Task for Clinc150 {
         let mut foreign = examples(&path, foreign, None)?;
         let mut seen = apart::texts(&test);
         let mut notes = Vec::new();
-        for (set, examples) in
-            [(OUT_OF_SCOPE, &mut foreign), ("validation", &mut validation), ("train", &mut train)]
-        {
+        for (set, examples) in [(OUT_OF_SCOPE, &mut foreign), ("validation", &mut validation), ("train", &mut train)] {
             notes.extend(apart::keep_apart(examples, &mut seen, set));
         }
         for examples in [&mut train, &mut validation, &mut test, &mut foreign] {

@@ -176,9 +176,15 @@ mod tests {
             ("{\"a\": [\n[\"b\",\"c\",\"d\"]]}", format!("line 2: {pair}, found \"[\\\"b\\\",\\\"c\\\",\\\"d\\\"]\"")),
             ("{\"a\": [\n[\"b\",\n  \"c\"]\n, ]}", format!("line 4: {pair}, as JSON, found \", ]}}\"")),
             ("{\"a\": [\n[\"b\",\n  c]]}", format!("line 3: {pair}, as JSON, found \"c]]}}\"")),
-            ("{\"a\": [[\"b\", \"c\"]\n[]]}", "line 2: expected a comma or the end of the list, found \"[]]}\"".to_owned()),
+            (
+                "{\"a\": [[\"b\", \"c\"]\n[]]}",
+                "line 2: expected a comma or the end of the list, found \"[]]}\"".to_owned(),
+            ),
             ("{\"a\": [[\"b\", \"c\"],\n", format!("line 2: {pair}, found \"\"")),
-            ("{\"a\": []\n\"b\": []}", "line 2: expected a comma or the end of the object, found \"\\\"b\\\": []}\"".to_owned()),
+            (
+                "{\"a\": []\n\"b\": []}",
+                "line 2: expected a comma or the end of the object, found \"\\\"b\\\": []}\"".to_owned(),
+            ),
             ("{}\n{}", "line 2: expected the end of the file after the object, found \"{}\"".to_owned()),
         ] {
             assert_eq!(refusal(content), format!("some.json, {expected}"), "{content:?}");
