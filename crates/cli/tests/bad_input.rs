@@ -246,6 +246,13 @@ fn data_sets_that_nothing_downloads_say_where_to_get_them_and_where_to_put_them(
     // One that is refused does not hide the next.
     let message = run(&["fetch", "sst2", "ag_news", "--data", &data.path().to_string_lossy()]);
     assert_says(&message, &["dev.tsv: sha256 is", "error: ag_news: 1 of 1 files are not there"]);
+    // Where the files of the others come from.
+    let message = run(&["fetch", "clinc150", "trec", "--data", &data.path().to_string_lossy()]);
+    assert_says(
+        &message,
+        &["missing data_full.json, 2495390 bytes", "folder data of https://github.com/clinc/oos-eval"],
+    );
+    assert_says(&message, &["put TREC_10.label, train_5500.label into", "https://github.com/FreedomIntelligence/qnn"]);
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn answers_that_cannot_be_chosen_are_refused() {
     let several = ["--choice", "a", "--choice", "no that"];
     assert_says(&refusal(&folder, "adapter", &several), &["\"no that\"", "one token"]);
     assert_says(&refusal(&folder, "adapter", &["--choice", "a", "--choice", "a"]), &["the same token"]);
-    assert_says(&refusal(&folder, "adapter", &["--choice", "", "--choice", "a"]), &["no tokens"]);
+    assert_says(&refusal(&folder, "adapter", &["--choice", "", "--choice", "a"]), &["of 0 tokens"]);
 }
 
 #[test]

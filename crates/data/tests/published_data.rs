@@ -68,6 +68,57 @@ fn banking77_has_the_documented_counts() {
     assert_eq!(data.digest, "a3dffab75165f869783856d68cbbfce8bb421bf8bbde1037dab92e9207fdd980");
 }
 
+/// Panics where a text, case and white space ignored, stands twice in what is fitted on, chosen by and tested on.
+fn assert_apart(data: &TaskData, tests: usize) {
+    let tested = data.domains[..tests].iter().flat_map(|domain| &domain.examples);
+    let mut texts = BTreeSet::new();
+    for example in data.train.iter().chain(&data.validation).chain(tested) {
+        let text = example.text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        assert!(texts.insert(text), "{example:?} stands twice");
+    }
+}
+
+#[test]
+#[ignore = "needs the data sets: set BAYESLORA_DATA"]
+fn clinc150_has_the_documented_counts() {
+    let data = published("clinc150", "");
+    assert_eq!((data.classes.len(), data.train.len(), data.validation.len()), (150, 14_995, 3_000));
+    assert_eq!(sizes(&data), [("clinc150", 4_500), ("clinc150-oos", 1_000), ("sst2", 1_821), ("ag-news", 7_600)]);
+    assert!(counts(&data.train).values().all(|count| (99..=100).contains(count)), "{:?}", counts(&data.train));
+    assert!(counts(&data.validation).values().all(|count| *count == 20));
+    assert!(counts(&data.domains[0].examples).values().all(|count| *count == 30));
+    assert_eq!(counts(&data.domains[1].examples), BTreeMap::from([(None, 1_000)]));
+    assert_eq!(data.notes.len(), 1, "{:?}", data.notes);
+    assert!(data.notes[0].starts_with("train: 5 of 15000 published examples are dropped"), "{:?}", data.notes);
+    assert_apart(&data, 2);
+    // Computed apart, as above.
+    assert_eq!(data.digest, "6953a0194ff8e50e0024b856ffbf0e3f488e4ae7e8a6b2624641a5b045c187d9");
+    let small = published("clinc150", "split-seed = 3\nmax-train = 3000\nmax-examples-per-shifted-domain = 400");
+    assert_eq!((small.train.len(), small.domains[1].examples.len()), (3_000, 400));
+    assert_eq!(counts(&small.train).len(), 150, "an intent without a training query");
+    assert_ne!(small.train, data.train[..3_000]);
+}
+
+#[test]
+#[ignore = "needs the data sets: set BAYESLORA_DATA"]
+fn trec_has_the_documented_counts() {
+    let data = published("trec", "");
+    assert_eq!(data.classes, ["ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"]);
+    assert_eq!((data.train.len(), data.validation.len()), (4_831, 537));
+    assert_eq!(sizes(&data), [("trec", 500), ("ag-news", 7_600), ("banking77", 3_080)]);
+    let tested = [9, 138, 94, 65, 81, 113];
+    assert_eq!(counts(&data.domains[0].examples), (0..).map(Some).zip(tested).collect());
+    let all = [data.train.clone(), data.validation.clone()].concat();
+    assert_eq!(counts(&all), (0..).map(Some).zip([84, 1_145, 1_245, 1_215, 823, 856]).collect());
+    assert!(data.notes[0].starts_with("train: 84 of 5452 published examples are dropped"), "{:?}", data.notes);
+    assert_apart(&data, 1);
+    let sister = all.iter().find(|example| example.text.contains("sister city")).unwrap();
+    assert!(sister.text.starts_with("Which city has the oldest relationship"), "{sister:?}");
+    // Computed apart, as above.
+    assert_eq!(data.digest, "704eadddc31fada2805b94bbc50100acd1256fabfe13ca0479b7d3a6f2d84ea3");
+    assert_ne!(published("trec", "split-seed = 1").validation, data.validation);
+}
+
 #[test]
 #[ignore = "needs the data sets: set BAYESLORA_DATA"]
 fn corrupted_test_sets_lose_more_of_their_words_the_stronger_they_are() {

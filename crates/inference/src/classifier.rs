@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::path::Path;
 
-use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
+use bayeslora_adapters::{
+    AdapterSet, Coupling, Draw, DropoutSite, MaskScope, Noise, PosteriorSettings, Stream, derive_seed,
+};
 use bayeslora_metrics::GaussianLogits;
-use bayeslora_models::{Backbone, Encoded, Hidden, Sampler, Samples, SavedAdapter};
+use bayeslora_models::{Backbone, Encoded, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter};
 use candle_core::Device;
 use ndarray::{Array3, Axis};
 use serde::Serialize;
@@ -122,8 +124,7 @@ impl Classifier {
         let (bert, saved) = SavedAdapter::load_with_model(adapter, model, &Device::Cpu, answers.as_deref(), |found| {
             replaced(found, &options)
         })?;
-        let reader = Reader::load(&bert, model, adapter, options.max_tokens)?;
-        let reader = if answers.is_some() { reader.to_the_end() } else { reader };
+        let reader = Reader::load(&bert, model, adapter, (options.max_tokens, answers.is_some()))?;
         let SavedAdapter { adapters, head, posterior } = &saved;
         let laplace = match *posterior {
             PosteriorSettings::Laplace(settings) => Some(Laplace::load(adapter, settings, adapters, head)?),
@@ -230,8 +231,9 @@ impl Classifier {
     fn linearised(&self, tokens: &[Encoded], numbers: &[u64]) -> Result<Vec<Summary>> {
         let gaussians = if let Some(laplace) = &self.laplace {
             let SavedAdapter { adapters, head, .. } = &self.saved;
-            let sentences = Sentences::of_encoded(&self.bert, tokens, Vec::new(), 0, 0, &Silent)?;
-            laplace.gaussian(Network { bert: &self.bert, from: 0, adapters, head }, &sentences, &Silent)?
+            let from = self.first_adapted();
+            let sentences = Sentences::of_encoded(&self.bert, tokens, Vec::new(), 0, from, &Silent)?;
+            laplace.gaussian(Network { bert: &self.bert, from, adapters, head }, &sentences, &Silent)?
         } else {
             let parts = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
             gaussian(parts.mean, parts.covariance, tokens.len())?
@@ -270,7 +272,13 @@ impl Classifier {
         samples_of(shape, logits)
     }
 
-    /// Calls `f` with the network and the texts' activations below its first block.
+    /// The lowest block with an adapter, or the last.
+    fn first_adapted(&self) -> usize {
+        let last = self.bert.blocks() - 1;
+        self.saved.adapters.first_block().map_or(last, |first| first.min(last))
+    }
+
+    /// Calls `f` with the network and the texts' activations below its first adapted block.
     fn embedded<T>(
         &self,
         tokens: &[Encoded],
@@ -278,10 +286,14 @@ impl Classifier {
         f: impl FnOnce(Sampler<'_>, Hidden<'_>) -> bayeslora_models::Result<T>,
     ) -> Result<T> {
         let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
-        let x = self.bert.embed_encoded(tokens)?;
-        let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
         let SavedAdapter { adapters, head, .. } = &self.saved;
-        let sampler = Sampler { bert: &self.bert, head, adapters, from: 0 };
+        // What lies below the first adapter is the same for all samples.
+        let from = self.first_adapted();
+        let (packing, none) = (Packing::from_lengths(&lengths), AdapterSet::new());
+        let x = self.bert.embed_encoded(tokens)?;
+        let x = self.bert.run_blocks(0..from, &x, &packing, &mut Pass::new(&none, Draw::Mean))?;
+        let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
+        let sampler = Sampler { bert: &self.bert, head, adapters, from };
         Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
     }
 

@@ -56,9 +56,12 @@ impl Sentences {
         from: usize,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let tokens = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<Vec<_>, _>>()?;
+        let encode = |example: &Example| -> Result<Encoded> {
+            Ok(tokenizer.encode_text(&example.text, None)?.without_padding(bert.padding()))
+        };
+        let texts = examples.iter().map(encode).collect::<Result<Vec<_>>>()?;
         let labels = examples.iter().map(|example| example.label).collect::<Option<_>>().unwrap_or_default();
-        Self::of_tokens(bert, &tokens, labels, split, from, progress)
+        Self::of_encoded(bert, &texts, labels, split, from, progress)
     }
 
     /// Computes the activations below block `from` of tokenised sentences; `labels` are one each, or none at all.

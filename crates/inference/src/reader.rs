@@ -21,16 +21,35 @@ pub struct Text {
 #[derive(Debug)]
 pub(crate) struct Reader {
     tokenizer: Tokenizer,
-    /// What stands at the end of a text is left out where it is this token.
-    padding: Option<u32>,
+    ends: Ends,
+}
+
+/// What becomes of the two ends of a text.
+#[derive(Debug)]
+enum Ends {
+    /// Read as the tokenizer gives it, but for what a class head does not read at the end: this token.
+    OfClasses(Option<u32>),
+    /// The next token is asked for: nothing stands after the text, and what stands before it stands there once.
+    OfAnswers {
+        /// The token before a text.
+        before: Option<u32>,
+        /// Tokens that the tokenizer puts after a text.
+        after: usize,
+    },
 }
 
 impl Reader {
-    /// The tokenizer of `adapter` or `model` for texts of at most `max_tokens`, by default as many as the model reads.
+    /// The tokenizer of `adapter` or `model` for texts of at most `max_tokens`, by default as many as the model reads. Where answers are
+    /// asked for, a longer text loses its beginning; else the tokenizer's settings say which end is cut.
     ///
     /// # Errors
     /// When there is no tokenizer, it is not the model's, or the model does not read so many tokens.
-    pub(crate) fn load(bert: &Backbone, model: &Path, adapter: &Path, max_tokens: Option<usize>) -> Result<Self> {
+    pub(crate) fn load(
+        bert: &Backbone,
+        model: &Path,
+        adapter: &Path,
+        (max_tokens, for_answers): (Option<usize>, bool),
+    ) -> Result<Self> {
         let longest = bert.longest_text();
         let source = Source::of(model, adapter);
         let own = source.own_length()?.map_or(longest, |length| length.min(longest));
@@ -45,12 +64,13 @@ impl Reader {
             };
             return Err(bayeslora_models::Error::Slot { what: format!("window of {length} tokens"), expected }.into());
         }
-        Ok(Self { tokenizer: for_model(source.tokenizer(length)?, bert)?, padding: bert.padding() })
-    }
-
-    /// The same where the token after a text is asked for: all of its tokens are read.
-    pub(crate) fn to_the_end(self) -> Self {
-        Self { padding: None, ..self }
+        let tokenizer = for_model(source.tokenizer(length)?, bert)?;
+        if !for_answers {
+            return Ok(Self { tokenizer, ends: Ends::OfClasses(bert.padding()) });
+        }
+        let [before, after] = marks(&source)?;
+        let ends = Ends::OfAnswers { before: before.last().copied(), after: after.len() };
+        Ok(Self { tokenizer: tokenizer.keeping_ends()?, ends })
     }
 
     /// The tokens of a text or of a pair.
@@ -59,14 +79,38 @@ impl Reader {
     /// When the tokenizer refuses it.
     pub(crate) fn encode(&self, text: &Text) -> Result<Encoded> {
         let mut encoded = self.tokenizer.encode_text(&text.text, text.second.as_deref())?;
-        // A class head is read at the last token that is no padding, and no token sees those after it.
-        while encoded.ids.len() > 1 && encoded.ids.last().copied() == self.padding && self.padding.is_some() {
-            encoded.ids.pop();
-            encoded.segments.pop();
+        let (before, after) = match self.ends {
+            Ends::OfClasses(padding) => return Ok(encoded.without_padding(padding)),
+            Ends::OfAnswers { before, after } => (before, after),
+        };
+        let length = encoded.ids.len().saturating_sub(after).max(1);
+        encoded.ids.truncate(length);
+        encoded.segments.truncate(length);
+        // The text of a chat's template begins with the mark that the tokenizer puts before it.
+        if let [first, second, ..] = encoded.ids[..]
+            && first == second
+            && Some(first) == before
+        {
+            encoded.ids.remove(0);
+            encoded.segments.remove(0);
         }
         Ok(encoded)
     }
 }
+
+/// The tokens that a tokenizer puts before and after a text.
+fn marks(source: &Source<'_>) -> Result<[Vec<u32>; 2]> {
+    let tokenizer = source.tokenizer(ENOUGH)?;
+    let marked = tokenizer.encode(ANCHOR)?;
+    let bare = tokenizer.without_marks().encode(ANCHOR)?;
+    let start = marked.windows(bare.len().max(1)).position(|part| part == bare).unwrap_or(0);
+    Ok([marked[..start].to_vec(), marked[(start + bare.len()).min(marked.len())..].to_vec()])
+}
+
+/// A text that every tokenizer has tokens for.
+const ANCHOR: &str = ":";
+/// Tokens that tell an answer of many from one of one.
+const ENOUGH: usize = 64;
 
 /// The tokenizer in the folder of a model, for texts of at most `max_tokens`.
 ///
@@ -76,13 +120,13 @@ pub fn tokenizer_of(bert: &Backbone, folder: &Path, max_tokens: usize) -> Result
     for_model(Tokenizer::load(folder, max_tokens)?, bert)
 }
 
-/// A tokenizer as a model's texts want it: a decoder answers at the end of its text, so that is kept.
+/// Refuses a tokenizer of another model.
 fn for_model(tokenizer: Tokenizer, bert: &Backbone) -> Result<Tokenizer> {
     if bert.is_causal() {
         tokenizer.check_pieces(bert.vocabulary())?;
-        return Ok(tokenizer.keeping_ends()?);
+    } else {
+        tokenizer.check(bert.vocabulary())?;
     }
-    tokenizer.check(bert.vocabulary())?;
     Ok(tokenizer)
 }
 
@@ -128,11 +172,16 @@ pub(crate) fn answer_tokens(model: &Path, adapter: &Path, answers: &[String]) ->
     if answers.len() < 2 {
         return refused(format!("{} answer to choose from", answers.len()), "give two or more, each with --choice");
     }
-    // Room to tell an answer of many tokens from one.
-    let tokenizer = Source::of(model, adapter).tokenizer(64)?.without_marks();
+    let tokenizer = Source::of(model, adapter).tokenizer(ENOUGH)?.without_marks();
+    let anchor = tokenizer.encode(ANCHOR)?;
     let mut tokens = Vec::new();
     for answer in answers {
-        let ids = tokenizer.encode(answer)?;
+        // As it stands after a text: some tokenizers put a space before a text of its own.
+        let after = tokenizer.encode(&format!("{ANCHOR}{answer}"))?;
+        let ids = match after.strip_prefix(anchor.as_slice()) {
+            Some(ids) => ids.to_vec(),
+            None => tokenizer.encode(answer)?,
+        };
         let &[token] = ids.as_slice() else {
             return refused(
                 format!("answer {answer:?} of {} tokens", ids.len()),
@@ -148,4 +197,73 @@ pub(crate) fn answer_tokens(model: &Path, adapter: &Path, answers: &[String]) ->
         tokens.push(token);
     }
     Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes as tokens: `<s>` 1 before a text, `</s>` 2 after it, letters from 3 on, with or without a space before a text.
+    fn folder(spaced: bool) -> tempfile::TempDir {
+        let normalizer = if spaced { r#"{"type": "Prepend", "prepend": "_"}"# } else { "null" };
+        let letters: Vec<String> = "_:ab".chars().zip(3..).map(|(letter, id)| format!("\"{letter}\": {id}")).collect();
+        let text = format!(
+            r#"{{"version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": [{{"id": 1, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}}],
+            "normalizer": {normalizer}, "pre_tokenizer": null,
+            "post_processor": {{"type": "TemplateProcessing",
+                "single": [{{"SpecialToken": {{"id": "<s>", "type_id": 0}}}}, {{"Sequence": {{"id": "A", "type_id": 0}}}},
+                    {{"SpecialToken": {{"id": "</s>", "type_id": 0}}}}],
+                "pair": [{{"Sequence": {{"id": "A", "type_id": 0}}}}, {{"Sequence": {{"id": "B", "type_id": 1}}}}],
+                "special_tokens": {{"<s>": {{"id": "<s>", "ids": [1], "tokens": ["<s>"]}}, "</s>": {{"id": "</s>", "ids": [2], "tokens": ["</s>"]}}}}}},
+            "decoder": null,
+            "model": {{"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+                "vocab": {{"<s>": 1, "</s>": 2, {}, "_a": 7}}, "merges": ["_ a"]}}}}"#,
+            letters.join(", ")
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(TOKENIZER_FILE), text).unwrap();
+        folder
+    }
+
+    fn reader(folder: &Path, for_answers: bool) -> Reader {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/decoders/tiny/llama3");
+        let decoder = Backbone::load(&golden, &candle_core::Device::Cpu).unwrap();
+        Reader::load(&decoder, folder, folder, (Some(8), for_answers)).unwrap()
+    }
+
+    fn ids(reader: &Reader, text: &str) -> Vec<u32> {
+        reader.encode(&Text { line: 1, text: text.to_owned(), second: None }).unwrap().ids
+    }
+
+    #[test]
+    fn a_class_head_reads_what_the_tokenizer_gives_and_answers_follow_the_text_itself() {
+        let folder = folder(false);
+        assert_eq!(ids(&reader(folder.path(), false), "ab"), [1, 5, 6, 2]);
+        assert_eq!(ids(&reader(folder.path(), true), "ab"), [1, 5, 6]);
+    }
+
+    #[test]
+    fn the_mark_before_a_text_stands_there_once() {
+        let folder = folder(false);
+        assert_eq!(ids(&reader(folder.path(), true), "<s>ab"), [1, 5, 6]);
+    }
+
+    #[test]
+    fn an_answer_is_the_token_that_follows_a_text() {
+        let answers = ["a".to_owned(), "b".to_owned()];
+        let spaced = folder(true);
+        assert_eq!(answer_tokens(spaced.path(), spaced.path(), &answers).unwrap(), [5, 6]);
+        let plain = folder(false);
+        assert_eq!(answer_tokens(plain.path(), plain.path(), &answers).unwrap(), [5, 6]);
+    }
+
+    #[test]
+    fn padding_at_the_end_is_not_read_by_a_class_head() {
+        let encoded = |ids: &[u32]| Encoded { ids: ids.to_vec(), segments: vec![0; ids.len()], truncated: false };
+        assert_eq!(encoded(&[0, 5, 0, 6, 0, 0]).without_padding(Some(0)), encoded(&[0, 5, 0, 6]));
+        assert_eq!(encoded(&[0, 0]).without_padding(Some(0)), encoded(&[0, 0]));
+        assert_eq!(encoded(&[5, 0]).without_padding(None), encoded(&[5, 0]));
+    }
 }

@@ -1,6 +1,6 @@
 //! Gated linear units: an activation of one projection times another projection, in one pass.
 //!
-//! `a(g) u` (Shazeer, arXiv 2002.05202): SwiGLU with silu, GeGLU with either Gaussian error linear unit.
+//! `a(g) u` (Shazeer, arXiv 2002.05202): `SwiGLU` with silu, `GeGLU` with either Gaussian error linear unit.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;

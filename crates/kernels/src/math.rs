@@ -47,15 +47,8 @@ pub(crate) fn erf(x: f32) -> f32 {
 /// `tanh(x)` to 5e-7 of its value: the rational minimax approximation `x P(x^2) / Q(x^2)` on `[-9, 9]`, beyond which `tanh` is 1 in f32.
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
-    const P: [f32; 7] = [
-        -2.760_768_5e-16,
-        2.000_187_9e-13,
-        -8.604_672e-11,
-        5.122_297e-8,
-        1.485_722_4e-5,
-        6.372_619_3e-4,
-        4.893_524_6e-3,
-    ];
+    const P: [f32; 7] =
+        [-2.760_768_5e-16, 2.000_188e-13, -8.604_672e-11, 5.122_297e-8, 1.485_722_4e-5, 6.372_619_3e-4, 4.893_524_6e-3];
     const Q: [f32; 4] = [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3];
     let x = x.clamp(-9.0, 9.0);
     let square = x * x;

@@ -1,11 +1,12 @@
-//! Adapter sets for an encoder: fresh ones, and those of adapter folders.
+//! Adapter sets for a backbone: fresh ones, and those of adapter folders.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bayeslora_adapters::files::{read_tensors, write_tensors};
 use bayeslora_adapters::peft::{
-    CONFIG_FILE, HEAD_FILE, Pair, PeftAdapter, PeftConfig, PlainSettings, ends_with_module, save_plain,
+    CONFIG_FILE, HEAD_FILE, Initialisation, Pair, PeftAdapter, PeftConfig, PlainSettings, Task, ends_with_module,
+    save_plain,
 };
 use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
@@ -25,9 +26,37 @@ pub const POSTERIOR_FILE: &str = "posterior.json";
 /// Tensors of the posterior beyond the low-rank pairs.
 pub const POSTERIOR_TENSORS_FILE: &str = "posterior.safetensors";
 
-/// Why an adapter that brings more than pairs and a head is not read on a decoder.
-const CHANGES_DECODER: &str = "changes the decoder's own weights (embeddings, norms, biases or modules saved whole), which is read on encoders \
-                               only; expected low-rank pairs on linear maps and a head: merge it into the model, or train it without these";
+/// Refuses an adapter that brings more to a decoder than pairs on linear maps and a class head.
+fn check_on_decoder(adapter: &PeftAdapter) -> Result<()> {
+    let merge = "merge it into the model, or train it without";
+    if adapter.config.initialisation != Initialisation::Untouched {
+        let problem = format!(
+            "init_lora_weights changed the decoder's weights in training, which is repeated for encoders only; {merge}, or save it with \
+             save_pretrained(.., path_initial_model_for_weight_conversion=..)"
+        );
+        return Err(Error::File { path: adapter.folder.join(CONFIG_FILE), problem });
+    }
+    if changes_base(adapter) {
+        return Err(wrong(
+            adapter,
+            format!(
+                "changes the decoder's own weights (embeddings, norms, biases or modules saved whole), which is read on encoders only; {merge}"
+            ),
+        ));
+    }
+    let is_there =
+        |module: &String| adapter.whole.keys().any(|path| path.split('.').any(|part| part == module.as_str()));
+    // PEFT names both heads' modules, whichever the model has.
+    let heads = ["classifier", "score"];
+    let mut trained = adapter.config.modules_to_save.iter().filter(|module| !heads.contains(&module.as_str()));
+    if let Some(module) = trained.find(|module| !is_there(module)) {
+        let problem = format!(
+            "has no tensor of {module}, which modules_to_save names; save the adapter again with its trained modules"
+        );
+        return Err(wrong(adapter, problem));
+    }
+    Ok(())
+}
 
 /// The slots of `maps` in `blocks`, in order and without repetition.
 ///
@@ -121,8 +150,8 @@ impl SavedAdapter {
     ) -> Result<(Backbone, Self)> {
         let peft = PeftAdapter::load(folder, device)?;
         let is_decoder = decoder::is_decoder(model_folder)?;
-        if is_decoder && changes_base(&peft) {
-            return Err(wrong(&peft, CHANGES_DECODER.to_owned()));
+        if is_decoder {
+            check_on_decoder(&peft)?;
         }
         let bert = if !is_decoder && (changes_base(&peft) || !peft.config.modules_to_save.is_empty()) {
             load_under(&peft, model_folder, device)?
@@ -142,10 +171,12 @@ impl SavedAdapter {
     ) -> Result<Self> {
         let folder = &peft.folder;
         check_targets(peft, bert)?;
-        let head = match (answers, peft.config.is_language_model) {
-            (None, false) => Head::find(peft, model_folder, bert)?,
-            (Some(answers), true) if bert.is_causal() => Head::of_answers(bert, model_folder, answers)?,
-            (_, is_language_model) => return Err(mismatched(peft, bert, is_language_model)),
+        let head = match (answers, peft.config.task) {
+            (None, Task::Classes | Task::Unsaid) => Head::find(peft, model_folder, bert)?,
+            (Some(answers), Task::NextToken | Task::Unsaid) if bert.is_causal() => {
+                Head::of_answers(bert, model_folder, answers)?
+            }
+            (_, task) => return Err(mismatched(peft, bert, task)),
         };
         let posterior = choose(read_posterior(folder, &peft.config)?)
             .map_err(|problem| Error::File { path: folder.join(POSTERIOR_FILE), problem })?;
@@ -168,10 +199,9 @@ impl SavedAdapter {
 }
 
 /// Why an adapter is not read with answers to choose from, or not without.
-fn mismatched(adapter: &PeftAdapter, bert: &Backbone, is_language_model: bool) -> Error {
-    let problem = if !is_language_model {
-        "task_type is that of a classifier, which has classes of its own: leave out the answers to choose from"
-            .to_owned()
+fn mismatched(adapter: &PeftAdapter, bert: &Backbone, task: Task) -> Error {
+    let problem = if task == Task::Classes || (task == Task::Unsaid && !bert.is_causal()) {
+        "the adapter is of a classifier, which has classes of its own: leave out the answers to choose from".to_owned()
     } else if bert.is_causal() {
         "task_type is \"CAUSAL_LM\", without classes of its own; give the answers to choose from, each with --choice"
             .to_owned()
@@ -209,6 +239,13 @@ fn slot_of(bert: &Backbone, adapter: &PeftAdapter, module: &str) -> Result<Slot>
                 "has LoRA on the classification head ({module}), which is not supported; train the head whole, with \
              modules_to_save=[\"{whole}\"]"
             ),
+        ));
+    }
+    if let Some(head) = ["lm_head", "embed_tokens"].into_iter().find(|head| bert.is_causal() && module.ends_with(head))
+    {
+        return Err(wrong(
+            adapter,
+            format!("has LoRA on {head} ({module}), which is not read on decoders; train the adapter on other modules"),
         ));
     }
     let paths = linear_modules(bert).into_iter().find(|path| ends_with_module(module, path));

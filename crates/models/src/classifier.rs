@@ -1,4 +1,4 @@
-//! Encoder, adapters and classification head: what turns sentences into logits.
+//! Backbone, adapters and head: what turns sentences into logits.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -167,10 +167,15 @@ impl Head {
         if beside.is_file() {
             return Self::complete(&read_tensors(&beside, bert.device())?, bert, &beside);
         }
-        let weights = Weights::open(model_folder, bert.device())?;
         let mut tensors = BTreeMap::new();
-        for &name in &names {
-            tensors.extend(weights.outside(name)?.map(|tensor| (name.to_owned(), tensor)));
+        // One that was trained with the adapter is not the checkpoint's.
+        let was_trained = bert.is_causal()
+            && adapter.config.modules_to_save.iter().any(|module| parts.modules.contains(&module.as_str()));
+        if model_folder.is_dir() && !was_trained {
+            let weights = Weights::open(model_folder, bert.device())?;
+            for &name in &names {
+                tensors.extend(weights.outside(name)?.map(|tensor| (name.to_owned(), tensor)));
+            }
         }
         tensors.extend(own.iter().filter_map(|&name| Some((name.to_owned(), adapter.whole.get(name)?.clone()))));
         if names.iter().all(|&name| tensors.contains_key(name)) {

@@ -100,7 +100,7 @@ impl Samples {
 /// A network to draw predictive samples from, on a processor.
 #[derive(Debug, Clone, Copy)]
 pub struct Sampler<'a> {
-    /// The frozen encoder.
+    /// The frozen backbone.
     pub bert: &'a Backbone,
     /// The classification head.
     pub head: &'a Head,

@@ -52,6 +52,19 @@ pub struct Encoded {
     pub truncated: bool,
 }
 
+impl Encoded {
+    /// The same up to the last token that is not `padding`, where there is another: a decoder's class head is read there, and no token sees
+    /// those after it.
+    #[must_use]
+    pub fn without_padding(mut self, padding: Option<u32>) -> Self {
+        let last = self.ids.iter().rposition(|&token| Some(token) != padding);
+        let end = last.map_or(self.ids.len(), |last| last + 1);
+        self.ids.truncate(end);
+        self.segments.truncate(end);
+        self
+    }
+}
+
 impl Tokenizer {
     /// Reads the tokenizer of a folder; texts are cut to `max_tokens`, special tokens included, at the side that the folder says.
     ///

@@ -56,8 +56,8 @@ pub struct PeftConfig {
     pub modules_to_save: Vec<String>,
     /// Ranks of single modules. Default: none.
     pub rank_pattern: Patterns<usize>,
-    /// Whether it was trained to go on with a text, not to classify it: it has no head of its own.
-    pub is_language_model: bool,
+    /// What it was trained to do.
+    pub task: Task,
     /// Alphas of single modules. Default: none.
     pub alpha_pattern: Patterns<f64>,
     /// Whether `s = alpha / sqrt(r)` instead of `alpha / r`. Default: no.
@@ -68,6 +68,17 @@ pub struct PeftConfig {
     pub initialisation: Initialisation,
     /// Numbers of the tokens whose embeddings were trained, by the end of the table's path; the end is empty for the words'.
     pub trained_tokens: Vec<(String, Vec<u32>)>,
+}
+
+/// What an adapter was trained to do, by its `task_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// To classify texts, with a head of its own.
+    Classes,
+    /// To go on with a text, by the language head of its model.
+    NextToken,
+    /// It does not say.
+    Unsaid,
 }
 
 impl PeftConfig {
@@ -84,7 +95,7 @@ impl PeftConfig {
         let mut keys = Keys { path, keys };
         // Before anything else is missed in the settings of another method.
         keys.check_type()?;
-        let is_language_model = keys.is_language_model()?;
+        let task = keys.task()?;
         let ordered: InOrder = serde_json::from_slice(bytes).map_err(malformed)?;
         keys.refuse_features()?;
         let (r, lora_alpha) = (keys.rank("r", 8)?, keys.alpha("lora_alpha", 8.0)?);
@@ -100,7 +111,7 @@ impl PeftConfig {
             alpha_pattern: keys.pattern("alpha_pattern", ordered.alpha_pattern, Keys::as_alpha)?,
             use_rslora: keys.flag("use_rslora")?,
             lora_bias: keys.flag("lora_bias")?,
-            is_language_model,
+            task,
             initialisation: keys.initialisation()?,
             trained_tokens: keys.trained_tokens()?,
         };
@@ -170,12 +181,12 @@ impl Keys<'_> {
         }
     }
 
-    /// Whether it was trained to go on with a text. Refuses one that was trained neither for that nor to classify texts.
-    fn is_language_model(&mut self) -> Result<bool> {
-        let Some(value) = self.take("task_type") else { return Ok(false) };
+    /// What it was trained to do. Refuses what is neither to classify texts nor to go on with them.
+    fn task(&mut self) -> Result<Task> {
+        let Some(value) = self.take("task_type") else { return Ok(Task::Unsaid) };
         match value.as_str() {
-            Some("SEQ_CLS" | "FEATURE_EXTRACTION") => Ok(false),
-            Some("CAUSAL_LM") => Ok(true),
+            Some("SEQ_CLS" | "FEATURE_EXTRACTION") => Ok(Task::Classes),
+            Some("CAUSAL_LM") => Ok(Task::NextToken),
             _ => self.wrong(
                 "task_type",
                 &value,
@@ -292,7 +303,8 @@ impl Keys<'_> {
 
     fn targets(&mut self, modules_to_save: &[String]) -> Result<Targets> {
         // PEFT's own choice for these families where none is written.
-        let default = || Modules::Named(["query", "value", "q_lin", "v_lin"].map(str::to_owned).to_vec());
+        let default =
+            || Modules::Named(["query", "value", "q_lin", "v_lin", "q_proj", "v_proj"].map(str::to_owned).to_vec());
         let modules = self.modules("target_modules")?.unwrap_or_else(default);
         let excluded = self.modules("exclude_modules")?;
         let whole =

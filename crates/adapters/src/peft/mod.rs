@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::files::{LARGEST, parse_tensors, write_tensors};
 use names::Part;
 
-pub use config::PeftConfig;
+pub use config::{PeftConfig, Task};
 pub use folder::{CONFIG_FILE, WEIGHTS_FILE};
 pub use initial::Initialisation;
 pub use pattern::{Patterns, Targets, ends_with_module};

@@ -24,7 +24,7 @@ pub enum ModelEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ModelFolder {
-    /// Folder with `config.json`, `tokenizer.json` and `model.safetensors` of a BERT, DistilBERT or RoBERTa encoder, relative to the experiment
+    /// Folder with `config.json`, `tokenizer.json` and `model.safetensors` of an encoder or a decoder, relative to the experiment
     /// file unless absolute; `~` is not expanded.
     pub path: PathBuf,
     /// The folder's last component: what the model is called in tables. No part of any key.

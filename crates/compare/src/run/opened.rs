@@ -105,7 +105,7 @@ impl<'a> OpenedPlan<'a> {
     }
 
     /// First adapted block of a method; everything below is frozen. With the pooler alone adapted it is the last block, of which the
-    /// rows of the first tokens are wanted.
+    /// rows that are read are wanted.
     pub(crate) fn first_adapted(&self, method: &PlannedMethod) -> usize {
         let first = self.slots(method).first().map_or(0, |slot| usize::from(slot.block));
         first.min(self.bert.blocks() - 1)

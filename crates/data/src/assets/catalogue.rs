@@ -22,12 +22,24 @@ pub enum AssetId {
     AgNews,
     /// Bank customers' queries with 77 intents (CC BY 4.0).
     Banking77,
+    /// Queries to an assistant with 150 intents, and queries that are out of scope (CC BY 3.0).
+    Clinc150,
+    /// Questions with the kind of their answer (no licence stated).
+    Trec,
 }
 
 impl AssetId {
     /// Every asset.
-    pub const ALL: [Self; 6] =
-        [Self::AllMiniLmL6V2, Self::VaderIcwsm2014, Self::Sst2, Self::Sst2Glue, Self::AgNews, Self::Banking77];
+    pub const ALL: [Self; 8] = [
+        Self::AllMiniLmL6V2,
+        Self::VaderIcwsm2014,
+        Self::Sst2,
+        Self::Sst2Glue,
+        Self::AgNews,
+        Self::Banking77,
+        Self::Clinc150,
+        Self::Trec,
+    ];
 
     /// The name in commands, messages and folders.
     pub fn name(self) -> &'static str {
@@ -43,6 +55,8 @@ impl AssetId {
             Self::Sst2Glue => &SST2_GLUE,
             Self::AgNews => &AG_NEWS,
             Self::Banking77 => &BANKING77,
+            Self::Clinc150 => &CLINC150,
+            Self::Trec => &TREC,
         }
     }
 }
@@ -278,6 +292,31 @@ static BANKING77: Asset = Asset {
     }),
 };
 
+static CLINC150: Asset = Asset {
+    name: "clinc150",
+    files: &[file("data_full.json", 2_495_390, "36923c3705a59e08fe9c3883d8bc2dd966ef93e22cb78ac41171782a698d56e0")],
+    hub: None,
+    origin: Origin::Repository(Repository {
+        address: "https://github.com/clinc/oos-eval",
+        folder: "data",
+        renamed: &[],
+    }),
+};
+
+static TREC: Asset = Asset {
+    name: "trec",
+    files: &[
+        file("TREC_10.label", 23_269, "86ad53c8fc9d397ab2f4be7c967d8efb470b260140557d3e57afad69d1b88b76"),
+        file("train_5500.label", 333_379, "8bd6e79493f43bbd22c364587366a1dced54e1e31259eaa92721a0f526031116"),
+    ],
+    hub: None,
+    origin: Origin::Repository(Repository {
+        address: "https://github.com/FreedomIntelligence/qnn",
+        folder: "data/TREC",
+        renamed: &[],
+    }),
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,7 +328,7 @@ mod tests {
         }
         assert_eq!(
             "minilm".parse::<AssetId>().unwrap_err().to_string(),
-            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, vader-icwsm-2014, sst2, sst2_glue, ag_news, banking77"
+            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, vader-icwsm-2014, sst2, sst2_glue, ag_news, banking77, clinc150, trec"
         );
     }
 

@@ -13,19 +13,18 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn read(path: PathBuf) -> Result<Self> {
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(source) => return Err(Error::TaskFile { path, source }),
-        };
-        match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self { path, text }),
-            Err(error) => {
-                let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-                let line = good.split(|byte| *byte == b'\n').count();
-                let found = format!("the byte 0x{:02x}", bad.first().copied().unwrap_or_default());
-                Err(Error::TaskLine { path, line, expected: "UTF-8".to_owned(), found })
-            }
+        let text = read_text(&path)?;
+        Ok(Self { path, text })
+    }
+
+    /// A file in which the byte `blank`, not ASCII, stands for a space.
+    pub(super) fn read_with_blank(path: PathBuf, blank: u8) -> Result<Self> {
+        let mut bytes = read_bytes(&path)?;
+        for byte in bytes.iter_mut().filter(|byte| **byte == blank) {
+            *byte = b' ';
         }
+        let text = utf8(&path, bytes)?;
+        Ok(Self { path, text })
     }
 
     pub(super) fn name(&self) -> String {
@@ -78,10 +77,28 @@ impl<'a> Line<'a> {
     }
 }
 
+/// A whole file of UTF-8.
+pub(super) fn read_text(path: &Path) -> Result<String> {
+    utf8(path, read_bytes(path)?)
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|source| Error::TaskFile { path: path.to_owned(), source })
+}
+
+fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let line = good.split(|byte| *byte == b'\n').count();
+        let found = format!("the byte 0x{:02x}", bad.first().copied().unwrap_or_default());
+        Error::TaskLine { path: path.to_owned(), line, expected: "UTF-8".to_owned(), found }
+    })
+}
+
 /// The records of a CSV file with exactly `N` fields each (RFC 4180: quoted fields may hold commas and line breaks), and the line that each
 /// begins on. `names` are those of the fields, for messages.
 pub(super) fn csv_records<const N: usize>(path: &Path, names: &str) -> Result<Vec<(usize, [String; N])>> {
-    let bytes = fs::read(path).map_err(|source| Error::TaskFile { path: path.to_owned(), source })?;
+    let bytes = read_bytes(path)?;
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&bytes[..]);
     let mut records = Vec::new();
     let (mut line, mut counted) = (1, 0);

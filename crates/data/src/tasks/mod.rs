@@ -7,11 +7,14 @@
 //! Adding a task means adding its module, its line in `REGISTRY`, its files in [`crate::assets`], and its tests.
 
 mod ag_news;
+mod apart;
 mod banking77;
 mod banking77_queries;
+mod clinc150;
 mod corruption;
 mod domain;
 mod example;
+mod json_lists;
 mod label_noise;
 mod lines;
 mod settings;
@@ -22,6 +25,7 @@ mod sst2_sentences;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trec;
 mod vader;
 
 pub use corruption::Corruption;
@@ -46,6 +50,8 @@ const REGISTRY: &[(&str, Constructor)] = &[
     ("sst2", sst2::from_settings),
     ("sst2-phrases", sst2_phrases::from_settings),
     ("banking77", banking77::from_settings),
+    ("clinc150", clinc150::from_settings),
+    ("trec", trec::from_settings),
 ];
 
 /// Names of tasks, in the order they are documented.

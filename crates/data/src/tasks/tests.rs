@@ -1,5 +1,8 @@
 //! Toy copies of the published files: what becomes of them, and what is said of malformed ones.
 
+mod clinc150;
+mod trec;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -33,6 +36,25 @@ fn data() -> TempDir {
     };
     write("banking77/train.csv", &queries(5));
     write("banking77/test.csv", &queries(2));
+    let list = |name: &str, count: u32| {
+        let pair = |n: u32| match name.strip_prefix("oos_") {
+            Some(_) => format!("[\"{name} query {n}\", \"oos\"]"),
+            None => format!("[\"{name} query {n} of intent_{:03}\", \"intent_{:03}\"]", n % 150, n % 150),
+        };
+        format!("\"{name}\": [\n{}]", (0..count).map(pair).collect::<Vec<_>>().join(",\n"))
+    };
+    let lists = [("train", 450), ("oos_val", 3), ("test", 150), ("oos_train", 2), ("val", 300), ("oos_test", 7)];
+    let lists = lists.map(|(name, count)| list(name, count)).join(",\n");
+    write("clinc150/data_full.json", &format!("{{\n{lists}\n}}\n"));
+    let questions = |split: &str, count: usize| -> String {
+        let kinds = ["ABBR:exp", "DESC:def", "ENTY:food", "HUM:ind", "LOC:city", "NUM:date"];
+        let kind = |n: usize| kinds[n % 6];
+        (0..count)
+            .map(|n| format!("{} What {split} is {n} with a {} ?\n", kind(n), &kind(n)[..kind(n).find(':').unwrap()]))
+            .collect()
+    };
+    write("trec/train_5500.label", &questions("train", 60));
+    write("trec/TREC_10.label", &questions("test", 12));
     root
 }
 
@@ -164,7 +186,7 @@ fn an_unknown_task_and_settings_out_of_range_are_one_line() {
     let refusal = |task: &str, settings: &str| PlannedTask::new(task, settings.parse().unwrap()).unwrap_err();
     assert_eq!(
         refusal("sst-2", ""),
-        "unknown task \"sst-2\"; did you mean \"sst2\"? (known: vader-movies, sst2, sst2-phrases, banking77)"
+        "unknown task \"sst-2\"; did you mean \"sst2\"? (known: vader-movies, sst2, sst2-phrases, banking77, clinc150, trec)"
     );
     assert_eq!(
         refusal("banking77", "held-out-intents = 76"),

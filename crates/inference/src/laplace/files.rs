@@ -53,7 +53,7 @@ impl Laplace {
         }
         // A head that was frozen has no posterior.
         if settings.reach == Reach::Head || tensors.contains_key(&format!("{}.outputs.values", widths.len())) {
-            widths.push((head.classes(), head.weight.dims()[1] + 1));
+            widths.push((head.classes(), head.weight.dims()[1] + usize::from(head.bias.is_some())));
         }
         let find = |name: String, shape: &[usize]| -> Result<&Tensor> {
             tensors.get(&name).filter(|tensor| tensor.dims() == shape).ok_or_else(|| {

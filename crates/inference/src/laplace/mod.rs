@@ -4,7 +4,7 @@
 //! `q(theta) = N(theta*, (H + lambda I)^-1)` with `H` the generalised Gauss-Newton matrix of the softmax likelihood over the training set,
 //! its expectation over classes exact. Each map has a block of its own, `S (x) Q`: `S` sums outer products of gradients by the outputs
 //! over all rows of all sentences, `Q` averages those of the inputs over rows ("expand", Eschenhagen et al., arXiv 2311.00636). A row is a
-//! token whose output some logit depends on: in the last block the first token's alone, keys and values excepted. Laplace-LoRA's code has
+//! token whose output some logit depends on: in the last block that of the token that is read, keys and values excepted. Laplace-LoRA's code has
 //! all tokens in `Q`, and divides it by the number of sentences, which counts a sentence's curvature once more for each of its tokens.
 //!
 //! Logits are then Gaussian with mean `f(x; theta*)` and covariance `J (H + lambda I)^-1 J'`, here without the part that moves all logits

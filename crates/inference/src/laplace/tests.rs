@@ -10,8 +10,13 @@ use bayeslora_data::Silent;
 
 type Two = [[f64; 2]; 2];
 
+fn golden(model: &str) -> Backbone {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden").join(model);
+    Backbone::load(&folder, &Device::Cpu).unwrap()
+}
+
 fn tiny() -> Backbone {
-    Backbone::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny"), &Device::Cpu).unwrap()
+    golden("tiny")
 }
 
 /// Adapters on every map of the last two blocks and the pooler, `B` not zero, two classes.
@@ -289,9 +294,20 @@ fn three_classes_have_two_directions() {
 /// Saved and read again with its adapter, a posterior gives the same Gaussians; one of another adapter is refused.
 #[test]
 fn a_saved_posterior_predicts_the_same() {
-    let bert = tiny();
+    saved_posteriors_predict_the_same(tiny());
+}
+
+/// Its head has no bias.
+#[test]
+fn a_saved_posterior_of_a_decoder_predicts_the_same() {
+    saved_posteriors_predict_the_same(golden("decoders/tiny/gemma3"));
+}
+
+fn saved_posteriors_predict_the_same(bert: Backbone) {
     let mut member = member(&bert);
-    let (train, tested) = (sentences(&bert, &some_tokens(20)), sentences(&bert, &some_tokens(9)));
+    let known = |tokens: Vec<u32>| tokens.into_iter().map(|token| token % bert.vocabulary() as u32).collect();
+    let texts = |count| -> Vec<Vec<u32>> { some_tokens(count).into_iter().map(known).collect() };
+    let (train, tested) = (sentences(&bert, &texts(20)), sentences(&bert, &texts(9)));
     for (reach, is_trained) in [(Reach::All, true), (Reach::Head, true), (Reach::All, false)] {
         if !is_trained {
             member.head = member.head.clone().frozen();

@@ -21,7 +21,7 @@ pub(super) fn attend_back_family(
     scratch: &mut AttentionScratch,
 ) {
     scratch.plan.family(context, family);
-    scratch.fit(heads.size);
+    scratch.fit_back(heads.size);
     Arch::new().dispatch(Back { qkvg, slopes: [dq, dk, dv], heads, scratch });
 }
 
@@ -110,7 +110,7 @@ mod tests {
             let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| vec![0.0; x.len()]);
             let mut scratch = AttentionScratch::default();
             scratch.plan.family(&context, &context.families()[0]);
-            scratch.fit(heads.size);
+            scratch.fit_back(heads.size);
             let slopes = [&mut dq[..], &mut dk, &mut dv];
             back(Back { qkvg: [&q, &k, &v, &q], slopes, heads: &heads, scratch: &mut scratch });
             [dq, dk, dv].concat()

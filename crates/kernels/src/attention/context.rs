@@ -84,7 +84,9 @@ impl Context {
         if let Some(position) = positions.iter().find(|&&position| position as usize >= count) {
             candle_core::bail!("attention: a query at position {position} of {count} keys; expected a lower one");
         }
-        self.add(positions.iter().copied(), keys);
+        if !positions.is_empty() {
+            self.add(positions.iter().copied(), keys);
+        }
         Ok(())
     }
 
@@ -270,11 +272,13 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let mut context = Context::new(4);
-        let message = context.push(&[0], &[2..5]).unwrap_err().to_string();
+        let one = |start, end| [Range { start, end }];
+        let message = context.push(&[0], &one(2, 5)).unwrap_err().to_string();
         assert!(message.contains("keys 2..5 of 4"), "{message}");
         let message = context.push(&[0, 3], &[0..2, 3..4]).unwrap_err().to_string();
         assert!(message.contains("a query at position 3 of 3 keys"), "{message}");
-        assert!(context.push(&[0], &[]).is_err() && context.push(&[], &[1..1]).is_err());
+        assert!(context.push(&[0], &[]).is_err() && context.push(&[], &one(1, 1)).is_err());
+        context.push(&[], &one(0, 2)).unwrap();
         assert_eq!(context, Context::new(4));
         assert!(Context::sentences(&Packing::from_lengths(&[2, 0])).is_err());
         assert!(Context::last_rows(&Packing::from_lengths(&[0])).is_err());

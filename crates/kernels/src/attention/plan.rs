@@ -55,14 +55,18 @@ pub struct AttentionScratch {
 }
 
 impl AttentionScratch {
-    /// Makes room for the plan.
+    /// Makes room for the plan, forward.
     pub(super) fn fit(&mut self, size: usize) {
-        let longest = self.plan.parts.iter().map(|part| part.blocks.len()).max().unwrap_or(0);
         self.keys.fit(size * self.plan.width);
+        self.scores.fit(QUERIES * self.plan.longest());
+    }
+
+    /// Makes room for the plan, forward and backward.
+    pub(super) fn fit_back(&mut self, size: usize) {
+        self.fit(size);
         self.values.fit(size * self.plan.width);
-        self.scores.fit(QUERIES * longest);
-        self.slopes.fit(QUERIES * longest);
-        self.bends.fit(QUERIES * longest);
+        self.slopes.fit(QUERIES * self.plan.longest());
+        self.bends.fit(QUERIES * self.plan.longest());
     }
 }
 
@@ -111,13 +115,22 @@ impl Plan {
         }
     }
 
-    pub(super) fn clear(&mut self, positions: &[u32]) {
-        let Self { parts, blocks, columns, width, positions: own } = self;
-        (parts.clear(), blocks.clear(), columns.clear(), own.clear());
-        *width = 0;
-        own.extend_from_slice(positions);
+    /// Blocks of the part that has most.
+    fn longest(&self) -> usize {
+        self.parts.iter().map(|part| part.blocks.len()).max().unwrap_or(0)
     }
 
+    /// Nothing but the positions of the queries.
+    pub(super) fn clear(&mut self, positions: &[u32]) {
+        self.parts.clear();
+        self.blocks.clear();
+        self.columns.clear();
+        self.width = 0;
+        self.positions.clear();
+        self.positions.extend_from_slice(positions);
+    }
+
+    /// Adds queries with the same ranges of keys.
     pub(super) fn part(&mut self, queries: Range<usize>, keys: impl Iterator<Item = Range<usize>>) {
         let first = self.blocks.len();
         let mut position = 0;

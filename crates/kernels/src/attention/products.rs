@@ -91,8 +91,8 @@ pub(super) fn blend<S: Simd>(
         for (b, block) in blocks.iter().enumerate() {
             let lanes = block.lanes(span);
             let own = weights_of(weights, blocks.len(), b, &lanes);
-            for j in 0..lanes.len() {
-                let start = (block.row + lanes.start + j) * width + at + part;
+            for (row, j) in (block.row + lanes.start..).zip(0..lanes.len()) {
+                let start = row * width + at + part;
                 let row = S::as_simd_f32s(&rows[start..start + step]).0;
                 for i in 0..QUERIES {
                     let p = simd.splat_f32s(own[i][j]);
@@ -114,8 +114,8 @@ pub(super) fn blend<S: Simd>(
         for (b, block) in blocks.iter().enumerate() {
             let lanes = block.lanes(span);
             let own = weights_of(weights, blocks.len(), b, &lanes);
-            for j in 0..lanes.len() {
-                let start = (block.row + lanes.start + j) * width + at + part;
+            for (row, j) in (block.row + lanes.start..).zip(0..lanes.len()) {
+                let start = row * width + at + part;
                 let row = simd.partial_load_f32s(&rows[start..start + present]);
                 for i in 0..QUERIES {
                     sums[i] = simd.add_f32s(sums[i], simd.mul_f32s(simd.splat_f32s(own[i][j]), row));
@@ -149,8 +149,8 @@ pub(super) fn spread<S: Simd>(
         for (b, block) in blocks.iter().enumerate() {
             let lanes = block.lanes(span);
             let weights = weights_of(weights, blocks.len(), b, &lanes);
-            for j in 0..lanes.len() {
-                let start = (block.row + lanes.start + j) * width + at + part;
+            for (row, j) in (block.row + lanes.start..).zip(0..lanes.len()) {
+                let start = row * width + at + part;
                 let out = &mut out[start..start + present];
                 if present == S::F32_LANES && own == QUERIES {
                     let out = &mut S::as_mut_simd_f32s(out).0[0];

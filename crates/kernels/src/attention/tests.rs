@@ -204,7 +204,7 @@ fn numbers_of_encoders_are_those_of_their_records() {
         let direction = fixed(4, out.dims3().unwrap());
         let store = (&out * direction.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
         let gradients = [&q, &k, &v].map(|var| store.get(var).unwrap().clone());
-        digests.push(digest(&[&[out.clone()], gradients.as_slice()].concat()));
+        digests.push(digest(&[std::slice::from_ref(&out), gradients.as_slice()].concat()));
     }
     assert_eq!(digests, [5_804_809_782_655_713_425, 8_515_018_815_528_565_392, 994_948_364_200_562_682]);
 }
@@ -280,6 +280,11 @@ fn half_precision_has_its_softmax_in_f32() {
     let [q, k, v] = [q, k, v].map(|x| x.to_dtype(DType::F32).unwrap());
     let exact = attention_within(&q, &k, &v, &context, &heads).unwrap();
     assert!(relative_difference(&half.to_dtype(DType::F32).unwrap(), &exact) < 1e-2);
+    // 600 equal weights: added up in bf16 they end at 256 times one of them.
+    let last = Context::last_rows(&Packing::from_lengths(&[600])).unwrap();
+    let ones = |rows: usize, heads: usize| Tensor::ones((1, rows, heads * 8), DType::BF16, &Device::Cpu).unwrap();
+    let mean = attention_within(&ones(1, 4), &ones(600, 2), &ones(600, 2), &last, &heads).unwrap();
+    assert!(flat(&mean.to_dtype(DType::F32).unwrap()).iter().all(|x| (x - 1.0).abs() < 8e-3));
 }
 
 #[test]

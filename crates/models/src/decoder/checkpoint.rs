@@ -105,7 +105,7 @@ impl Checkpoint {
 
 /// Whether a path is that of a GGUF file, by its extension.
 pub(crate) fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) && !path.is_dir()
 }
 
 /// The names that a tensor may have in a checkpoint whose decoder is at `prefix`.

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use bayeslora_adapters::{Slot, TargetMap};
 use bayeslora_kernels::{FrozenLinear, Heads, Mask, Rotary};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::backbone::{Backbone, Top};
 use crate::block::{Block, Norms, Positions};
-use crate::decoder::{Checkpoint, DecoderConfig, Family};
+use crate::decoder::{Checkpoint, DecoderConfig, Family, Stored};
 use crate::description::{Description, MOST_POSITIONS};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
@@ -44,8 +44,14 @@ pub(crate) fn load(model: &Path, device: &Device) -> Result<Backbone> {
 pub(crate) fn language_rows(model: &Path, tokens: &[u32], device: &Device) -> Result<(Tensor, Option<f64>)> {
     let (config, checkpoint) = Checkpoint::open(model, device)?;
     let name = if config.tied { Family::embedding() } else { Family::LANGUAGE_HEAD.to_owned() };
-    let head = checkpoint.dense(&format!("{name}.weight"), &[config.vocab_size, config.hidden_size])?;
-    Ok((head.index_select(&Tensor::new(tokens, device)?, 0)?, config.final_softcap))
+    let head = checkpoint.stored(&format!("{name}.weight"), &[config.vocab_size, config.hidden_size])?;
+    // Rows before they are widened: the whole head may be gigabytes.
+    let rows = Tensor::new(tokens, device)?;
+    let head = match head {
+        Stored::Dense(head) => head.index_select(&rows, 0)?.to_dtype(DType::F32)?,
+        head @ Stored::Quantised(_) => head.dense(device)?.index_select(&rows, 0)?,
+    };
+    Ok((head, config.final_softcap))
 }
 
 /// The turns of every kind of block.

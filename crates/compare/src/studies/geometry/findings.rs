@@ -61,7 +61,7 @@ pub(crate) struct Finding {
 
 /// Whether a map's input comes out of a layer normalisation.
 pub(crate) fn behind_layer_norm(map: TargetMap) -> bool {
-    matches!(map, TargetMap::Query | TargetMap::Key | TargetMap::Value | TargetMap::Intermediate)
+    matches!(map, TargetMap::Query | TargetMap::Key | TargetMap::Value | TargetMap::Gate | TargetMap::Intermediate)
 }
 
 /// An adapted map with the principal directions of its fine-tuning inputs.

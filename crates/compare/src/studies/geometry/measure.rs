@@ -201,7 +201,7 @@ impl<'a> Probe<'a> {
             let read = |places: &[usize], lengths: &[usize], inputs: &BTreeMap<Slot, Array2<f64>>| {
                 let mut read = Vec::new();
                 for (slot, x) in inputs {
-                    // Above the last attention only the first token of each sentence is computed.
+                    // Above the last attention only the token of each sentence that is read is computed.
                     let whole = x.nrows() == lengths.iter().sum::<usize>();
                     let mut start = 0;
                     for (&place, &length) in places.iter().zip(lengths) {

@@ -186,7 +186,7 @@ impl Reader<'_> {
         Ok((points, shares))
     }
 
-    /// States of the first tokens above the last block at the mean of the posterior, `[sentences, width]`.
+    /// States above the last block of the tokens that are read at the mean of the posterior, `[sentences, width]`.
     fn states(&self, sentences: &Sentences) -> Result<Array2<f64>> {
         let bert = &self.opened.bert;
         let width = bert.width();

@@ -78,7 +78,7 @@ pub(crate) fn page(plan: &Plan, data: &TaskData, findings: &[Finding], shares: [
         plan.of_dropout_methods(|method| method.prediction.samples.to_string()),
     );
     let picture = format!(
-        "Points are last-block states of the first token, in the trained network of the first method and seed after one deterministic pass. \
+        "Points are last-block states of the token that the head reads, in the trained network of the first method and seed after one deterministic pass. \
          Axes are the first two principal components of the test set's states. They hold {:.0} % and {:.0} % of its variance. The area of a \
          point grows with the variance of its sampled probabilities.",
         100.0 * shares[0],

@@ -28,6 +28,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::apart::normalised;
 use super::domain::DomainInfo;
 use super::example::{Example, Ratings};
 use super::settings::DataSettings;
@@ -142,11 +143,6 @@ const ROUNDING: f64 = 1e-8;
 
 fn rating_mean(row: &Row) -> f64 {
     row.ratings.iter().copied().map(f64::from).sum::<f64>() / row.ratings.len() as f64
-}
-
-/// Two texts with the same normal form are the same text.
-fn normalised(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 fn labelled(row: Row) -> Example {
