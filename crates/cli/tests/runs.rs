@@ -38,7 +38,7 @@ fn small_experiment_with(replaced: &[(&str, &str)]) -> (TempDir, PathBuf) {
     cut_down(include_str!("movies.toml").to_owned(), &[&small[..], replaced].concat())
 }
 
-/// What puts the tiny golden model, of three blocks, in place of MiniLM.
+/// What puts the tiny golden model, of three blocks, in place of the real one.
 fn tiny_model() -> [(&'static str, &'static str); 2] {
     const PATH: &str = concat!("model = { path = \"", env!("CARGO_MANIFEST_DIR"), "/../models/tests/golden/tiny\" }");
     [("model = \"all-minilm-l6-v2\"", PATH), ("target-blocks = [4, 5]", "target-blocks = [1, 2]")]

@@ -112,7 +112,9 @@ impl Engine for Buffers<'_, '_> {
         frozen.with_values(|weight, bias| {
             let onto = if bias.is_some() { Onto::Values } else { Onto::Nothing };
             for row in first.chunks_exact_mut(d_out) {
-                bias.into_iter().for_each(|bias| row.copy_from_slice(bias));
+                if let Some(bias) = bias {
+                    row.copy_from_slice(bias);
+                }
             }
             product(first, onto, 1.0, x.values(), weight, (x.samples * x.rows, d_in, d_out), Threads::One);
         })?;

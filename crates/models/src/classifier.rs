@@ -108,8 +108,8 @@ impl Head {
                 let (mut got, mut expected) =
                     (format!("{weight} has shape {:?}", w.dims()), format!("[{rows}, {width}]"));
                 if let (Some(bias), Some(b)) = (bias, b) {
-                    got += &format!(" and {bias} {:?}", b.dims());
-                    expected += &format!(" and [{rows}]");
+                    got = format!("{got} and {bias} {:?}", b.dims());
+                    expected = format!("{expected} and [{rows}]");
                 }
                 let problem = format!("{got}; expected {expected}");
                 return Err(Error::File { path: source.to_owned(), problem });

@@ -11,7 +11,7 @@ use crate::slots::{DECODER, Family, Segments};
 #[derive(Debug, Clone)]
 pub(crate) enum Description {
     /// An encoder of BERT's kind.
-    Encoder(BertConfig),
+    Encoder(Box<BertConfig>),
     /// A decoder.
     Decoder(Box<DecoderConfig>),
 }

@@ -193,7 +193,9 @@ impl Sampler<'_> {
         };
         #[expect(clippy::cast_possible_truncation, reason = "logits are f32")]
         if let Some(cap) = softcap.map(|cap| cap as f32) {
-            logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
+            for logit in &mut logits {
+                *logit = cap * (*logit / cap).tanh();
+            }
         }
         Ok(logits)
     }

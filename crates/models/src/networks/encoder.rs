@@ -37,7 +37,7 @@ pub(crate) fn from_parts(config: BertConfig, weights: &Weights, device: &Device)
     let blocks = blocks.map(|number| block(weights, number, &config)).collect::<Result<_>>()?;
     let pooler = family.module_path(pooler_slot(config.num_hidden_layers));
     let top = if family.has_pooler { Top::Pooler(linear(weights, &pooler, width, width)?) } else { Top::Nothing };
-    let (description, embeddings) = (Description::Encoder(config), Embeddings::Encoder(embeddings));
+    let (description, embeddings) = (Description::Encoder(Box::new(config)), Embeddings::Encoder(embeddings));
     Ok(Backbone { description, embeddings, blocks, top, device: device.clone() })
 }
 

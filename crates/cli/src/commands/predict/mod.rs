@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     /// Cut texts to this many tokens [default: the tokenizer's own length, at most the model's positions].
     #[arg(long)]
     max_tokens: Option<usize>,
-    /// Answer to choose from, for an adapter of a language model (CAUSAL_LM). Give two or more, each one token as it stands after the text.
+    /// Answer to choose from, for an adapter of a language model (`CAUSAL_LM`). Give two or more, each one token as it stands after the text.
     #[arg(long = "choice", value_name = "ANSWER")]
     choices: Vec<String>,
     /// Form of the input. Blank lines are skipped; each other line is answered as soon as no more input waits.
