@@ -44,7 +44,7 @@ fn tiny() -> Backbone {
 
 /// Sentences whose label is the parity of the token beside the one that is read, with activations below block 1.
 fn sentences(bert: &Backbone, split: u8, count: u32) -> Sentences {
-    let fillers = bert.vocabulary().min(50) as u32 - 20;
+    let fillers = u32::try_from(bert.vocabulary().min(50)).unwrap() - 20;
     let sentence = |i: u32| -> Vec<u32> {
         let told = std::iter::once(2).chain([5 + i % 2]);
         let mut ids: Vec<u32> = told.chain((0..i % 4).map(|k| 20 + (i * 7 + k * 3) % fillers)).chain([3]).collect();

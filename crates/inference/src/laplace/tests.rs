@@ -294,37 +294,37 @@ fn three_classes_have_two_directions() {
 /// Saved and read again with its adapter, a posterior gives the same Gaussians; one of another adapter is refused.
 #[test]
 fn a_saved_posterior_predicts_the_same() {
-    saved_posteriors_predict_the_same(tiny());
+    saved_posteriors_predict_the_same(&tiny());
 }
 
 /// Its head has no bias.
 #[test]
 fn a_saved_posterior_of_a_decoder_predicts_the_same() {
-    saved_posteriors_predict_the_same(golden("decoders/tiny/gemma3"));
+    saved_posteriors_predict_the_same(&golden("decoders/tiny/gemma3"));
 }
 
-fn saved_posteriors_predict_the_same(bert: Backbone) {
-    let mut member = member(&bert);
-    let known = |tokens: Vec<u32>| tokens.into_iter().map(|token| token % bert.vocabulary() as u32).collect();
+fn saved_posteriors_predict_the_same(bert: &Backbone) {
+    let mut member = member(bert);
+    let known = |tokens: Vec<u32>| tokens.into_iter().map(|token| token % u32::try_from(bert.vocabulary()).unwrap()).collect();
     let texts = |count| -> Vec<Vec<u32>> { some_tokens(count).into_iter().map(known).collect() };
-    let (train, tested) = (sentences(&bert, &texts(20)), sentences(&bert, &texts(9)));
+    let (train, tested) = (sentences(bert, &texts(20)), sentences(bert, &texts(9)));
     for (reach, is_trained) in [(Reach::All, true), (Reach::Head, true), (Reach::All, false)] {
         if !is_trained {
             member.head = member.head.clone().frozen();
         }
-        let laplace = fit(network(&bert, &member), &train, reach).with_precision(0.3);
+        let laplace = fit(network(bert, &member), &train, reach).with_precision(0.3);
         member.posterior = PosteriorSettings::Laplace(laplace.settings());
         let folder = tempfile::tempdir().unwrap();
         let Member { adapters, head, posterior } = &member;
-        save_adapter(folder.path(), &bert, adapters, head, posterior, (3, 6.0), "tiny").unwrap();
+        save_adapter(folder.path(), bert, adapters, head, posterior, (3, 6.0), "tiny").unwrap();
         laplace.save(folder.path()).unwrap();
-        let expected = laplace.gaussian(network(&bert, &member), &tested, &Silent).unwrap();
+        let expected = laplace.gaussian(network(bert, &member), &tested, &Silent).unwrap();
 
         let SavedAdapter { adapters, head, posterior } =
-            SavedAdapter::load(folder.path(), &bert, folder.path(), Ok).unwrap();
+            SavedAdapter::load(folder.path(), bert, folder.path(), Ok).unwrap();
         assert_eq!(posterior, member.posterior);
         let loaded = Laplace::load(folder.path(), laplace.settings(), &adapters, &head).unwrap();
-        let network = Network { bert: &bert, from: 1, adapters: &adapters, head: &head };
+        let network = Network { bert, from: 1, adapters: &adapters, head: &head };
         let got = loaded.gaussian(network, &tested, &Silent).unwrap();
         for place in 0..tested.len() {
             // Eigenvalues are stored in f32.
