@@ -48,10 +48,12 @@ fn data() -> TempDir {
     write("clinc150/data_full.json", &format!("{{\n{lists}\n}}\n"));
     let questions = |split: &str, count: usize| -> String {
         let kinds = ["ABBR:exp", "DESC:def", "ENTY:food", "HUM:ind", "LOC:city", "NUM:date"];
-        let kind = |n: usize| kinds[n % 6];
-        (0..count)
-            .map(|n| format!("{} What {split} is {n} with a {} ?\n", kind(n), &kind(n)[..kind(n).find(':').unwrap()]))
-            .collect()
+        let question = |n: usize| {
+            let kind = kinds[n % 6];
+            let class = kind.split(':').next().unwrap();
+            format!("{kind} What {split} is {n} with a {class} ?\n")
+        };
+        (0..count).map(question).collect()
     };
     write("trec/train_5500.label", &questions("train", 60));
     write("trec/TREC_10.label", &questions("test", 12));
