@@ -14,8 +14,9 @@ results: lapack
 tune: lapack
 	cargo run --release -p bayeslora -- tune $(EXPERIMENT) --profile $(PROFILE)
 
+# Told how many threads there are, candle does not count processors before every product of a test.
 test: lapack
-	cargo test --workspace
+	RAYON_NUM_THREADS=$${RAYON_NUM_THREADS:-$$(getconf _NPROCESSORS_ONLN)} cargo test --workspace
 
 # The committed tables, figures and README block, from the committed records, and all results on two pages: seconds, no model.
 report:

@@ -140,10 +140,13 @@ fn keep_one_pool() {
     unsafe extern "C" {
         fn openblas_set_num_threads(threads: std::ffi::c_int);
     }
-    const CANDLE: &str = "CANDLE_NUM_THREADS";
-    if std::env::var_os(CANDLE).is_none() {
-        // SAFETY: the first statement of `main`; no other thread reads or writes the environment.
-        unsafe { std::env::set_var(CANDLE, "1") };
+    // Candle counts the processors in /proc/cpuinfo before every product, unless it is told how many threads rayon has.
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get).to_string();
+    for (name, value) in [("CANDLE_NUM_THREADS", "1"), ("RAYON_NUM_THREADS", &threads)] {
+        if std::env::var_os(name).is_none() {
+            // SAFETY: the first statement of `main`; no other thread reads or writes the environment.
+            unsafe { std::env::set_var(name, value) };
+        }
     }
     if std::env::var_os("OPENBLAS_NUM_THREADS").is_none() {
         // SAFETY: takes any number, and nothing computes yet.

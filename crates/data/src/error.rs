@@ -78,8 +78,8 @@ pub enum Error {
     },
     /// The folder of a model of the user's own lacks a file.
     #[error(
-        "{path}: not found; a model's folder has config.json, tokenizer.json and model.safetensors, as transformers' \
-         save_pretrained writes them for the model and its fast tokenizer"
+        "{path}: not found; a model's folder has config.json, tokenizer.json and model.safetensors or its shards, as transformers' \
+         save_pretrained writes them for the model and its fast tokenizer, or one GGUF file alone"
     )]
     ModelFile {
         /// The file.

@@ -1,8 +1,8 @@
 //! Texts as the tokens that a model reads.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use bayeslora_models::{Backbone, Encoded, TOKENIZER_FILE, Tokenizer};
+use bayeslora_models::{Backbone, Encoded, TOKENIZER_FILE, Tokenizer, gguf_of};
 
 use crate::error::{Error, Result};
 
@@ -112,12 +112,12 @@ const ANCHOR: &str = ":";
 /// Tokens that tell an answer of many from one of one.
 const ENOUGH: usize = 64;
 
-/// The tokenizer in the folder of a model, for texts of at most `max_tokens`.
+/// The tokenizer in the folder of a model or in its GGUF file, for texts of at most `max_tokens`.
 ///
 /// # Errors
 /// When there is none, or it has tokens that the model does not embed.
 pub fn tokenizer_of(bert: &Backbone, folder: &Path, max_tokens: usize) -> Result<Tokenizer> {
-    for_model(Tokenizer::load(folder, max_tokens)?, bert)
+    for_model(Source::of_model(folder).tokenizer(max_tokens)?, bert)
 }
 
 /// Refuses a tokenizer of another model.
@@ -133,7 +133,7 @@ fn for_model(tokenizer: Tokenizer, bert: &Backbone) -> Result<Tokenizer> {
 /// Where a tokenizer lies.
 enum Source<'a> {
     Folder(&'a Path),
-    Gguf(&'a Path),
+    Gguf(PathBuf),
 }
 
 impl<'a> Source<'a> {
@@ -141,11 +141,13 @@ impl<'a> Source<'a> {
     fn of(model: &'a Path, adapter: &'a Path) -> Self {
         if [TOKENIZER_FILE, "vocab.txt"].into_iter().any(|file| adapter.join(file).is_file()) {
             Self::Folder(adapter)
-        } else if model.is_file() {
-            Self::Gguf(model)
         } else {
-            Self::Folder(model)
+            Self::of_model(model)
         }
+    }
+
+    fn of_model(model: &'a Path) -> Self {
+        gguf_of(model).map_or(Self::Folder(model), Self::Gguf)
     }
 
     fn own_length(&self) -> Result<Option<usize>> {

@@ -10,6 +10,7 @@ use bayeslora_kernels::{Activation, Packing};
 use candle_core::{DType, Tensor, Var};
 
 use crate::backbone::Backbone;
+use crate::decoder::gguf_of;
 use crate::error::{Error, Result, wrong};
 use crate::networks::decoder::language_rows;
 use crate::slots::{HeadParts, MOST_BLOCKS, is_of_head};
@@ -171,7 +172,7 @@ impl Head {
         // One that was trained with the adapter is not the checkpoint's.
         let was_trained = bert.is_causal()
             && adapter.config.modules_to_save.iter().any(|module| parts.modules.contains(&module.as_str()));
-        if model_folder.is_dir() && !was_trained {
+        if gguf_of(model_folder).is_none() && !was_trained {
             let weights = Weights::open(model_folder, bert.device())?;
             for &name in &names {
                 tensors.extend(weights.outside(name)?.map(|tensor| (name.to_owned(), tensor)));

@@ -11,7 +11,7 @@ mod sizes;
 mod stored;
 mod windows;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, gguf_of};
 pub use config::{Biases, DecoderConfig};
 pub use families::{BiasRule, Family, WindowRule};
 pub use ropes::Rope;
@@ -26,13 +26,13 @@ use std::path::Path;
 
 use crate::error::Result;
 
-/// Whether a GGUF file, or the folder of a decoder, by the `model_type` of its `config.json`.
+/// Whether a GGUF file or its folder, or the folder of a decoder, by the `model_type` of its `config.json`.
 ///
 /// # Errors
 /// [`Error::Host`](crate::Error::Host) or [`Error::File`](crate::Error::File) for a configuration that cannot be read.
 pub(crate) fn is_decoder(model: &Path) -> Result<bool> {
-    if !model.is_dir() {
-        return Ok(checkpoint::is_gguf(model));
+    if !model.is_dir() || gguf_of(model).is_some() {
+        return Ok(gguf_of(model).is_some());
     }
     let bytes = crate::weights::read_config(&model.join(crate::config::CONFIG_FILE))?;
     // What is no configuration is told by who reads it.

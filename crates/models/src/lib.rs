@@ -37,7 +37,7 @@ pub use backbone::Backbone;
 pub use bayeslora_kernels::Packing;
 pub use classifier::{Head, Output, classify};
 pub use config::BertConfig;
-pub use decoder::{BiasRule, Biases, BlockKind, Checkpoint, DecoderConfig, Family, Rope, Stored, WindowRule};
+pub use decoder::{BiasRule, Biases, BlockKind, Checkpoint, DecoderConfig, Family, Rope, Stored, WindowRule, gguf_of};
 pub use error::{Error, Result};
 pub use gguf::Gguf;
 pub use layer::{rows_alone, sample_layer};

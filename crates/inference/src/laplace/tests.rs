@@ -305,7 +305,8 @@ fn a_saved_posterior_of_a_decoder_predicts_the_same() {
 
 fn saved_posteriors_predict_the_same(bert: &Backbone) {
     let mut member = member(bert);
-    let known = |tokens: Vec<u32>| tokens.into_iter().map(|token| token % u32::try_from(bert.vocabulary()).unwrap()).collect();
+    let known =
+        |tokens: Vec<u32>| tokens.into_iter().map(|token| token % u32::try_from(bert.vocabulary()).unwrap()).collect();
     let texts = |count| -> Vec<Vec<u32>> { some_tokens(count).into_iter().map(known).collect() };
     let (train, tested) = (sentences(bert, &texts(20)), sentences(bert, &texts(9)));
     for (reach, is_trained) in [(Reach::All, true), (Reach::Head, true), (Reach::All, false)] {

@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use super::config::DecoderConfig;
 use super::families::{EMBEDDING, PREFIX};
 use super::stored::Stored;
+use crate::config::CONFIG_FILE;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::weights::Weights;
@@ -38,8 +39,8 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Host`] or [`Error::File`] naming the file that is missing, malformed, or of a model that would be computed wrongly.
     pub fn open(path: &Path, device: &Device) -> Result<(DecoderConfig, Self)> {
-        if is_gguf(path) {
-            let gguf = Gguf::open(path)?;
+        if let Some(file) = gguf_of(path) {
+            let gguf = Gguf::open(&file)?;
             let config = gguf.config()?;
             return Ok((config, Self { source: Source::Gguf(gguf), device: device.clone() }));
         }
@@ -103,9 +104,19 @@ impl Checkpoint {
     }
 }
 
-/// Whether a path is that of a GGUF file, by its extension.
-pub(crate) fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) && !path.is_dir()
+/// The GGUF file that `model` is, by its extension, or that is the only one in a folder without configuration.
+pub fn gguf_of(model: &Path) -> Option<PathBuf> {
+    let is_gguf = |path: &Path| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    if !model.is_dir() {
+        return is_gguf(model).then(|| model.to_owned());
+    }
+    if model.join(CONFIG_FILE).exists() {
+        return None;
+    }
+    let files = std::fs::read_dir(model).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    let mut files = files.filter(|path| is_gguf(path) && !path.is_dir());
+    let first = files.next()?;
+    files.next().is_none().then_some(first)
 }
 
 /// The names that a tensor may have in a checkpoint whose decoder is at `prefix`.
