@@ -105,7 +105,7 @@ pub fn encoder() -> Backbone {
 }
 
 /// `count` labelled sentences of 10 to 40 tokens, 25 on average, with their activations below block `from`.
-pub fn sentences(bert: &Backbone, count: usize, from: usize) -> Sentences {
+pub fn sentences(backbone: &Backbone, count: usize, from: usize) -> Sentences {
     let tokens: Vec<Vec<u32>> = (0..count)
         .map(|sentence| {
             let length = 10 + sentence * 17 % 31;
@@ -113,5 +113,5 @@ pub fn sentences(bert: &Backbone, count: usize, from: usize) -> Sentences {
         })
         .collect();
     let labels = (0_u32..).map(|sentence| sentence % 2).take(count).collect();
-    Sentences::of_tokens(bert, &tokens, labels, 0, from, &Silent).expect("tokens are in the vocabulary")
+    Sentences::of_tokens(backbone, &tokens, labels, 0, from, &Silent).expect("tokens are in the vocabulary")
 }

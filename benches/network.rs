@@ -40,7 +40,7 @@ fn compared() -> Vec<(&'static str, Box<dyn Method>)> {
 }
 
 struct Fixture {
-    bert: Backbone,
+    backbone: Backbone,
     slots: Vec<Slot>,
     train: Sentences,
     validation: Sentences,
@@ -49,16 +49,22 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let bert = encoder();
-        let maps: Vec<TargetMap> = bert.maps().into_iter().filter(|&map| map != TargetMap::Pooler).collect();
-        let slots = target_slots(&bert, &[FROM, FROM + 1], &maps).expect("the encoder has these blocks");
-        let (train, validation) = (sentences(&bert, TRAINED, FROM), sentences(&bert, 1, FROM));
-        Self { bert, slots, train, validation, training: TrainingSettings { epochs: 1, ..TrainingSettings::default() } }
+        let backbone = encoder();
+        let maps: Vec<TargetMap> = backbone.maps().into_iter().filter(|&map| map != TargetMap::Pooler).collect();
+        let slots = target_slots(&backbone, &[FROM, FROM + 1], &maps).expect("the encoder has these blocks");
+        let (train, validation) = (sentences(&backbone, TRAINED, FROM), sentences(&backbone, 1, FROM));
+        Self {
+            backbone,
+            slots,
+            train,
+            validation,
+            training: TrainingSettings { epochs: 1, ..TrainingSettings::default() },
+        }
     }
 
     fn fit(&self, method: &dyn Method, folder: &std::path::Path) -> Fitted {
         let bench = FitContext {
-            bert: &self.bert,
+            backbone: &self.backbone,
             from: FROM,
             slots: &self.slots,
             lora: LoraShape::new(8, 16.0).expect("rank and alpha are in range"),
@@ -99,9 +105,9 @@ fn predictive(criterion: &mut Criterion) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let fitted = fixture.fit(method.as_ref(), folder.path());
         for batch in PREDICTED {
-            let predicted = sentences(&fixture.bert, batch, FROM);
+            let predicted = sentences(&fixture.backbone, batch, FROM);
             let predictor =
-                |samples| Predictor { bert: &fixture.bert, from: FROM, samples, seed: 1, progress: &Silent };
+                |samples| Predictor { backbone: &fixture.backbone, from: FROM, samples, seed: 1, progress: &Silent };
             // The sites of dropout are the point; what C-LoRA and weight masks cost shows at one size.
             let is_swept = matches!(name, "input-site" | "rank-site");
             let counts: &[u32] = match name {

@@ -60,26 +60,26 @@ impl Texts {
         }
     }
 
-    pub(crate) fn sentences(&self, bert: &Backbone, from: usize) -> Result<Sentences> {
-        Ok(Sentences::of_tokens(bert, &self.tokens, self.labels.clone(), 0, from, &Silent)?)
+    pub(crate) fn sentences(&self, backbone: &Backbone, from: usize) -> Result<Sentences> {
+        Ok(Sentences::of_tokens(backbone, &self.tokens, self.labels.clone(), 0, from, &Silent)?)
     }
 }
 
 /// The six maps of a block.
-pub(crate) fn six_maps(bert: &Backbone) -> Vec<TargetMap> {
-    bert.maps().into_iter().filter(|&map| map != TargetMap::Pooler).collect()
+pub(crate) fn six_maps(backbone: &Backbone) -> Vec<TargetMap> {
+    backbone.maps().into_iter().filter(|&map| map != TargetMap::Pooler).collect()
 }
 
 /// All six maps of all blocks.
-pub(crate) fn every_slot(bert: &Backbone) -> Result<Vec<Slot>> {
-    Ok(target_slots(bert, &(0..bert.blocks()).collect::<Vec<_>>(), &six_maps(bert))?)
+pub(crate) fn every_slot(backbone: &Backbone) -> Result<Vec<Slot>> {
+    Ok(target_slots(backbone, &(0..backbone.blocks()).collect::<Vec<_>>(), &six_maps(backbone))?)
 }
 
 /// Everything measured on, made once in the working folder.
 pub(crate) struct Inputs {
     folder: PathBuf,
     pub(crate) model: PathBuf,
-    pub(crate) bert: Backbone,
+    pub(crate) backbone: Backbone,
     /// The trained adapter.
     pub(crate) adapter: PathBuf,
     /// The first 256 test texts, in their order.
@@ -97,14 +97,14 @@ impl Inputs {
         let mut tell = |event: bayeslora_data::assets::Event| progress.note(&event.to_string());
         let model = plan.model.open(&assets, &mut tell)?.path().to_owned();
         let data = plan.task.load(&assets, &mut tell)?;
-        let bert = Backbone::load(&model, &Device::Cpu)?;
+        let backbone = Backbone::load(&model, &Device::Cpu)?;
         let tokenizer = Tokenizer::load(&model, plan.experiment.max_tokens)?;
         let encode = |examples: &[bayeslora_data::tasks::Example]| -> Result<Texts> {
             let tokens = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<_, _>>()?;
             Ok(Texts { tokens, labels: examples.iter().filter_map(|example| example.label).collect() })
         };
         let (texts, train) = (encode(&data.domains[0].examples)?, encode(&data.train)?);
-        Ok(Self { folder: folder.to_owned(), adapter: find_adapter(&plan)?, model, bert, texts, train })
+        Ok(Self { folder: folder.to_owned(), adapter: find_adapter(&plan)?, model, backbone, texts, train })
     }
 
     /// Writes texts for the workers.
@@ -140,15 +140,22 @@ impl Inputs {
     /// An adapter with random `B` on all six maps of the last `blocks` blocks: times do not depend on values.
     pub(crate) fn random_adapter(&self, rank: usize, blocks: usize) -> Result<PathBuf> {
         let path = self.folder.join("inputs").join(format!("random-rank{rank}-blocks{blocks}"));
-        let range: Vec<usize> = (self.bert.blocks() - blocks..self.bert.blocks()).collect();
-        self.untrained(&path, &target_slots(&self.bert, &range, &six_maps(&self.bert))?, rank, DROPOUT, 5, 0.02)?;
+        let range: Vec<usize> = (self.backbone.blocks() - blocks..self.backbone.blocks()).collect();
+        self.untrained(
+            &path,
+            &target_slots(&self.backbone, &range, &six_maps(&self.backbone))?,
+            rank,
+            DROPOUT,
+            5,
+            0.02,
+        )?;
         Ok(path)
     }
 
     /// The adapter from which the training of `seed` starts.
     pub(crate) fn initial_adapter(&self, rank: usize, dropout: f64, seed: u64) -> Result<PathBuf> {
         let path = self.folder.join("inputs").join(format!("initial-rank{rank}-dropout{dropout}"));
-        self.untrained(&path, &every_slot(&self.bert)?, rank, dropout, derive_seed(seed, 0), 0.0)?;
+        self.untrained(&path, &every_slot(&self.backbone)?, rank, dropout, derive_seed(seed, 0), 0.0)?;
         Ok(path)
     }
 
@@ -156,12 +163,12 @@ impl Inputs {
         let noise = Noise::new(seed, Stream::Initial);
         let posterior = PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout };
         let shape = LoraShape::new(rank, ALPHA)?;
-        let adapters = initial_adapters(&self.bert, slots, shape, &posterior, &noise)?;
+        let adapters = initial_adapters(&self.backbone, slots, shape, &posterior, &noise)?;
         for (slot, parameter) in adapters.parameters().filter(|(_, p)| b > 0.0 && p.name == "lora_B.weight") {
             parameter.var.set(&(normal(slot, 1, parameter.var.dims())? * b)?)?;
         }
-        let head = Head::initial(&self.bert, 2, &noise)?;
-        Ok(save_adapter(path, &self.bert, &adapters, &head, &posterior, (rank, ALPHA), "all-minilm-l6-v2")?)
+        let head = Head::initial(&self.backbone, 2, &noise)?;
+        Ok(save_adapter(path, &self.backbone, &adapters, &head, &posterior, (rank, ALPHA), "all-minilm-l6-v2")?)
     }
 
     /// A map `d -> d` with its adapter and `rows` inputs, random, of the sizes that training leaves.

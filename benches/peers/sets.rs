@@ -123,11 +123,11 @@ pub(crate) static SETS: &[Set] = &[
 
 impl Plan<'_> {
     fn sizes(&self, rank: usize, from: usize) -> Sizes {
-        let bert = &self.inputs.bert;
+        let backbone = &self.inputs.backbone;
         Sizes {
-            blocks: bert.blocks(),
-            width: bert.width() as f64,
-            inner: bert.inner_width() as f64,
+            blocks: backbone.blocks(),
+            width: backbone.width() as f64,
+            inner: backbone.inner_width() as f64,
             rank: rank as f64,
             from,
         }
@@ -333,7 +333,7 @@ fn texts(plan: &Plan<'_>) -> Result<Vec<Point>> {
 fn rank(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let texts = plan.inputs.test(plan.size(32, 8))?;
     let point = |&rank: &usize| {
-        let adapter = (plan.inputs.random_adapter(rank, plan.inputs.bert.blocks())?, plan.sizes(rank, 0));
+        let adapter = (plan.inputs.random_adapter(rank, plan.inputs.backbone.blocks())?, plan.sizes(rank, 0));
         Ok(plan.predictions(rank as f64, &plan.swept(), texts.clone(), (plan.size(5, 2), BATCH), Some(adapter)))
     };
     plan.size(&[4_usize, 16, 64, 128][..], &[4, 64]).iter().map(point).collect()
@@ -349,7 +349,7 @@ fn length(plan: &Plan<'_>) -> Result<Vec<Point>> {
 
 fn blocks(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let texts = plan.inputs.test(plan.size(32, 8))?;
-    let all = plan.inputs.bert.blocks();
+    let all = plan.inputs.backbone.blocks();
     let point = |&blocks: &usize| {
         let adapter = (plan.inputs.random_adapter(RANK, blocks)?, plan.sizes(RANK, all - blocks));
         Ok(plan.predictions(blocks as f64, &plan.swept(), texts.clone(), (plan.size(5, 2), BATCH), Some(adapter)))

@@ -28,7 +28,7 @@ const FLOATS: usize = 1 << 25;
 const RUNS: usize = 7;
 
 pub(super) struct Limits {
-    bert: Backbone,
+    backbone: Backbone,
     fitted: Fitted,
     texts: Texts,
     samples: u32,
@@ -37,9 +37,9 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn load(job: &Job) -> Result<Self> {
         let Work::Limits { model, adapter, input, samples } = &job.work else { bail!("not limits") };
-        let bert = Backbone::load(model, &Device::Cpu)?;
-        let (fitted, _) = load_fit(&bert, model, adapter)?;
-        Ok(Self { bert, fitted, texts: Texts::read(input)?, samples: *samples })
+        let backbone = Backbone::load(model, &Device::Cpu)?;
+        let (fitted, _) = load_fit(&backbone, model, adapter)?;
+        Ok(Self { backbone, fitted, texts: Texts::read(input)?, samples: *samples })
     }
 
     /// One block of the encoder, with samples and without.
@@ -47,14 +47,14 @@ impl Limits {
         let lengths = self.texts.lengths();
         let packing = Packing::from_lengths(&lengths);
         let sentences: Vec<&[u32]> = self.texts.tokens.iter().map(Vec::as_slice).collect();
-        let x = self.bert.embed(&sentences)?;
+        let x = self.backbone.embed(&sentences)?;
         let examples: Vec<u64> = (0..).take(lengths.len()).collect();
         let rows = Rows::of_sentences(&examples, &lengths);
         let noise = Noise::new(1, Stream::Predictive);
         let few = 0..self.samples.min(4);
         let sampling = Sampling { noise, samples: few.clone(), rows: &rows, with_divergence: false };
-        let (width, inner) = (self.bert.width() as f64, self.bert.inner_width() as f64);
-        let sizes = Sizes { blocks: self.bert.blocks(), width, inner, rank: RANK as f64, from: 0 };
+        let (width, inner) = (self.backbone.width() as f64, self.backbone.inner_width() as f64);
+        let sizes = Sizes { blocks: self.backbone.blocks(), width, inner, rank: RANK as f64, from: 0 };
         let adapters = &self.fitted.members[0].adapters;
         for (name, draw, samples) in
             [("block, at the mean", Draw::Mean, 1.0), ("block, sampled", Draw::Sampled(sampling), few.len() as f64)]
@@ -65,7 +65,7 @@ impl Limits {
                 lengths.iter().map(|&length| block(&sizes, length as f64, length as f64, samples, false, true)).sum();
             parts.push(timed(name, cost, || {
                 let pass = &mut Pass::new(adapters, draw.clone());
-                black_box(self.bert.run_blocks(1..2, &x, &packing, pass)?);
+                black_box(self.backbone.run_blocks(1..2, &x, &packing, pass)?);
                 Ok(())
             })?);
         }

@@ -32,7 +32,7 @@ const DRAWS: usize = 1000;
 
 /// A backbone with an adapter, and how it is read.
 pub(super) struct Predict {
-    bert: Backbone,
+    backbone: Backbone,
     fitted: Fitted,
     texts: Texts,
     from: usize,
@@ -47,8 +47,8 @@ pub(super) struct Predict {
 type Moments = Array3<f64>;
 
 /// A saved adapter as a fit, and the first block it adapts.
-pub(super) fn load_fit(bert: &Backbone, model: &Path, adapter: &Path) -> Result<(Fitted, usize)> {
-    let SavedAdapter { adapters, head, posterior } = SavedAdapter::load(adapter, bert, model, Ok)?;
+pub(super) fn load_fit(backbone: &Backbone, model: &Path, adapter: &Path) -> Result<(Fitted, usize)> {
+    let SavedAdapter { adapters, head, posterior } = SavedAdapter::load(adapter, backbone, model, Ok)?;
     let from = adapters.first_block().unwrap_or(0);
     let members = vec![Member { adapters, head, posterior }];
     Ok((Fitted { members, record: FitRecord::default(), laplace: None }, from))
@@ -63,19 +63,20 @@ impl Predict {
             "linearised" => Way::Linearised,
             other => bail!("unknown variant {other}; expected exact, balanced or linearised"),
         };
-        let bert = Backbone::load(model, &Device::Cpu)?;
-        let (fitted, from) = load_fit(&bert, model, adapter)?;
+        let backbone = Backbone::load(model, &Device::Cpu)?;
+        let (fitted, from) = load_fit(&backbone, model, adapter)?;
         let texts = Texts::read(input)?;
-        Ok(Self { bert, fitted, texts, from, way, samples: *samples, batch: *batch, seed: job.seed, kept: None })
+        Ok(Self { backbone, fitted, texts, from, way, samples: *samples, batch: *batch, seed: job.seed, kept: None })
     }
 
     /// What is known of the texts, `batch` of them offered at a time.
     fn predict(&self, samples: u32, texts: &[Vec<u32>]) -> Result<Vec<Moments>> {
-        let predictor = Predictor { bert: &self.bert, from: self.from, samples, seed: self.seed, progress: &Silent };
+        let predictor =
+            Predictor { backbone: &self.backbone, from: self.from, samples, seed: self.seed, progress: &Silent };
         let member = &self.fitted.members[0];
         let of_texts = |tokens: &[Vec<u32>]| {
             let labels = vec![0; tokens.len()];
-            let sentences = Sentences::of_tokens(&self.bert, tokens, labels, 0, self.from, &Silent)?;
+            let sentences = Sentences::of_tokens(&self.backbone, tokens, labels, 0, self.from, &Silent)?;
             let logits = match self.way {
                 Way::Linearised => {
                     let gaussian = predictor.linearised(&self.fitted, &sentences)?;

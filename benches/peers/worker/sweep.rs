@@ -16,7 +16,7 @@ use crate::sets::BATCH;
 
 /// Texts, how often they are fitted and sampled, and which blocks are adapted.
 pub(super) struct Sweep {
-    bert: Backbone,
+    backbone: Backbone,
     texts: Texts,
     blocks: usize,
     rank: usize,
@@ -36,21 +36,21 @@ impl Sweep {
             "recomputed" => false,
             other => bail!("unknown variant {other}; expected shared or recomputed"),
         };
-        let bert = Backbone::load(model, &Device::Cpu)?;
+        let backbone = Backbone::load(model, &Device::Cpu)?;
         let texts = Texts::read(input)?;
         let (blocks, rank, fits, samples, seed) = (*blocks, *rank, *fits, *samples, job.seed);
-        Ok(Self { bert, texts, blocks, rank, fits, samples, seed, is_shared, kept: Vec::new() })
+        Ok(Self { backbone, texts, blocks, rank, fits, samples, seed, is_shared, kept: Vec::new() })
     }
 
     /// One fit of `sentences`, whose activations are those below block `from`, and its samples of them.
     fn fit(&self, sentences: &Sentences, from: usize, seed: u64) -> Result<Vec<f32>> {
         let folder = tempfile::tempdir()?;
-        let all = self.bert.blocks();
+        let all = self.backbone.blocks();
         let adapted: Vec<usize> = (all - self.blocks..all).collect();
-        let slots = target_slots(&self.bert, &adapted, &six_maps(&self.bert))?;
+        let slots = target_slots(&self.backbone, &adapted, &six_maps(&self.backbone))?;
         let training = TrainingSettings { epochs: 1, batch_size: BATCH, ..TrainingSettings::default() };
         let bench = FitContext {
-            bert: &self.bert,
+            backbone: &self.backbone,
             from,
             slots: &slots,
             lora: LoraShape::new(self.rank, ALPHA)?,
@@ -66,13 +66,13 @@ impl Sweep {
         let (site, scope) = (DropoutSite::Input, MaskScope::Token);
         let posterior = PosteriorSettings::Dropout { site, scope, dropout: DROPOUT };
         let fitted = train(&bench, &Recipe::plain(posterior), 0)?;
-        let predictor = Predictor { bert: &self.bert, from, samples: self.samples, seed, progress: &Silent };
+        let predictor = Predictor { backbone: &self.backbone, from, samples: self.samples, seed, progress: &Silent };
         Ok(predictor.logits(&fitted, Reading::Sampled, sentences)?.into_iter().collect())
     }
 
     fn sweep(&self, texts: &Texts, fits: u32) -> Result<Vec<f32>> {
-        let from = if self.is_shared { self.bert.blocks() - self.blocks } else { 0 };
-        let sentences = texts.sentences(&self.bert, from)?;
+        let from = if self.is_shared { self.backbone.blocks() - self.blocks } else { 0 };
+        let sentences = texts.sentences(&self.backbone, from)?;
         let mut logits = Vec::new();
         for fit in 0..u64::from(fits) {
             logits = self.fit(&sentences, from, self.seed + fit)?;

@@ -21,7 +21,7 @@ const WARM: usize = 2;
 
 /// Texts to train on, and how.
 pub(super) struct Training {
-    bert: Backbone,
+    backbone: Backbone,
     texts: Texts,
     sentences: Sentences,
     lora: LoraShape,
@@ -53,9 +53,9 @@ impl Training {
         if job.variant != "exact" {
             bail!("unknown variant {}; expected exact", job.variant);
         }
-        let bert = Backbone::load(model, &Device::Cpu)?;
+        let backbone = Backbone::load(model, &Device::Cpu)?;
         let texts = Texts::read(input)?;
-        let sentences = texts.sentences(&bert, 0)?;
+        let sentences = texts.sentences(&backbone, 0)?;
         let settings = TrainingSettings {
             epochs: 1,
             batch_size: *batch,
@@ -67,16 +67,16 @@ impl Training {
         let posterior =
             PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout: *dropout };
         let lora = LoraShape::new(*rank, *alpha)?;
-        Ok(Self { bert, texts, sentences, lora, posterior, settings, seed: job.seed, fitted: None })
+        Ok(Self { backbone, texts, sentences, lora, posterior, settings, seed: job.seed, fitted: None })
     }
 
     fn train(&self, sentences: &Sentences, progress: &dyn Progress) -> Result<Fitted> {
         let folder = tempfile::tempdir()?;
-        let validation = self.texts.first(1).sentences(&self.bert, 0)?;
+        let validation = self.texts.first(1).sentences(&self.backbone, 0)?;
         let bench = FitContext {
-            bert: &self.bert,
+            backbone: &self.backbone,
             from: 0,
-            slots: &every_slot(&self.bert)?,
+            slots: &every_slot(&self.backbone)?,
             lora: self.lora,
             train_head: true,
             training: &self.settings,
@@ -98,7 +98,7 @@ pub(crate) fn order(seed: u64, count: usize) -> Vec<usize> {
 
 impl Task for Training {
     fn warm(&mut self) -> Result<()> {
-        let few = self.texts.first(WARM * self.settings.batch_size).sentences(&self.bert, 0)?;
+        let few = self.texts.first(WARM * self.settings.batch_size).sentences(&self.backbone, 0)?;
         self.train(&few, &Silent).map(|_| ())
     }
 
@@ -116,7 +116,7 @@ impl Task for Training {
     /// Logits of the first batch at the mean of the posterior, after training.
     fn outputs(&self) -> Result<Vec<f32>> {
         let Some(fitted) = &self.fitted else { bail!("nothing has run yet") };
-        let predictor = Predictor { bert: &self.bert, from: 0, samples: 0, seed: 0, progress: &Silent };
+        let predictor = Predictor { backbone: &self.backbone, from: 0, samples: 0, seed: 0, progress: &Silent };
         let logits = predictor.logits(fitted, Reading::Mean, &self.sentences)?;
         let first = order(self.seed, self.sentences.len());
         let first = &first[..self.settings.batch_size.min(first.len())];

@@ -93,7 +93,7 @@ const LINEARISED_DRAWS: u32 = 1000;
 /// A backbone with an adapter.
 #[derive(Debug)]
 pub struct Classifier {
-    bert: Backbone,
+    backbone: Backbone,
     reader: Reader,
     saved: SavedAdapter,
     /// Names of the classes, where there are names of these.
@@ -121,10 +121,11 @@ impl Classifier {
             [] => None,
             choices => Some(answer_tokens(model, adapter, choices)?),
         };
-        let (bert, saved) = SavedAdapter::load_with_model(adapter, model, &Device::Cpu, answers.as_deref(), |found| {
-            replaced(found, &options)
-        })?;
-        let reader = Reader::load(&bert, model, adapter, (options.max_tokens, answers.is_some()))?;
+        let (backbone, saved) =
+            SavedAdapter::load_with_model(adapter, model, &Device::Cpu, answers.as_deref(), |found| {
+                replaced(found, &options)
+            })?;
+        let reader = Reader::load(&backbone, model, adapter, (options.max_tokens, answers.is_some()))?;
         let SavedAdapter { adapters, head, posterior } = &saved;
         let laplace = match *posterior {
             PosteriorSettings::Laplace(settings) => Some(Laplace::load(adapter, settings, adapters, head)?),
@@ -146,10 +147,10 @@ impl Classifier {
             });
         }
         let names = match answers {
-            None => bert.class_names(saved.head.classes()),
+            None => backbone.class_names(saved.head.classes()),
             Some(_) => Some(options.choices.clone()),
         };
-        Ok(Self { bert, reader, saved, names, laplace, samples, options })
+        Ok(Self { backbone, reader, saved, names, laplace, samples, options })
     }
 
     /// Whether samples will differ from each other.
@@ -165,15 +166,15 @@ impl Classifier {
         if text.second.is_none() {
             return Ok(());
         }
-        if self.bert.is_causal() {
+        if self.backbone.is_causal() {
             return Err(Error::Parameter {
                 what: "a pair of texts for a decoder".to_owned(),
                 expected: "it reads one text: join the two as it was trained to read them".to_owned(),
             });
         }
         // Where there are two segments, no tokens of a pair are of a third; only what may be refused is tokenised here as well.
-        match self.bert.segments() {
-            Some(1) => Ok(self.bert.check_segments(&self.reader.encode(text)?)?),
+        match self.backbone.segments() {
+            Some(1) => Ok(self.backbone.check_segments(&self.reader.encode(text)?)?),
             _ => Ok(()),
         }
     }
@@ -232,8 +233,8 @@ impl Classifier {
         let gaussians = if let Some(laplace) = &self.laplace {
             let SavedAdapter { adapters, head, .. } = &self.saved;
             let from = self.first_adapted();
-            let sentences = Sentences::of_encoded(&self.bert, tokens, Vec::new(), 0, from, &Silent)?;
-            laplace.gaussian(Network { bert: &self.bert, from, adapters, head }, &sentences, &Silent)?
+            let sentences = Sentences::of_encoded(&self.backbone, tokens, Vec::new(), 0, from, &Silent)?;
+            laplace.gaussian(Network { backbone: &self.backbone, from, adapters, head }, &sentences, &Silent)?
         } else {
             let parts = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
             gaussian(parts.mean, parts.covariance, tokens.len())?
@@ -274,7 +275,7 @@ impl Classifier {
 
     /// The lowest block with an adapter, or the last.
     fn first_adapted(&self) -> usize {
-        let last = self.bert.blocks() - 1;
+        let last = self.backbone.blocks() - 1;
         self.saved.adapters.first_block().map_or(last, |first| first.min(last))
     }
 
@@ -290,10 +291,10 @@ impl Classifier {
         // What lies below the first adapter is the same for all samples.
         let from = self.first_adapted();
         let (packing, none) = (Packing::from_lengths(&lengths), AdapterSet::new());
-        let x = self.bert.embed_encoded(tokens)?;
-        let x = self.bert.run_blocks(0..from, &x, &packing, &mut Pass::new(&none, Draw::Mean))?;
+        let x = self.backbone.embed_encoded(tokens)?;
+        let x = self.backbone.run_blocks(0..from, &x, &packing, &mut Pass::new(&none, Draw::Mean))?;
         let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
-        let sampler = Sampler { bert: &self.bert, head, adapters, from };
+        let sampler = Sampler { backbone: &self.backbone, head, adapters, from };
         Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
     }
 

@@ -12,7 +12,7 @@ use crate::settings::TrainingSettings;
 /// Everything a fit may use.
 pub struct FitContext<'a> {
     /// The frozen backbone.
-    pub bert: &'a Backbone,
+    pub backbone: &'a Backbone,
     /// First adapted block.
     pub from: usize,
     /// Adapted slots.

@@ -20,7 +20,7 @@ const GAUSSIAN_DRAWS: u32 = 100;
 /// What a prediction needs beside the fit.
 pub struct Predictor<'a> {
     /// The frozen backbone.
-    pub bert: &'a Backbone,
+    pub backbone: &'a Backbone,
     /// First adapted block.
     pub from: usize,
     /// Monte-Carlo samples per example.
@@ -49,7 +49,7 @@ impl Predictor<'_> {
                     None => self.linearised(fitted, sentences)?,
                     Some(laplace) => {
                         let Member { adapters, head, .. } = &fitted.members[0];
-                        let network = Network { bert: self.bert, from: self.from, adapters, head };
+                        let network = Network { backbone: self.backbone, from: self.from, adapters, head };
                         laplace.gaussian(network, sentences, self.progress)?
                     }
                 };
@@ -109,6 +109,6 @@ impl Predictor<'_> {
     }
 
     pub(crate) fn sampler<'a>(&'a self, member: &'a Member) -> Sampler<'a> {
-        Sampler { bert: self.bert, head: &member.head, adapters: &member.adapters, from: self.from }
+        Sampler { backbone: self.backbone, head: &member.head, adapters: &member.adapters, from: self.from }
     }
 }

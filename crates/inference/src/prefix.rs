@@ -49,7 +49,7 @@ impl Sentences {
     /// # Errors
     /// When a text cannot be tokenised or does not fit the backbone.
     pub fn compute(
-        bert: &Backbone,
+        backbone: &Backbone,
         tokenizer: &Tokenizer,
         examples: &[Example],
         split: u8,
@@ -57,11 +57,11 @@ impl Sentences {
         progress: &dyn Progress,
     ) -> Result<Self> {
         let encode = |example: &Example| -> Result<Encoded> {
-            Ok(tokenizer.encode_text(&example.text, None)?.without_padding(bert.padding()))
+            Ok(tokenizer.encode_text(&example.text, None)?.without_padding(backbone.padding()))
         };
         let texts = examples.iter().map(encode).collect::<Result<Vec<_>>>()?;
         let labels = examples.iter().map(|example| example.label).collect::<Option<_>>().unwrap_or_default();
-        Self::of_encoded(bert, &texts, labels, split, from, progress)
+        Self::of_encoded(backbone, &texts, labels, split, from, progress)
     }
 
     /// Computes the activations below block `from` of tokenised sentences; `labels` are one each, or none at all.
@@ -69,7 +69,7 @@ impl Sentences {
     /// # Errors
     /// When a sentence does not fit the backbone.
     pub fn of_tokens(
-        bert: &Backbone,
+        backbone: &Backbone,
         tokens: &[Vec<u32>],
         labels: Vec<u32>,
         split: u8,
@@ -79,7 +79,7 @@ impl Sentences {
         let segments = |ids: &Vec<u32>| vec![0; ids.len()];
         let alone = |ids: &Vec<u32>| Encoded { ids: ids.clone(), segments: segments(ids), truncated: false };
         let texts: Vec<Encoded> = tokens.iter().map(alone).collect();
-        Self::of_encoded(bert, &texts, labels, split, from, progress)
+        Self::of_encoded(backbone, &texts, labels, split, from, progress)
     }
 
     /// The same for texts or pairs of texts, whose tokens belong to segments.
@@ -87,7 +87,7 @@ impl Sentences {
     /// # Errors
     /// When a text does not fit the backbone.
     pub fn of_encoded(
-        bert: &Backbone,
+        backbone: &Backbone,
         texts: &[Encoded],
         labels: Vec<u32>,
         split: u8,
@@ -96,13 +96,13 @@ impl Sentences {
     ) -> Result<Self> {
         let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         let packing = Packing::from_lengths(&lengths);
-        let width = bert.width();
+        let width = backbone.width();
         let mut hidden = Vec::with_capacity(packing.rows() * width);
         let none = AdapterSet::new();
         for chunk in chunks_of_rows(&lengths, ROWS_PER_PASS) {
             let chunk_packing = Packing::from_lengths(&lengths[chunk.clone()]);
-            let x = bert.embed_encoded(&texts[chunk])?;
-            let x = bert.run_blocks(0..from, &x, &chunk_packing, &mut Pass::new(&none, Draw::Mean))?;
+            let x = backbone.embed_encoded(&texts[chunk])?;
+            let x = backbone.run_blocks(0..from, &x, &chunk_packing, &mut Pass::new(&none, Draw::Mean))?;
             hidden.extend(x.flatten_all()?.to_vec1::<f32>()?);
             progress.advance(chunk_packing.rows() as u64);
         }

@@ -45,12 +45,12 @@ impl Reader {
     /// # Errors
     /// When there is no tokenizer, it is not the model's, or the model does not read so many tokens.
     pub(crate) fn load(
-        bert: &Backbone,
+        backbone: &Backbone,
         model: &Path,
         adapter: &Path,
         (max_tokens, for_answers): (Option<usize>, bool),
     ) -> Result<Self> {
-        let longest = bert.longest_text();
+        let longest = backbone.longest_text();
         let source = Source::of(model, adapter);
         let own = source.own_length()?.map_or(longest, |length| length.min(longest));
         let length = max_tokens.unwrap_or(own);
@@ -64,9 +64,9 @@ impl Reader {
             };
             return Err(bayeslora_models::Error::Slot { what: format!("window of {length} tokens"), expected }.into());
         }
-        let tokenizer = for_model(source.tokenizer(length)?, bert)?;
+        let tokenizer = for_model(source.tokenizer(length)?, backbone)?;
         if !for_answers {
-            return Ok(Self { tokenizer, ends: Ends::OfClasses(bert.padding()) });
+            return Ok(Self { tokenizer, ends: Ends::OfClasses(backbone.padding()) });
         }
         let [before, after] = marks(&source)?;
         let ends = Ends::OfAnswers { before: before.last().copied(), after: after.len() };
@@ -116,16 +116,16 @@ const ENOUGH: usize = 64;
 ///
 /// # Errors
 /// When there is none, or it has tokens that the model does not embed.
-pub fn tokenizer_of(bert: &Backbone, folder: &Path, max_tokens: usize) -> Result<Tokenizer> {
-    for_model(Source::of_model(folder).tokenizer(max_tokens)?, bert)
+pub fn tokenizer_of(backbone: &Backbone, folder: &Path, max_tokens: usize) -> Result<Tokenizer> {
+    for_model(Source::of_model(folder).tokenizer(max_tokens)?, backbone)
 }
 
 /// Refuses a tokenizer of another model.
-fn for_model(tokenizer: Tokenizer, bert: &Backbone) -> Result<Tokenizer> {
-    if bert.is_causal() {
-        tokenizer.check_pieces(bert.vocabulary())?;
+fn for_model(tokenizer: Tokenizer, backbone: &Backbone) -> Result<Tokenizer> {
+    if backbone.is_causal() {
+        tokenizer.check_pieces(backbone.vocabulary())?;
     } else {
-        tokenizer.check(bert.vocabulary())?;
+        tokenizer.check(backbone.vocabulary())?;
     }
     Ok(tokenizer)
 }

@@ -149,7 +149,7 @@ impl Fit<'_> {
         let parts = places
             .par_chunks(places.len().div_ceil(PARTS).max(1))
             .map(|part| {
-                let batch = self.context.train.batch(part, self.context.bert.device())?;
+                let batch = self.context.train.batch(part, self.context.backbone.device())?;
                 let loss = self.loss(&batch, position, part.len() as f64 / places.len() as f64)?;
                 let value = f64::from(loss.to_scalar::<f32>()?);
                 if !value.is_finite() {
@@ -195,9 +195,9 @@ impl Fit<'_> {
             with_divergence: divergence > 0.0,
         };
         let draw = if self.recipe.sampled { Draw::Sampled(sampling) } else { Draw::Mean };
-        let FitContext { bert, from, .. } = *self.context;
+        let FitContext { backbone, from, .. } = *self.context;
         let Member { adapters, head, .. } = &self.member;
-        let output = classify(bert, head, adapters, draw, from, &batch.hidden, &batch.packing)?;
+        let output = classify(backbone, head, adapters, draw, from, &batch.hidden, &batch.packing)?;
         let loss = (mean_nll(&output.logits, &batch.labels)? * (nll * share))?;
         match output.divergence {
             Some(kl) => Ok((loss + (kl * divergence)?)?),
@@ -221,7 +221,7 @@ impl Fit<'_> {
     /// Continues from the checkpoint. One that cannot be read is left behind: training then starts again.
     fn resume(&mut self) -> Result<()> {
         let Ok(bytes) = std::fs::read(&self.path) else { return Ok(()) };
-        let Some((state, tensors)) = read_checkpoint(&bytes, self.context.bert.device()) else { return Ok(()) };
+        let Some((state, tensors)) = read_checkpoint(&bytes, self.context.backbone.device()) else { return Ok(()) };
         let parameters = |what: &str| -> Option<Vec<Tensor>> {
             (0..self.best.len()).map(|index| tensors.get(&format!("{what}.{index}")).cloned()).collect()
         };

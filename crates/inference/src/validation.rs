@@ -22,9 +22,9 @@ pub(crate) struct Validation {
 pub(crate) fn validate(context: &FitContext<'_>, member: &Member) -> Result<Validation> {
     let (mut nll, mut right) = (0.0, 0);
     for places in context.validation.batches_of_rows(ROWS_PER_PASS) {
-        let batch = context.validation.batch(&places, context.bert.device())?;
+        let batch = context.validation.batch(&places, context.backbone.device())?;
         let output = classify(
-            context.bert,
+            context.backbone,
             &member.head,
             &member.adapters,
             Draw::Mean,

@@ -27,21 +27,21 @@ const AS_COMMITTED: Changes = Changes { seed: 1, alpha: 8.0, learning_rate: 2e-3
 /// Logits of 8 sentences at the mean and in three samples, after 6 steps of `mc-dropout` on the tiny encoder of `bayeslora-models`.
 fn logits(changes: &Changes) -> Vec<f32> {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny");
-    let bert = Backbone::load(&model, &Device::Cpu).unwrap();
+    let backbone = Backbone::load(&model, &Device::Cpu).unwrap();
     let sentences = |split, count: u32| {
         let sentence = |i: u32| -> Vec<u32> {
             let words = (0..i % 4).map(|k| 20 + (i * 7 + k * 3) % 30);
             [2, 5 + i % 2].into_iter().chain(words).chain([3]).collect()
         };
         let tokens: Vec<Vec<u32>> = (0..count).map(sentence).collect();
-        Sentences::of_tokens(&bert, &tokens, (0..count).map(|i| i % 2).collect(), split, 1, &Silent).unwrap()
+        Sentences::of_tokens(&backbone, &tokens, (0..count).map(|i| i % 2).collect(), split, 1, &Silent).unwrap()
     };
     let (train, validation) = (sentences(0, 48), sentences(1, 8));
     let folder = tempfile::tempdir().unwrap();
     let context = FitContext {
-        bert: &bert,
+        backbone: &backbone,
         from: 1,
-        slots: &target_slots(&bert, &[1, 2], &[TargetMap::Query, TargetMap::Value]).unwrap(),
+        slots: &target_slots(&backbone, &[1, 2], &[TargetMap::Query, TargetMap::Value]).unwrap(),
         lora: LoraShape::new(4, changes.alpha).unwrap(),
         train_head: true,
         training: &TrainingSettings {
@@ -59,7 +59,7 @@ fn logits(changes: &Changes) -> Vec<f32> {
     };
     let method = methods::from_settings("mc-dropout", "site = 'rank'\ndropout = 0.2".parse().unwrap()).unwrap();
     let fitted = method.fit(&context).unwrap();
-    let predictor = Predictor { bert: &bert, from: 1, samples: 3, seed: 5, progress: &Silent };
+    let predictor = Predictor { backbone: &backbone, from: 1, samples: 3, seed: 5, progress: &Silent };
     let read = |reading| predictor.logits(&fitted, reading, &validation).unwrap().into_iter();
     read(Reading::Mean).chain(read(Reading::Sampled)).collect()
 }

@@ -43,23 +43,23 @@ fn tiny() -> Backbone {
 }
 
 /// Sentences whose label is the parity of the token beside the one that is read, with activations below block 1.
-fn sentences(bert: &Backbone, split: u8, count: u32) -> Sentences {
-    let fillers = u32::try_from(bert.vocabulary().min(50)).unwrap() - 20;
+fn sentences(backbone: &Backbone, split: u8, count: u32) -> Sentences {
+    let fillers = u32::try_from(backbone.vocabulary().min(50)).unwrap() - 20;
     let sentence = |i: u32| -> Vec<u32> {
         let told = std::iter::once(2).chain([5 + i % 2]);
         let mut ids: Vec<u32> = told.chain((0..i % 4).map(|k| 20 + (i * 7 + k * 3) % fillers)).chain([3]).collect();
-        if bert.is_causal() {
+        if backbone.is_causal() {
             ids.reverse();
         }
         ids
     };
     let tokens: Vec<Vec<u32>> = (0..count).map(sentence).collect();
     let labels = (0..count).map(|i| i % 2).collect();
-    Sentences::of_tokens(bert, &tokens, labels, split, 1, &Silent).unwrap()
+    Sentences::of_tokens(backbone, &tokens, labels, split, 1, &Silent).unwrap()
 }
 
 struct Fixture {
-    bert: Backbone,
+    backbone: Backbone,
     train: Sentences,
     validation: Sentences,
     training: TrainingSettings,
@@ -71,22 +71,22 @@ impl Fixture {
         Self::on(tiny())
     }
 
-    fn on(bert: Backbone) -> Self {
-        let (train, validation) = (sentences(&bert, 0, 96), sentences(&bert, 1, 16));
+    fn on(backbone: Backbone) -> Self {
+        let (train, validation) = (sentences(&backbone, 0, 96), sentences(&backbone, 1, 16));
         let training = TrainingSettings { epochs: 4, batch_size: 8, learning_rate: 1e-2, ..Default::default() };
-        Self { bert, train, validation, training, train_head: true }
+        Self { backbone, train, validation, training, train_head: true }
     }
 
     fn fit(&self, method: &dyn Method, seed: u64) -> Result<Fitted, Error> {
         let slots =
-            target_slots(&self.bert, &[1, 2], &[TargetMap::Query, TargetMap::Value, TargetMap::Output]).unwrap();
+            target_slots(&self.backbone, &[1, 2], &[TargetMap::Query, TargetMap::Value, TargetMap::Output]).unwrap();
         self.with_bench(&slots, seed, |bench| method.fit(bench))
     }
 
     fn with_bench<T>(&self, slots: &[Slot], seed: u64, run: impl FnOnce(&FitContext<'_>) -> T) -> T {
         let folder = tempfile::tempdir().unwrap();
         run(&FitContext {
-            bert: &self.bert,
+            backbone: &self.backbone,
             from: 1,
             slots,
             lora: LoraShape::new(4, 8.0).unwrap(),
@@ -102,7 +102,7 @@ impl Fixture {
     }
 
     fn logits(&self, fitted: &Fitted, reading: Reading) -> Array3<f32> {
-        let predictor = Predictor { bert: &self.bert, from: 1, samples: 6, seed: 5, progress: &Silent };
+        let predictor = Predictor { backbone: &self.backbone, from: 1, samples: 6, seed: 5, progress: &Silent };
         predictor.logits(fitted, reading, &self.validation).unwrap()
     }
 }
@@ -200,7 +200,7 @@ fn a_prior_in_the_loss_gives_the_maximum_a_posteriori() {
     let batch = fixture.train.batch(&places, &Device::Cpu).unwrap();
     let none = AdapterSet::new();
     let mut pass = Pass::new(&none, Draw::Mean);
-    let features = fixture.bert.pooled(1, &batch.hidden, &batch.packing, &mut pass).unwrap();
+    let features = fixture.backbone.pooled(1, &batch.hidden, &batch.packing, &mut pass).unwrap();
     let head = &fitted.members[0].head;
     let logits = head.logits(&features).unwrap().squeeze(0).unwrap().to_dtype(DType::F64).unwrap();
     let features = features.squeeze(0).unwrap().to_dtype(DType::F64).unwrap();
@@ -249,7 +249,7 @@ fn checkpoint_ensembles_are_snapshots_of_one_training() {
 #[test]
 fn snapshots_survive_an_interruption() {
     let fixture = Fixture::new();
-    let slots = target_slots(&fixture.bert, &[2], &[TargetMap::Query]).unwrap();
+    let slots = target_slots(&fixture.backbone, &[2], &[TargetMap::Query]).unwrap();
     let recipe = |snapshots| Recipe { snapshots, ..Recipe::plain(PosteriorSettings::Deterministic) };
     fixture.with_bench(&slots, 1, |bench| {
         let whole = train(bench, &recipe(&[11, 24, 30]), 0).unwrap();
@@ -432,7 +432,7 @@ fn a_frozen_head_stays_what_it_was() {
     }
     let fitted = fixture.fit(method("mle", "").unwrap().as_ref(), 1).unwrap();
     let noise = Noise::new(derive_seed(1, 0), Stream::Initial);
-    let initial = Head::initial(&fixture.bert, 2, &noise).unwrap();
+    let initial = Head::initial(&fixture.backbone, 2, &noise).unwrap();
     assert_eq!(values(&initial.weight), values(&fitted.members[0].head.weight));
     // Rank 4 on query, value (32 x 32) and output (32 x 64) of two blocks.
     assert_eq!(fitted.record.trainable_parameters, 2 * 4 * (64 + 64 + 96));
@@ -444,20 +444,20 @@ fn a_frozen_head_stays_what_it_was() {
 #[test]
 fn a_frozen_distilbert_head_is_saved_as_it_was() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/distilbert");
-    let bert = Backbone::load(&folder, &Device::Cpu).unwrap();
-    let (train, validation) = (sentences(&bert, 0, 24), sentences(&bert, 1, 8));
-    let fixture = Fixture { bert, train, validation, train_head: false, ..Fixture::new() };
-    let slots = target_slots(&fixture.bert, &[1], &[TargetMap::Query, TargetMap::Output]).unwrap();
+    let backbone = Backbone::load(&folder, &Device::Cpu).unwrap();
+    let (train, validation) = (sentences(&backbone, 0, 24), sentences(&backbone, 1, 8));
+    let fixture = Fixture { backbone, train, validation, train_head: false, ..Fixture::new() };
+    let slots = target_slots(&fixture.backbone, &[1], &[TargetMap::Query, TargetMap::Output]).unwrap();
     let fitted = fixture.with_bench(&slots, 1, |bench| method("mle", "").unwrap().fit(bench)).unwrap();
     let member = &fitted.members[0];
     let place = tempfile::tempdir().unwrap();
     let (head, posterior) = (&member.head, &member.posterior);
-    save_adapter(place.path(), &fixture.bert, &member.adapters, head, posterior, (4, 8.0), "distilbert").unwrap();
+    save_adapter(place.path(), &fixture.backbone, &member.adapters, head, posterior, (4, 8.0), "distilbert").unwrap();
     let path = place.path().join("adapter_model.safetensors");
     let saved = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
     let noise = Noise::new(derive_seed(1, 0), Stream::Initial);
     let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let initial = Head::initial(&fixture.bert, 2, &noise).unwrap().tensors();
+    let initial = Head::initial(&fixture.backbone, 2, &noise).unwrap().tensors();
     assert!(initial.keys().eq([
         "classifier.bias",
         "classifier.weight",

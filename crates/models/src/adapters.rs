@@ -62,16 +62,16 @@ fn check_on_decoder(adapter: &PeftAdapter) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Slot`] for a block the encoder does not have.
-pub fn target_slots(bert: &Backbone, blocks: &[usize], maps: &[TargetMap]) -> Result<Vec<Slot>> {
+pub fn target_slots(backbone: &Backbone, blocks: &[usize], maps: &[TargetMap]) -> Result<Vec<Slot>> {
     let mut slots = Vec::new();
     for &map in maps {
         if map == TargetMap::Pooler {
-            slots.push(pooler_slot(bert.blocks()));
+            slots.push(pooler_slot(backbone.blocks()));
             continue;
         }
         for &block in blocks {
-            let Some(block) = u8::try_from(block).ok().filter(|&block| usize::from(block) < bert.blocks()) else {
-                let expected = format!("its blocks are 0 to {}", bert.blocks().saturating_sub(1));
+            let Some(block) = u8::try_from(block).ok().filter(|&block| usize::from(block) < backbone.blocks()) else {
+                let expected = format!("its blocks are 0 to {}", backbone.blocks().saturating_sub(1));
                 return Err(Error::Slot { what: format!("block {block}"), expected });
             };
             slots.push(Slot::new(block, map));
@@ -87,7 +87,7 @@ pub fn target_slots(bert: &Backbone, blocks: &[usize], maps: &[TargetMap]) -> Re
 /// # Errors
 /// When the rank does not fit a map, or a setting is outside its range.
 pub fn initial_adapters(
-    bert: &Backbone,
+    backbone: &Backbone,
     slots: &[Slot],
     shape: LoraShape,
     posterior: &PosteriorSettings,
@@ -95,8 +95,8 @@ pub fn initial_adapters(
 ) -> Result<AdapterSet> {
     let mut set = AdapterSet::new();
     for &slot in slots {
-        let lora = LowRank::initial(slot, bert.slot_shape(slot)?, shape, noise, bert.device())?;
-        set.insert(slot, posterior.initial(slot, lora, noise, bert.device())?);
+        let lora = LowRank::initial(slot, backbone.slot_shape(slot)?, shape, noise, backbone.device())?;
+        set.insert(slot, posterior.initial(slot, lora, noise, backbone.device())?);
     }
     Ok(set)
 }
@@ -121,11 +121,11 @@ impl SavedAdapter {
     /// the encoder's own tensors, which [`Self::load_with_model`] reads.
     pub fn load(
         folder: &Path,
-        bert: &Backbone,
+        backbone: &Backbone,
         model_folder: &Path,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
-        let peft = PeftAdapter::load(folder, bert.device())?;
+        let peft = PeftAdapter::load(folder, backbone.device())?;
         if changes_base(&peft) {
             return Err(wrong(&peft,
                 "changes the model's own weights; expected low-rank pairs on linear maps and a head alone here: it is read by \
@@ -133,7 +133,7 @@ impl SavedAdapter {
                     .to_owned(),
             ));
         }
-        Self::on(&peft, bert, model_folder, None, choose)
+        Self::on(&peft, backbone, model_folder, None, choose)
     }
 
     /// Reads an adapter together with the model that it was trained on; an encoder's biases, normalisations or embeddings it may change.
@@ -153,45 +153,45 @@ impl SavedAdapter {
         if is_decoder {
             check_on_decoder(&peft)?;
         }
-        let bert = if !is_decoder && (changes_base(&peft) || !peft.config.modules_to_save.is_empty()) {
+        let backbone = if !is_decoder && (changes_base(&peft) || !peft.config.modules_to_save.is_empty()) {
             load_under(&peft, model_folder, device)?
         } else {
             Backbone::load(model_folder, device)?
         };
-        let saved = Self::on(&peft, &bert, model_folder, answers, choose)?;
-        Ok((bert, saved))
+        let saved = Self::on(&peft, &backbone, model_folder, answers, choose)?;
+        Ok((backbone, saved))
     }
 
     fn on(
         peft: &PeftAdapter,
-        bert: &Backbone,
+        backbone: &Backbone,
         model_folder: &Path,
         answers: Option<&[u32]>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
         let folder = &peft.folder;
-        check_targets(peft, bert)?;
+        check_targets(peft, backbone)?;
         let head = match (answers, peft.config.task) {
-            (None, Task::Classes | Task::Unsaid) => Head::find(peft, model_folder, bert)?,
-            (Some(answers), Task::NextToken | Task::Unsaid) if bert.is_causal() => {
-                Head::of_answers(bert, model_folder, answers)?
+            (None, Task::Classes | Task::Unsaid) => Head::find(peft, model_folder, backbone)?,
+            (Some(answers), Task::NextToken | Task::Unsaid) if backbone.is_causal() => {
+                Head::of_answers(backbone, model_folder, answers)?
             }
-            (_, task) => return Err(mismatched(peft, bert, task)),
+            (_, task) => return Err(mismatched(peft, backbone, task)),
         };
         let posterior = choose(read_posterior(folder, &peft.config)?)
             .map_err(|problem| Error::File { path: folder.join(POSTERIOR_FILE), problem })?;
         let mut tensors: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
         let tensor_path = folder.join(POSTERIOR_TENSORS_FILE);
         if tensor_path.is_file() {
-            for (key, tensor) in read_tensors(&tensor_path, bert.device())? {
+            for (key, tensor) in read_tensors(&tensor_path, backbone.device())? {
                 let (module, name) = key.rsplit_once(':').unwrap_or(("", key.as_str()));
                 tensors.entry(module.to_owned()).or_default().insert(name.to_owned(), tensor);
             }
         }
         let none = BTreeMap::new();
         let mut adapters = AdapterSet::new();
-        for (slot, lora) in pairs_by_slot(bert, peft)? {
-            let further = tensors.get(&bert.family().module_path(slot)).unwrap_or(&none);
+        for (slot, lora) in pairs_by_slot(backbone, peft)? {
+            let further = tensors.get(&backbone.family().module_path(slot)).unwrap_or(&none);
             adapters.insert(slot, posterior.restored(slot, lora, further)?);
         }
         Ok(Self { adapters, head, posterior })
@@ -199,36 +199,36 @@ impl SavedAdapter {
 }
 
 /// Why an adapter is not read with answers to choose from, or not without.
-fn mismatched(adapter: &PeftAdapter, bert: &Backbone, task: Task) -> Error {
-    let problem = if task == Task::Classes || (task == Task::Unsaid && !bert.is_causal()) {
+fn mismatched(adapter: &PeftAdapter, backbone: &Backbone, task: Task) -> Error {
+    let problem = if task == Task::Classes || (task == Task::Unsaid && !backbone.is_causal()) {
         "the adapter is of a classifier, which has classes of its own: leave out the answers to choose from".to_owned()
-    } else if bert.is_causal() {
+    } else if backbone.is_causal() {
         "task_type is \"CAUSAL_LM\", without classes of its own; give the answers to choose from, each with --choice"
             .to_owned()
     } else {
         format!(
             "task_type is \"CAUSAL_LM\", but the model is a {}, which reads no next token; is this its base model?",
-            bert.kind()
+            backbone.kind()
         )
     };
     Error::File { path: adapter.folder.join(CONFIG_FILE), problem }
 }
 
 /// The low-rank pairs of a PEFT adapter by slot.
-fn pairs_by_slot(bert: &Backbone, adapter: &PeftAdapter) -> Result<Vec<(Slot, LowRank)>> {
+fn pairs_by_slot(backbone: &Backbone, adapter: &PeftAdapter) -> Result<Vec<(Slot, LowRank)>> {
     let mut pairs = Vec::new();
     for (module, Pair { a, b, scale, .. }) in &adapter.pairs {
-        let slot = slot_of(bert, adapter, module)?;
-        let fits = LowRank::from_tensors(slot, bert.slot_shape(slot)?, a, b, *scale);
+        let slot = slot_of(backbone, adapter, module)?;
+        let fits = LowRank::from_tensors(slot, backbone.slot_shape(slot)?, a, b, *scale);
         let lora = fits.map_err(|error| wrong(adapter, format!("{module}: {error}; is this its base model?")))?;
         pairs.push((slot, lora));
     }
     Ok(pairs)
 }
 
-fn slot_of(bert: &Backbone, adapter: &PeftAdapter, module: &str) -> Result<Slot> {
-    let family = bert.family();
-    if let Some(slot) = family.slot_of(module, bert.blocks()) {
+fn slot_of(backbone: &Backbone, adapter: &PeftAdapter, module: &str) -> Result<Slot> {
+    let family = backbone.family();
+    if let Some(slot) = family.slot_of(module, backbone.blocks()) {
         return Ok(slot);
     }
     if is_of_head(module) {
@@ -241,14 +241,15 @@ fn slot_of(bert: &Backbone, adapter: &PeftAdapter, module: &str) -> Result<Slot>
             ),
         ));
     }
-    if let Some(head) = ["lm_head", "embed_tokens"].into_iter().find(|head| bert.is_causal() && module.ends_with(head))
+    if let Some(head) =
+        ["lm_head", "embed_tokens"].into_iter().find(|head| backbone.is_causal() && module.ends_with(head))
     {
         return Err(wrong(
             adapter,
             format!("has LoRA on {head} ({module}), which is not read on decoders; train the adapter on other modules"),
         ));
     }
-    let paths = linear_modules(bert).into_iter().find(|path| ends_with_module(module, path));
+    let paths = linear_modules(backbone).into_iter().find(|path| ends_with_module(module, path));
     Err(wrong(
         adapter,
         match paths {
@@ -260,26 +261,26 @@ fn slot_of(bert: &Backbone, adapter: &PeftAdapter, module: &str) -> Result<Slot>
             }
             None => format!(
                 "adapts {module}, which a {} of {} blocks does not have; is this its base model?",
-                bert.kind(),
-                bert.blocks()
+                backbone.kind(),
+                backbone.blocks()
             ),
         },
     ))
 }
 
 /// Paths of the linear maps that can be adapted, within the encoder.
-fn linear_modules(bert: &Backbone) -> Vec<String> {
-    let family = bert.family();
-    family.slots(bert.blocks()).map(|slot| family.module_path(slot)).collect()
+fn linear_modules(backbone: &Backbone) -> Vec<String> {
+    let family = backbone.family();
+    family.slots(backbone.blocks()).map(|slot| family.module_path(slot)).collect()
 }
 
 /// Refuses tensors that the settings do not target, which PEFT leaves out, and targets without tensors, which PEFT leaves untrained.
-fn check_targets(adapter: &PeftAdapter, bert: &Backbone) -> Result<()> {
-    let family = bert.family();
+fn check_targets(adapter: &PeftAdapter, backbone: &Backbone) -> Result<()> {
+    let family = backbone.family();
     let targets = &adapter.config.targets;
     for (module, linear) in adapter.pairs.keys().map(|m| (m, true)).chain(adapter.tables.keys().map(|m| (m, false))) {
         if linear {
-            slot_of(bert, adapter, module)?;
+            slot_of(backbone, adapter, module)?;
         }
         if !targets.contain(module, linear)? {
             return Err(wrong(
@@ -294,7 +295,7 @@ fn check_targets(adapter: &PeftAdapter, bert: &Backbone) -> Result<()> {
     // The names of the model that was wrapped: with the encoder's prefix, or those of a bare encoder.
     let mut adapted = adapter.pairs.keys().chain(adapter.tables.keys());
     let prefix = if adapted.any(|module| module.starts_with(family.prefix)) { family.prefix } else { "" };
-    let maps = linear_modules(bert).into_iter().map(|module| (module, true));
+    let maps = linear_modules(backbone).into_iter().map(|module| (module, true));
     for (module, linear) in maps.chain(family.tables.iter().map(|table| ((*table).to_owned(), false))) {
         let module = format!("{prefix}{module}");
         let there = adapter.pairs.contains_key(&module) || adapter.tables.contains_key(&module);
@@ -329,14 +330,14 @@ fn read_posterior(folder: &Path, config: &PeftConfig) -> Result<PosteriorSetting
 /// When a file cannot be written.
 pub fn save_adapter(
     folder: &Path,
-    bert: &Backbone,
+    backbone: &Backbone,
     adapters: &AdapterSet,
     head: &Head,
     posterior: &PosteriorSettings,
     (rank, alpha): (usize, f64),
     base_model: &str,
 ) -> Result<()> {
-    let family = bert.family();
+    let family = backbone.family();
     let mut pairs = BTreeMap::new();
     let mut further = BTreeMap::new();
     for (slot, adapter) in adapters.iter() {
@@ -350,7 +351,7 @@ pub fn save_adapter(
             }
         }
         if let (Some(a), Some(b)) = (halves.remove("lora_A.weight"), halves.remove("lora_B.weight")) {
-            pairs.insert(bert.module_path(slot), Pair { a, b, bias: None, scale: alpha / rank as f64 });
+            pairs.insert(backbone.module_path(slot), Pair { a, b, bias: None, scale: alpha / rank as f64 });
         }
     }
     let settings = PlainSettings { base_model: base_model.to_owned(), rank, alpha, dropout: posterior.peft_dropout() };

@@ -57,20 +57,20 @@ impl Head {
     ///
     /// # Errors
     /// When the tensors cannot be made on the device.
-    pub fn initial(bert: &Backbone, classes: usize, noise: &Noise) -> Result<Self> {
-        let width = bert.width();
+    pub fn initial(backbone: &Backbone, classes: usize, noise: &Noise) -> Result<Self> {
+        let width = backbone.width();
         let map = |rows: usize, position| -> Result<(Var, Var)> {
             // Above the pooler of the deepest encoder.
             let slot = Slot::new(MOST_BLOCKS + 1, TargetMap::Pooler);
             let at = Address { slot, sample: 0, example: Address::SHARED, position };
             let mut values = vec![0.0; rows * width];
             noise.fill_normal(at, &mut Vec::new(), &mut values);
-            let weight = (Tensor::from_vec(values, (rows, width), bert.device())? * 0.02)?;
-            let bias = Tensor::zeros(rows, DType::F32, bert.device())?;
+            let weight = (Tensor::from_vec(values, (rows, width), backbone.device())? * 0.02)?;
+            let bias = Tensor::zeros(rows, DType::F32, backbone.device())?;
             Ok((Var::from_tensor(&weight)?, Var::from_tensor(&bias)?))
         };
         let (weight, bias) = map(classes, Address::ANY)?;
-        let parts = bert.family().head;
+        let parts = backbone.family().head;
         let dense = |(_, activation)| map(width, 0).map(|(weight, bias)| Dense { weight, bias, activation });
         let bias = parts.last.1.map(|_| bias);
         Ok(Self { weight, bias, softcap: None, dense: parts.dense.map(dense).transpose()?, parts, trained: true })
@@ -80,9 +80,9 @@ impl Head {
     ///
     /// # Errors
     /// When the checkpoint cannot be read.
-    pub fn of_answers(bert: &Backbone, model: &Path, tokens: &[u32]) -> Result<Self> {
-        let (weight, softcap) = language_rows(model, tokens, bert.device())?;
-        let parts = bert.family().head;
+    pub fn of_answers(backbone: &Backbone, model: &Path, tokens: &[u32]) -> Result<Self> {
+        let (weight, softcap) = language_rows(model, tokens, backbone.device())?;
+        let parts = backbone.family().head;
         Ok(Self { weight: Var::from_tensor(&weight)?, bias: None, softcap, dense: None, parts, trained: false })
     }
 
@@ -98,8 +98,8 @@ impl Head {
     }
 
     /// From the tensors that the family's head has, if all are there.
-    fn from_tensors(tensors: &BTreeMap<String, Tensor>, bert: &Backbone, source: &Path) -> Result<Option<Self>> {
-        let width = bert.width();
+    fn from_tensors(tensors: &BTreeMap<String, Tensor>, backbone: &Backbone, source: &Path) -> Result<Option<Self>> {
+        let width = backbone.width();
         let map = |(weight, bias): (&str, Option<&str>), rows: Option<usize>| -> Result<Option<(Var, Option<Var>)>> {
             let Some(w) = tensors.get(weight) else { return Ok(None) };
             let b = bias.and_then(|bias| tensors.get(bias));
@@ -117,7 +117,7 @@ impl Head {
             }
             Ok(Some((Var::from_tensor(w)?, b.map(Var::from_tensor).transpose()?)))
         };
-        let parts = bert.family().head;
+        let parts = backbone.family().head;
         let names = parts.names();
         let missing: Vec<_> = names.iter().copied().filter(|&name| !tensors.contains_key(name)).collect();
         if missing.len() < names.len() && !missing.is_empty() {
@@ -143,14 +143,14 @@ impl Head {
     ///
     /// # Errors
     /// [`Error::File`] when none of the three has one, the adapter's file has half of one, or it does not fit the encoder.
-    pub fn find(adapter: &PeftAdapter, model_folder: &Path, bert: &Backbone) -> Result<Self> {
-        bert.description.check_problem_type(model_folder)?;
-        let parts = bert.family().head;
+    pub fn find(adapter: &PeftAdapter, model_folder: &Path, backbone: &Backbone) -> Result<Self> {
+        backbone.description.check_problem_type(model_folder)?;
+        let parts = backbone.family().head;
         let names = parts.names();
         let (own, source) = (adapter.whole.keys().filter(|path| is_of_head(path)), adapter.weights_path());
         let own: Vec<&str> = own.map(String::as_str).collect();
         if let Some(other) = own.iter().find(|name| !names.contains(name)) {
-            let problem = format!("{other} is of no head of a {}; is this its base model?", bert.kind());
+            let problem = format!("{other} is of no head of a {}; is this its base model?", backbone.kind());
             return Err(wrong(adapter, problem));
         }
         let missing: Vec<&str> = names.iter().copied().filter(|name| !own.contains(name)).collect();
@@ -162,25 +162,25 @@ impl Head {
             return Err(wrong(adapter, problem));
         }
         if missing.is_empty() {
-            return Self::complete(&adapter.whole, bert, &source);
+            return Self::complete(&adapter.whole, backbone, &source);
         }
         let beside = adapter.folder.join(HEAD_FILE);
         if beside.is_file() {
-            return Self::complete(&read_tensors(&beside, bert.device())?, bert, &beside);
+            return Self::complete(&read_tensors(&beside, backbone.device())?, backbone, &beside);
         }
         let mut tensors = BTreeMap::new();
         // One that was trained with the adapter is not the checkpoint's.
-        let was_trained = bert.is_causal()
+        let was_trained = backbone.is_causal()
             && adapter.config.modules_to_save.iter().any(|module| parts.modules.contains(&module.as_str()));
         if gguf_of(model_folder).is_none() && !was_trained {
-            let weights = Weights::open(model_folder, bert.device())?;
+            let weights = Weights::open(model_folder, backbone.device())?;
             for &name in &names {
                 tensors.extend(weights.outside(name)?.map(|tensor| (name.to_owned(), tensor)));
             }
         }
         tensors.extend(own.iter().filter_map(|&name| Some((name.to_owned(), adapter.whole.get(name)?.clone()))));
         if names.iter().all(|&name| tensors.contains_key(name)) {
-            return Self::complete(&tensors, bert, model_folder);
+            return Self::complete(&tensors, backbone, model_folder);
         }
         Err(Error::File {
             path: adapter.folder.clone(),
@@ -194,10 +194,10 @@ impl Head {
     }
 
     /// A head of two classes or more, from all its tensors.
-    fn complete(tensors: &BTreeMap<String, Tensor>, bert: &Backbone, source: &Path) -> Result<Self> {
+    fn complete(tensors: &BTreeMap<String, Tensor>, backbone: &Backbone, source: &Path) -> Result<Self> {
         let problem = |problem: String| Error::File { path: source.to_owned(), problem };
-        let head = Self::from_tensors(tensors, bert, source)?
-            .ok_or_else(|| problem(format!("has no {}", bert.family().head.names().join(" and "))))?;
+        let head = Self::from_tensors(tensors, backbone, source)?
+            .ok_or_else(|| problem(format!("has no {}", backbone.family().head.names().join(" and "))))?;
         let (weight, _) = head.parts.last;
         match head.classes() {
             0 => Err(problem(format!("{weight} has no rows; expected one for each class"))),
@@ -284,7 +284,7 @@ pub struct Output {
 /// # Errors
 /// When shapes do not go together.
 pub fn classify(
-    bert: &Backbone,
+    backbone: &Backbone,
     head: &Head,
     adapters: &AdapterSet,
     draw: Draw<'_>,
@@ -293,6 +293,6 @@ pub fn classify(
     packing: &Packing,
 ) -> Result<Output> {
     let mut pass = Pass::new(adapters, draw);
-    let pooled = bert.pooled(from, x, packing, &mut pass)?;
+    let pooled = backbone.pooled(from, x, packing, &mut pass)?;
     Ok(Output { logits: head.logits(&pooled)?, divergence: pass.divergence()? })
 }

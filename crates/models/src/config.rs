@@ -16,7 +16,7 @@ use crate::weights::read_config;
 /// it does in transformers.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct BertConfig {
-    /// `bert`, `distilbert`, `roberta` or `xlm-roberta`.
+    /// `backbone`, `distilbert`, `roberta` or `xlm-roberta`.
     pub model_type: String,
     /// Entries of the vocabulary.
     pub vocab_size: usize,

@@ -39,7 +39,7 @@ impl Sampler<'_> {
     /// # Errors
     /// As [`Sampler::logits`].
     pub fn linearised(&self, hidden: Hidden<'_>, advance: &(dyn Fn(u64) + Sync)) -> Result<Linearised> {
-        hidden.check(self.bert.width())?;
+        hidden.check(self.backbone.width())?;
         let classes = self.head.classes();
         let passes = hidden.batches(ROWS_PER_PASS);
         let parts = passes
@@ -66,8 +66,8 @@ impl Sampler<'_> {
     }
 
     fn linearised_pass(&self, hidden: Hidden<'_>, places: &[usize]) -> Result<Linearised> {
-        let device = self.bert.device();
-        let width = self.bert.width();
+        let device = self.backbone.device();
+        let width = self.backbone.width();
         let lengths: Vec<usize> = places.iter().map(|&place| hidden.lengths[place]).collect();
         let packing = Packing::from_lengths(&lengths);
         let x = Tensor::from_vec(hidden.gather(places, width), (1, packing.rows(), width), device)?;
@@ -77,7 +77,7 @@ impl Sampler<'_> {
             adapters.insert(slot, Box::new(Tapped { adapter, taps: Arc::clone(&taps) }));
         }
         let logits =
-            classify(self.bert, self.head, &adapters, Draw::Mean, self.from, &x, &packing)?.logits.squeeze(0)?;
+            classify(self.backbone, self.head, &adapters, Draw::Mean, self.from, &x, &packing)?.logits.squeeze(0)?;
         let taps = std::mem::take(&mut *taps.lock().unwrap_or_else(PoisonError::into_inner));
         let classes = self.head.classes();
         let mut gradients: BTreeMap<Slot, Vec<Tensor>> = BTreeMap::new();

@@ -101,7 +101,7 @@ impl Samples {
 #[derive(Debug, Clone, Copy)]
 pub struct Sampler<'a> {
     /// The frozen backbone.
-    pub bert: &'a Backbone,
+    pub backbone: &'a Backbone,
     /// The classification head.
     pub head: &'a Head,
     /// The adapters.
@@ -120,7 +120,7 @@ impl Sampler<'_> {
     pub fn logits(&self, hidden: Hidden<'_>, samples: &Samples, advance: &(dyn Fn(u64) + Sync)) -> Result<Vec<f32>> {
         let (classes, count) = (self.head.classes(), samples.count());
         let sentences = hidden.lengths.len();
-        hidden.check(self.bert.width())?;
+        hidden.check(self.backbone.width())?;
         let pool = Mutex::new(Vec::new());
         let passes = plan(hidden, count, rayon::current_num_threads());
         let parts = passes
@@ -150,12 +150,12 @@ impl Sampler<'_> {
 
     /// Logits `[samples or 1, sentences of the pass, classes]`.
     fn pass(&self, hidden: Hidden<'_>, samples: &Samples, pass: &Pass, work: &mut Work) -> Result<Vec<f32>> {
-        let width = self.bert.width();
+        let width = self.backbone.width();
         let lengths: Vec<usize> = pass.places.iter().map(|&place| hidden.lengths[place]).collect();
         let examples: Vec<u64> = pass.places.iter().map(|&place| hidden.examples[place]).collect();
         let rows = Rows::of_sentences(&examples, &lengths);
         let packing = Packing::from_lengths(&lengths);
-        let read_rows = self.bert.read_rows(&packing);
+        let read_rows = self.backbone.read_rows(&packing);
         let read = rows.at(&read_rows);
         let all = Context::sentences(&packing)?;
         let at_read = all.at_rows(&read_rows)?;
@@ -176,12 +176,12 @@ impl Sampler<'_> {
         };
         let mut x = engine.work.buffer(1, packing.rows(), width);
         x.values_mut().copy_from_slice(&hidden.gather(&pass.places, width));
-        let last = self.bert.blocks() - 1;
-        for block in &self.bert.blocks[self.from.min(last)..last] {
+        let last = self.backbone.blocks() - 1;
+        for block in &self.backbone.blocks[self.from.min(last)..last] {
             x = block.run(&mut engine, x, At::All)?;
         }
-        x = self.bert.blocks[last].run(&mut engine, x, At::Read)?;
-        x = self.bert.top.run(&mut engine, x, self.bert.blocks())?;
+        x = self.backbone.blocks[last].run(&mut engine, x, At::Read)?;
+        x = self.backbone.top.run(&mut engine, x, self.backbone.blocks())?;
         let Head { weight, bias, dense, softcap, .. } = self.head;
         let mut logits = match dense {
             None => affine(x.values(), weight, bias.as_ref())?,

@@ -235,9 +235,9 @@ mod tests {
             assert!(family.types.iter().all(|kind| Family::of(kind) == Some(family)));
             assert!(family.head.names().iter().all(|name| is_of_head(name)));
         }
-        let bert = Family::of("bert").unwrap();
-        assert_eq!(bert.slot_of("distilbert.transformer.layer.0.ffn.lin1", 6), None);
-        assert_eq!(bert.slot_of("pooler.dense", 6), Some(pooler_slot(6)));
+        let backbone = Family::of("bert").unwrap();
+        assert_eq!(backbone.slot_of("distilbert.transformer.layer.0.ffn.lin1", 6), None);
+        assert_eq!(backbone.slot_of("pooler.dense", 6), Some(pooler_slot(6)));
         assert_eq!(Family::of("roberta").unwrap().slot_of("roberta.pooler.dense", 6), None);
     }
 }

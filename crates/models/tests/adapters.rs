@@ -52,10 +52,10 @@ fn posteriors() -> Vec<PosteriorSettings> {
 }
 
 /// Adapters on every map of the last two blocks and the pooler, `B` not zero.
-fn adapters(bert: &Backbone, posterior: &PosteriorSettings) -> (AdapterSet, Head) {
+fn adapters(backbone: &Backbone, posterior: &PosteriorSettings) -> (AdapterSet, Head) {
     let noise = Noise::new(3, Stream::Initial);
-    let slots = target_slots(bert, &[1, 2], &bert.maps()).unwrap();
-    let adapters = initial_adapters(bert, &slots, LoraShape::new(RANK, ALPHA).unwrap(), posterior, &noise).unwrap();
+    let slots = target_slots(backbone, &[1, 2], &backbone.maps()).unwrap();
+    let adapters = initial_adapters(backbone, &slots, LoraShape::new(RANK, ALPHA).unwrap(), posterior, &noise).unwrap();
     for (number, (_, parameter)) in adapters.parameters().enumerate() {
         if parameter.name == "lora_B.weight" {
             let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
@@ -63,11 +63,11 @@ fn adapters(bert: &Backbone, posterior: &PosteriorSettings) -> (AdapterSet, Head
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
         }
     }
-    (adapters, Head::initial(bert, 2, &noise).unwrap())
+    (adapters, Head::initial(backbone, 2, &noise).unwrap())
 }
 
 fn logits(
-    bert: &Backbone,
+    backbone: &Backbone,
     head: &Head,
     adapters: &AdapterSet,
     samples: u32,
@@ -82,8 +82,8 @@ fn logits(
         0 => Draw::Mean,
         _ => Draw::Sampled(Sampling { noise, samples: 0..samples, rows: &rows, with_divergence }),
     };
-    let x = bert.embed(&tokens).unwrap();
-    let output = classify(bert, head, adapters, draw, 0, &x, &packing).unwrap();
+    let x = backbone.embed(&tokens).unwrap();
+    let output = classify(backbone, head, adapters, draw, 0, &x, &packing).unwrap();
     (output.logits, output.divergence)
 }
 
@@ -94,10 +94,10 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 /// A kernel that cuts gradients, or a parameter that nothing reads, would leave a zero here.
 #[test]
 fn every_trainable_parameter_gets_a_gradient() {
-    let bert = Backbone::load(&folder(), &Device::Cpu).unwrap();
+    let backbone = Backbone::load(&folder(), &Device::Cpu).unwrap();
     for posterior in posteriors() {
-        let (adapters, head) = adapters(&bert, &posterior);
-        let (logits, divergence) = logits(&bert, &head, &adapters, 2, true);
+        let (adapters, head) = adapters(&backbone, &posterior);
+        let (logits, divergence) = logits(&backbone, &head, &adapters, 2, true);
         assert_eq!(divergence.is_some(), matches!(posterior, PosteriorSettings::Contextual(_)), "{posterior:?}");
         let mut loss = logits.sqr().unwrap().sum_all().unwrap();
         if let Some(divergence) = divergence {
@@ -129,20 +129,20 @@ fn every_trainable_parameter_gets_a_gradient() {
 
 #[test]
 fn saved_adapters_come_back_with_the_same_samples() {
-    let bert = Backbone::load(&folder(), &Device::Cpu).unwrap();
+    let backbone = Backbone::load(&folder(), &Device::Cpu).unwrap();
     for posterior in posteriors() {
-        let (adapters, head) = adapters(&bert, &posterior);
+        let (adapters, head) = adapters(&backbone, &posterior);
         let place = tempfile::tempdir().unwrap();
-        save_adapter(place.path(), &bert, &adapters, &head, &posterior, (RANK, ALPHA), "tiny").unwrap();
-        let back = SavedAdapter::load(place.path(), &bert, &folder(), Ok).unwrap();
+        save_adapter(place.path(), &backbone, &adapters, &head, &posterior, (RANK, ALPHA), "tiny").unwrap();
+        let back = SavedAdapter::load(place.path(), &backbone, &folder(), Ok).unwrap();
         assert_eq!(back.posterior, posterior);
         for samples in [0, 3] {
-            let before = values(&logits(&bert, &head, &adapters, samples, false).0);
-            let after = values(&logits(&bert, &back.head, &back.adapters, samples, false).0);
+            let before = values(&logits(&backbone, &head, &adapters, samples, false).0);
+            let after = values(&logits(&backbone, &back.head, &back.adapters, samples, false).0);
             assert_eq!(before, after, "{posterior:?}, {samples} samples");
         }
         let (mean, sampled) =
-            (logits(&bert, &head, &adapters, 0, false).0, logits(&bert, &head, &adapters, 3, false).0);
+            (logits(&backbone, &head, &adapters, 0, false).0, logits(&backbone, &head, &adapters, 3, false).0);
         let (mean, sampled) = (values(&mean), values(&sampled));
         let same = sampled.chunks(mean.len()).all(|sample| sample == mean);
         assert_eq!(same, !posterior.is_stochastic(), "{posterior:?}");
@@ -151,13 +151,13 @@ fn saved_adapters_come_back_with_the_same_samples() {
 
 #[test]
 fn a_second_save_leaves_nothing_of_the_first() {
-    let bert = Backbone::load(&folder(), &Device::Cpu).unwrap();
+    let backbone = Backbone::load(&folder(), &Device::Cpu).unwrap();
     let place = tempfile::tempdir().unwrap();
     let contextual = *posteriors().last().unwrap();
-    let (first, head) = adapters(&bert, &contextual);
-    save_adapter(place.path(), &bert, &first, &head, &contextual, (RANK, ALPHA), "tiny").unwrap();
-    let (second, head) = adapters(&bert, &PosteriorSettings::Deterministic);
-    save_adapter(place.path(), &bert, &second, &head, &PosteriorSettings::Deterministic, (RANK, ALPHA), "tiny")
+    let (first, head) = adapters(&backbone, &contextual);
+    save_adapter(place.path(), &backbone, &first, &head, &contextual, (RANK, ALPHA), "tiny").unwrap();
+    let (second, head) = adapters(&backbone, &PosteriorSettings::Deterministic);
+    save_adapter(place.path(), &backbone, &second, &head, &PosteriorSettings::Deterministic, (RANK, ALPHA), "tiny")
         .unwrap();
     let mut files: Vec<String> =
         std::fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -168,16 +168,16 @@ fn a_second_save_leaves_nothing_of_the_first() {
 /// With `B = 0` every posterior, at its mean and sampled, is the frozen model.
 #[test]
 fn untrained_adapters_change_nothing() {
-    let bert = Backbone::load(&folder(), &Device::Cpu).unwrap();
-    let slots = target_slots(&bert, &[1, 2], &bert.maps()).unwrap();
+    let backbone = Backbone::load(&folder(), &Device::Cpu).unwrap();
+    let slots = target_slots(&backbone, &[1, 2], &backbone.maps()).unwrap();
     let noise = Noise::new(3, Stream::Initial);
-    let head = Head::initial(&bert, 2, &noise).unwrap();
-    let frozen = values(&logits(&bert, &head, &AdapterSet::new(), 0, false).0);
+    let head = Head::initial(&backbone, 2, &noise).unwrap();
+    let frozen = values(&logits(&backbone, &head, &AdapterSet::new(), 0, false).0);
     for posterior in posteriors() {
         let shape = LoraShape::new(RANK, ALPHA).unwrap();
-        let adapters = initial_adapters(&bert, &slots, shape, &posterior, &noise).unwrap();
+        let adapters = initial_adapters(&backbone, &slots, shape, &posterior, &noise).unwrap();
         for samples in [0, 2] {
-            let own = values(&logits(&bert, &head, &adapters, samples, false).0);
+            let own = values(&logits(&backbone, &head, &adapters, samples, false).0);
             // Entries of `B` start at up to 1e-3 there, with deviations of exp(-4).
             let tolerance = match (posterior, samples) {
                 (PosteriorSettings::Lrvd(_), 0) => 1e-3,

@@ -42,15 +42,15 @@ struct Item {
 }
 
 /// Logits of encoded texts: as training computes them, and in the code that samples.
-fn both_logits(bert: &Backbone, saved: &SavedAdapter, texts: &[Encoded]) -> [Vec<f32>; 2] {
+fn both_logits(backbone: &Backbone, saved: &SavedAdapter, texts: &[Encoded]) -> [Vec<f32>; 2] {
     let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
-    let x = bert.embed_encoded(texts).unwrap();
+    let x = backbone.embed_encoded(texts).unwrap();
     let packing = Packing::from_lengths(&lengths);
-    let slow = classify(bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap().logits;
+    let slow = classify(backbone, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap().logits;
     let values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let examples: Vec<u64> = (0..).take(texts.len()).collect();
     let hidden = Hidden { values: &values, lengths: &lengths, examples: &examples };
-    let sampler = Sampler { bert, head: &saved.head, adapters: &saved.adapters, from: 0 };
+    let sampler = Sampler { backbone, head: &saved.head, adapters: &saved.adapters, from: 0 };
     [slow.flatten_all().unwrap().to_vec1().unwrap(), sampler.logits(hidden, &Samples::Mean, &|_| ()).unwrap()]
 }
 
@@ -59,10 +59,10 @@ fn pairs_padding_within_texts_and_long_texts_are_read_as_transformers_reads_them
     for (model, texts, longest) in
         [("roberta", "roberta", 24), ("xlm-roberta", "xlm-roberta", 24), ("tiny", "pairs", 24)]
     {
-        let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
-        let saved = SavedAdapter::load(&golden(model).join("query-value"), &bert, &golden(model), Ok).unwrap();
+        let backbone = Backbone::load(&golden(model), &Device::Cpu).unwrap();
+        let saved = SavedAdapter::load(&golden(model).join("query-value"), &backbone, &golden(model), Ok).unwrap();
         let tokenizer = Tokenizer::load(&golden(texts), longest).unwrap();
-        tokenizer.check(bert.vocabulary()).unwrap();
+        tokenizer.check(backbone.vocabulary()).unwrap();
         let items: Vec<Item> = json(&golden(texts).join("more.json"));
         let encode = |item: &Item| tokenizer.encode_text(&item.text, item.second.as_deref()).unwrap();
         let encoded: Vec<Encoded> = items.iter().map(encode).collect();
@@ -70,19 +70,19 @@ fn pairs_padding_within_texts_and_long_texts_are_read_as_transformers_reads_them
             assert_eq!((&encoded.ids, encoded.truncated), (&item.ids, item.truncated), "{texts}: {:?}", item.text);
         }
         let expected: Vec<f32> = items.iter().flat_map(|item| item.logits.clone()).collect();
-        for logits in both_logits(&bert, &saved, &encoded) {
+        for logits in both_logits(&backbone, &saved, &encoded) {
             assert_close(&logits, &expected, texts);
         }
         assert!(items.iter().any(|item| item.truncated) && items.iter().any(|item| item.second.is_some()));
         if model == "tiny" {
             // Segments count here: without them the logits are others.
             let alone = |text: &Encoded| Encoded { segments: vec![0; text.ids.len()], ..text.clone() };
-            let [other, _] = both_logits(&bert, &saved, &encoded.iter().map(alone).collect::<Vec<_>>());
+            let [other, _] = both_logits(&backbone, &saved, &encoded.iter().map(alone).collect::<Vec<_>>());
             assert!(other.iter().zip(&expected).any(|(a, b)| (a - b).abs() > 1e-2));
         } else {
             // And here they do not, even where a tokenizer gives some.
             let second = |text: &Encoded| Encoded { segments: vec![1; text.ids.len()], ..text.clone() };
-            let [other, _] = both_logits(&bert, &saved, &encoded.iter().map(second).collect::<Vec<_>>());
+            let [other, _] = both_logits(&backbone, &saved, &encoded.iter().map(second).collect::<Vec<_>>());
             assert_close(&other, &expected, "segments that RoBERTa does not read");
             assert!(items.iter().any(|item| item.ids.iter().filter(|&&id| id == 1).count() > 2));
         }
@@ -91,10 +91,10 @@ fn pairs_padding_within_texts_and_long_texts_are_read_as_transformers_reads_them
 
 #[test]
 fn a_text_longer_than_the_positions_after_the_padding_token_is_refused() {
-    let bert = Backbone::load(&golden("roberta"), &Device::Cpu).unwrap();
+    let backbone = Backbone::load(&golden("roberta"), &Device::Cpu).unwrap();
     let ids = [5; 25];
-    bert.embed(&[&ids[..24]]).unwrap();
-    let message = bert.embed(&[&ids]).unwrap_err().to_string();
+    backbone.embed(&[&ids[..24]]).unwrap();
+    let message = backbone.embed(&[&ids]).unwrap_err().to_string();
     assert!(message.contains("no position 24; texts are at most 24 tokens long"), "{message}");
 }
 
@@ -126,17 +126,17 @@ struct Sentence {
 }
 
 /// Logits of `roberta`'s own texts.
-fn logits(bert: &Backbone, saved: &SavedAdapter) -> Vec<f32> {
+fn logits(backbone: &Backbone, saved: &SavedAdapter) -> Vec<f32> {
     let Expected { sentences } = json(&golden("roberta/expected.json"));
     let encoded = |Sentence { ids }| Encoded { segments: vec![0; ids.len()], ids, truncated: false };
-    let [logits, _] = both_logits(bert, saved, &sentences.into_iter().map(encoded).collect::<Vec<_>>());
+    let [logits, _] = both_logits(backbone, saved, &sentences.into_iter().map(encoded).collect::<Vec<_>>());
     logits
 }
 
 fn roberta_logits(model: &Path, adapter: &Path) -> Result<Vec<f32>, String> {
-    let (bert, saved) =
+    let (backbone, saved) =
         SavedAdapter::load_with_model(adapter, model, &Device::Cpu, None, Ok).map_err(|error| error.to_string())?;
-    Ok(logits(&bert, &saved))
+    Ok(logits(&backbone, &saved))
 }
 
 #[test]
@@ -212,21 +212,21 @@ fn every_activation_is_that_of_transformers() {
         let mut config: serde_json::Value = json(&golden("tiny/config.json"));
         config["hidden_act"] = name.clone().into();
         std::fs::write(place.path().join("config.json"), config.to_string()).unwrap();
-        let bert = Backbone::load(place.path(), &Device::Cpu).unwrap();
-        let saved = SavedAdapter::load(&golden("tiny/query-value"), &bert, place.path(), Ok).unwrap();
-        for found in both_logits(&bert, &saved, &texts) {
+        let backbone = Backbone::load(place.path(), &Device::Cpu).unwrap();
+        let saved = SavedAdapter::load(&golden("tiny/query-value"), &backbone, place.path(), Ok).unwrap();
+        for found in both_logits(&backbone, &saved, &texts) {
             assert_close(&found, &logits.concat(), &name);
         }
-        let x = bert.embed_encoded(&texts).unwrap();
+        let x = backbone.embed_encoded(&texts).unwrap();
         let packing = Packing::from_lengths(&texts.iter().map(|text| text.ids.len()).collect::<Vec<_>>());
-        let found = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
+        let found = classify(&backbone, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
         let found = found.logits.squeeze(0).unwrap();
         let labels = Tensor::new(&[[0_u32], [1], [0], [1]], &Device::Cpu).unwrap();
         let normaliser = found.exp().unwrap().sum_keepdim(D::Minus1).unwrap().log().unwrap();
         let loss = (normaliser - found.gather(&labels, 1).unwrap()).unwrap().mean_all().unwrap();
         let store = loss.backward().unwrap();
         let query = saved.adapters.parameters().find(|(slot, parameter)| {
-            bert.module_path(*slot).ends_with("layer.0.attention.self.query") && parameter.name == "lora_B.weight"
+            backbone.module_path(*slot).ends_with("layer.0.attention.self.query") && parameter.name == "lora_B.weight"
         });
         let found = store.get(query.unwrap().1.var).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_close(&found, &gradient, &format!("gradient under {name}"));

@@ -54,8 +54,8 @@ fn every_hidden_state_is_that_of_transformers() {
 }
 
 fn hidden_states(model: &str, positions: usize) {
-    let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
-    assert_eq!(bert.longest_text(), positions);
+    let backbone = Backbone::load(&golden(model), &Device::Cpu).unwrap();
+    assert_eq!(backbone.longest_text(), positions);
     let tokenizer = Tokenizer::load(&golden(model), positions).unwrap();
     let Expected { texts, sentences } = expected(model);
     let none = AdapterSet::new();
@@ -64,10 +64,10 @@ fn hidden_states(model: &str, positions: usize) {
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
     let mut pass = Pass::new(&none, Draw::Mean);
-    let mut x = bert.embed(&tokens).unwrap();
-    for layer in 0..=bert.blocks() {
+    let mut x = backbone.embed(&tokens).unwrap();
+    for layer in 0..=backbone.blocks() {
         if layer > 0 {
-            x = bert.run_blocks(layer - 1..layer, &x, &packing, &mut pass).unwrap();
+            x = backbone.run_blocks(layer - 1..layer, &x, &packing, &mut pass).unwrap();
         }
         for (number, (rows, sentence)) in packing.sentences().zip(&sentences).enumerate() {
             assert_eq!(ids[number], sentence.ids, "tokens of {:?}", texts[number]);
@@ -75,8 +75,8 @@ fn hidden_states(model: &str, positions: usize) {
             assert_close(&own, &sentence.hidden[layer], &format!("layer {layer} of sentence {number}"));
         }
     }
-    let x = bert.embed(&tokens).unwrap();
-    let pooled = bert.pooled(0, &x, &packing, &mut pass).unwrap();
+    let x = backbone.embed(&tokens).unwrap();
+    let pooled = backbone.pooled(0, &x, &packing, &mut pass).unwrap();
     let all: Vec<f32> = sentences.iter().flat_map(|sentence| sentence.pooled.clone()).collect();
     assert_close(&pooled, &all, "pooled");
 }
@@ -90,15 +90,15 @@ fn peft_adapters_give_the_logits_of_pytorch() {
 }
 
 fn adapted_logits(model: &str, cases: &[&str]) {
-    let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
+    let backbone = Backbone::load(&golden(model), &Device::Cpu).unwrap();
     let ids: Vec<Vec<u32>> = expected(model).sentences.into_iter().map(|sentence| sentence.ids).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
     for case in cases {
         let folder = golden(model).join(case);
-        let saved = SavedAdapter::load(&folder, &bert, &golden(model), Ok).unwrap();
-        let x = bert.embed(&tokens).unwrap();
-        let output = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
+        let saved = SavedAdapter::load(&folder, &backbone, &golden(model), Ok).unwrap();
+        let x = backbone.embed(&tokens).unwrap();
+        let output = classify(&backbone, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
         let logits: Vec<Vec<f32>> =
             serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
         assert_close(&output.logits, &logits.concat(), case);
@@ -107,11 +107,11 @@ fn adapted_logits(model: &str, cases: &[&str]) {
         let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
         let examples: Vec<u64> = (0..).take(ids.len()).collect();
         let hidden = Hidden { values: &values, lengths: &lengths, examples: &examples };
-        let sampler = Sampler { bert: &bert, head: &saved.head, adapters: &saved.adapters, from: 0 };
+        let sampler = Sampler { backbone: &backbone, head: &saved.head, adapters: &saved.adapters, from: 0 };
         let fast = sampler.logits(hidden, &Samples::Mean, &|_| ()).unwrap();
         assert_close(&Tensor::new(fast, &Device::Cpu).unwrap(), &logits.concat(), case);
         // Without the adapter they differ: the comparison above can fail.
-        let bare = classify(&bert, &saved.head, &AdapterSet::new(), Draw::Mean, 0, &x, &packing).unwrap();
+        let bare = classify(&backbone, &saved.head, &AdapterSet::new(), Draw::Mean, 0, &x, &packing).unwrap();
         let difference = (bare.logits - &output.logits).unwrap().abs().unwrap().flatten_all().unwrap();
         assert!(difference.max(0).unwrap().to_scalar::<f32>().unwrap() > 1e-2, "{case} changes nothing");
     }
@@ -126,15 +126,15 @@ fn gradients_are_those_of_pytorch() {
 }
 
 fn adapted_gradients(model: &str, cases: &[&str]) {
-    let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
+    let backbone = Backbone::load(&golden(model), &Device::Cpu).unwrap();
     let ids: Vec<Vec<u32>> = expected(model).sentences.into_iter().map(|sentence| sentence.ids).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
     for case in cases {
         let folder = golden(model).join(case);
-        let saved = SavedAdapter::load(&folder, &bert, &golden(model), Ok).unwrap();
-        let x = bert.embed(&tokens).unwrap();
-        let output = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
+        let saved = SavedAdapter::load(&folder, &backbone, &golden(model), Ok).unwrap();
+        let x = backbone.embed(&tokens).unwrap();
+        let output = classify(&backbone, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
         let logits = output.logits.squeeze(0).unwrap();
         let (texts, classes) = logits.dims2().unwrap();
         let labels: Vec<u32> =
@@ -147,7 +147,7 @@ fn adapted_gradients(model: &str, cases: &[&str]) {
         let mut trained: BTreeMap<String, &Var> = saved
             .adapters
             .parameters()
-            .map(|(slot, parameter)| (format!("{}.{}", bert.module_path(slot), parameter.name), parameter.var))
+            .map(|(slot, parameter)| (format!("{}.{}", backbone.module_path(slot), parameter.name), parameter.var))
             .collect();
         trained.extend(saved.head.parameters().map(|(name, var)| (name.to_owned(), var)));
         let golden = candle_core::safetensors::load(folder.join("gradients.safetensors"), &Device::Cpu).unwrap();
@@ -161,8 +161,8 @@ fn adapted_gradients(model: &str, cases: &[&str]) {
 
 #[test]
 fn an_adapter_of_weights_apart_from_their_sizes_is_refused() {
-    let bert = Backbone::load(&golden("tiny"), &Device::Cpu).unwrap();
-    let error = SavedAdapter::load(&golden("tiny/dora"), &bert, &golden("tiny"), Ok).unwrap_err().to_string();
+    let backbone = Backbone::load(&golden("tiny"), &Device::Cpu).unwrap();
+    let error = SavedAdapter::load(&golden("tiny/dora"), &backbone, &golden("tiny"), Ok).unwrap_err().to_string();
     assert!(error.contains("use_dora true is not supported"), "{error}");
 }
 
@@ -174,12 +174,12 @@ fn trained_biases_give_the_logits_of_pytorch() {
 
 fn trained_biases(model: &str, case: &str) {
     let folder = golden(model).join(case);
-    let (bert, saved) = SavedAdapter::load_with_model(&folder, &golden(model), &Device::Cpu, None, Ok).unwrap();
+    let (backbone, saved) = SavedAdapter::load_with_model(&folder, &golden(model), &Device::Cpu, None, Ok).unwrap();
     let ids: Vec<Vec<u32>> = expected(model).sentences.into_iter().map(|sentence| sentence.ids).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
-    let x = bert.embed(&tokens).unwrap();
-    let output = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
+    let x = backbone.embed(&tokens).unwrap();
+    let output = classify(&backbone, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
     let logits: Vec<Vec<f32>> = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
     assert_close(&output.logits, &logits.concat(), case);
 }
@@ -230,11 +230,11 @@ fn a_distilbert_that_would_be_computed_wrongly_is_refused() {
 #[test]
 fn adapters_are_saved_under_the_names_of_their_family() {
     for model in ["distilbert", "roberta"] {
-        let bert = Backbone::load(&golden(model), &Device::Cpu).unwrap();
+        let backbone = Backbone::load(&golden(model), &Device::Cpu).unwrap();
         let case = golden(model).join("all-maps");
-        let saved = SavedAdapter::load(&case, &bert, &golden(model), Ok).unwrap();
+        let saved = SavedAdapter::load(&case, &backbone, &golden(model), Ok).unwrap();
         let place = tempfile::tempdir().unwrap();
-        save_adapter(place.path(), &bert, &saved.adapters, &saved.head, &saved.posterior, (3, 6.0), model).unwrap();
+        save_adapter(place.path(), &backbone, &saved.adapters, &saved.head, &saved.posterior, (3, 6.0), model).unwrap();
         let tensors = |folder: &Path| {
             let read = candle_core::safetensors::load(folder.join("adapter_model.safetensors"), &Device::Cpu).unwrap();
             let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -246,8 +246,8 @@ fn adapters_are_saved_under_the_names_of_their_family() {
 
 #[test]
 fn distilbert_has_no_pooler_to_adapt() {
-    let bert = Backbone::load(&golden("distilbert"), &Device::Cpu).unwrap();
-    let error = bert.slot_shape(pooler_slot(bert.blocks())).unwrap_err().to_string();
+    let backbone = Backbone::load(&golden("distilbert"), &Device::Cpu).unwrap();
+    let error = backbone.slot_shape(pooler_slot(backbone.blocks())).unwrap_err().to_string();
     assert!(error.contains("pooler") && error.contains("a distilbert has none"), "{error}");
 }
 
@@ -269,9 +269,9 @@ fn configurations_of_other_families_are_named_before_what_they_lack() {
 #[test]
 fn a_tokenizer_with_more_tokens_than_the_model_embeds_is_refused() {
     let tokenizer = Tokenizer::load(&golden("distilbert"), 16).unwrap();
-    let bert = Backbone::load(&golden("distilbert"), &Device::Cpu).unwrap();
-    tokenizer.check(bert.vocabulary()).unwrap();
-    let vocab_size = bert.vocabulary();
+    let backbone = Backbone::load(&golden("distilbert"), &Device::Cpu).unwrap();
+    tokenizer.check(backbone.vocabulary()).unwrap();
+    let vocab_size = backbone.vocabulary();
     let message = tokenizer.check(vocab_size - 1).unwrap_err().to_string();
     let says = format!("reach {}, but vocab_size in config.json is {}", vocab_size - 1, vocab_size - 1);
     assert!(message.contains("tokenizer.json") && message.contains(&says), "{message}");

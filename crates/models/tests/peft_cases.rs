@@ -102,14 +102,14 @@ impl Changed {
 /// Logits at the mean, of the four texts.
 fn logits(adapter: &Path) -> Result<Vec<Vec<f32>>, String> {
     let model = golden("tiny");
-    let (bert, saved) =
+    let (backbone, saved) =
         SavedAdapter::load_with_model(adapter, &model, &Device::Cpu, None, Ok).map_err(|error| error.to_string())?;
-    let tokenizer = Tokenizer::load(&model, bert.longest_text()).unwrap();
+    let tokenizer = Tokenizer::load(&model, backbone.longest_text()).unwrap();
     let ids: Vec<Vec<u32>> = expected().texts.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&ids.iter().map(Vec::len).collect::<Vec<_>>());
-    let x = bert.embed(&tokens).unwrap();
-    let output = classify(&bert, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
+    let x = backbone.embed(&tokens).unwrap();
+    let output = classify(&backbone, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap();
     Ok(output.logits.squeeze(0).unwrap().to_vec2().unwrap())
 }
 
@@ -135,10 +135,10 @@ fn folders_saved_by_peft_give_its_logits() {
 
 #[test]
 fn changed_base_tensors_need_an_encoder_of_their_own() {
-    let bert = Backbone::load(&golden("tiny"), &Device::Cpu).unwrap();
+    let backbone = Backbone::load(&golden("tiny"), &Device::Cpu).unwrap();
     for case in ["bias-all", "embeddings-lora", "tokens", "pooler-saved", "pissa", "key-extra-base-layer"] {
         let folder = golden("peft").join(case);
-        let error = SavedAdapter::load(&folder, &bert, &golden("tiny"), Ok).unwrap_err().to_string();
+        let error = SavedAdapter::load(&folder, &backbone, &golden("tiny"), Ok).unwrap_err().to_string();
         assert!(error.contains("changes the model's own weights"), "{case}: {error}");
     }
 }
@@ -147,8 +147,8 @@ fn changed_base_tensors_need_an_encoder_of_their_own() {
 fn an_embedding_may_have_more_rows_than_the_models() {
     let model = golden("tiny");
     let folder = golden("peft/embedding-resize");
-    let (bert, _) = SavedAdapter::load_with_model(&folder, &model, &Device::Cpu, None, Ok).unwrap();
-    assert_eq!(bert.vocabulary(), 80);
+    let (backbone, _) = SavedAdapter::load_with_model(&folder, &model, &Device::Cpu, None, Ok).unwrap();
+    assert_eq!(backbone.vocabulary(), 80);
     // PEFT wants the model resized before; the texts have no new token, so the rows of the old ones decide.
     let tensors = candle_core::safetensors::load(folder.join(WEIGHTS), &Device::Cpu).unwrap();
     let name = "base_model.model.bert.embeddings.word_embeddings.weight";

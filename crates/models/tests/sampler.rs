@@ -17,17 +17,17 @@ const LENGTHS: [usize; 4] = [4, 1, 7, 33];
 const EXAMPLES: [u64; 4] = [10, 3, 5, 77];
 
 struct Network {
-    bert: Backbone,
+    backbone: Backbone,
     head: Head,
     adapters: AdapterSet,
 }
 
 fn network(posterior: &PosteriorSettings, blocks: &[usize]) -> Network {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny");
-    let bert = Backbone::load(&folder, &Device::Cpu).unwrap();
+    let backbone = Backbone::load(&folder, &Device::Cpu).unwrap();
     let noise = Noise::new(3, Stream::Initial);
-    let slots = target_slots(&bert, blocks, &bert.maps()).unwrap();
-    let adapters = initial_adapters(&bert, &slots, LoraShape::new(3, 6.0).unwrap(), posterior, &noise).unwrap();
+    let slots = target_slots(&backbone, blocks, &backbone.maps()).unwrap();
+    let adapters = initial_adapters(&backbone, &slots, LoraShape::new(3, 6.0).unwrap(), posterior, &noise).unwrap();
     for (number, (_, parameter)) in adapters.parameters().enumerate() {
         if parameter.name == "lora_B.weight" {
             let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
@@ -35,20 +35,20 @@ fn network(posterior: &PosteriorSettings, blocks: &[usize]) -> Network {
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
         }
     }
-    let head = Head::initial(&bert, 2, &noise).unwrap();
-    Network { bert, head, adapters }
+    let head = Head::initial(&backbone, 2, &noise).unwrap();
+    Network { backbone, head, adapters }
 }
 
 impl Network {
     fn sampler(&self) -> Sampler<'_> {
-        Sampler { bert: &self.bert, head: &self.head, adapters: &self.adapters, from: 0 }
+        Sampler { backbone: &self.backbone, head: &self.head, adapters: &self.adapters, from: 0 }
     }
 
     fn embed(&self, lengths: &[usize]) -> Tensor {
         let ids: Vec<Vec<u32>> =
             lengths.iter().map(|&length| (0_u32..).map(|i| 5 + i * 7 % 70).take(length).collect()).collect();
         let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        self.bert.embed(&tokens).unwrap()
+        self.backbone.embed(&tokens).unwrap()
     }
 
     fn logits(&self, lengths: &[usize], examples: &[u64], samples: &Samples) -> Vec<f32> {
@@ -59,7 +59,7 @@ impl Network {
     /// `[sentences, classes]` at the mean, with other adapters.
     fn mean_logits(&self, adapters: &AdapterSet, x: &Tensor) -> Vec<f32> {
         let packing = Packing::from_lengths(&LENGTHS);
-        flat(&classify(&self.bert, &self.head, adapters, Draw::Mean, 0, x, &packing).unwrap().logits)
+        flat(&classify(&self.backbone, &self.head, adapters, Draw::Mean, 0, x, &packing).unwrap().logits)
     }
 }
 
@@ -111,9 +111,9 @@ fn agrees_with_classify_at_the_mean_and_sampled() {
             let samples = drawn(coupling, 1..6);
             let Samples::Drawn { noise, numbers } = samples.clone() else { unreachable!() };
             let sampling = Sampling { noise, samples: numbers, rows: &rows, with_divergence: false };
-            let Network { bert, head, adapters } = &network;
+            let Network { backbone, head, adapters } = &network;
             let draw = Draw::Sampled(sampling);
-            let plain = flat(&classify(bert, head, adapters, draw, 0, &x, &packing).unwrap().logits);
+            let plain = flat(&classify(backbone, head, adapters, draw, 0, &x, &packing).unwrap().logits);
             // Nothing drawn gives one sample there, its repetitions here.
             let plain = plain.repeat(5 * LENGTHS.len() * 2 / plain.len());
             let what = format!("{posterior:?} {coupling}");

@@ -52,7 +52,7 @@ impl OpenedPlan<'_> {
             for number in 0..count {
                 let folder = member_folder(folder, number, count);
                 let SavedAdapter { adapters, head, posterior } =
-                    SavedAdapter::load(&folder, &self.bert, self.model.path(), Ok)?;
+                    SavedAdapter::load(&folder, &self.backbone, self.model.path(), Ok)?;
                 if let PosteriorSettings::Laplace(settings) = posterior {
                     laplace = Some(Laplace::load(&folder, settings, &adapters, &head)?);
                 }
@@ -74,7 +74,7 @@ impl OpenedPlan<'_> {
         for (number, Member { adapters, head, posterior }) in fitted.members.iter().enumerate() {
             let folder = member_folder(&folder, number, members);
             let shape = (adapter.rank, adapter.alpha);
-            save_adapter(&folder, &self.bert, adapters, head, posterior, shape, self.plan.model.name())?;
+            save_adapter(&folder, &self.backbone, adapters, head, posterior, shape, self.plan.model.name())?;
             if let Some(laplace) = &fitted.laplace {
                 laplace.save(&folder)?;
             }

@@ -30,7 +30,7 @@ pub(crate) struct OpenedPlan<'a> {
     pub(crate) store: Store,
     pub(crate) model: AssetDir,
     pub(crate) data: TaskData,
-    pub(crate) bert: Backbone,
+    pub(crate) backbone: Backbone,
     /// Adapted slots, by method.
     slots: BTreeMap<&'a str, Vec<Slot>>,
     pub(crate) progress: &'a dyn Progress,
@@ -50,9 +50,9 @@ impl<'a> OpenedPlan<'a> {
         let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
         let data = plan.task.load(assets, &mut tell)?;
         let model = plan.model.open(assets, &mut tell)?;
-        let bert = Backbone::load(model.path(), &Device::Cpu)?;
+        let backbone = Backbone::load(model.path(), &Device::Cpu)?;
         let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
-        let (longest, positions) = (plan.experiment.max_tokens, bert.longest_text());
+        let (longest, positions) = (plan.experiment.max_tokens, backbone.longest_text());
         if longest > positions {
             let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
             return Err(refused(problem));
@@ -64,16 +64,16 @@ impl<'a> OpenedPlan<'a> {
             };
             let AdapterSettings { rank, target_blocks, target_maps, .. } = &method.adapter;
             let own =
-                target_slots(&bert, target_blocks, target_maps).map_err(|error| unknown("target-blocks", error))?;
+                target_slots(&backbone, target_blocks, target_maps).map_err(|error| unknown("target-blocks", error))?;
             for &slot in &own {
-                let (d_out, d_in) = bert.slot_shape(slot).map_err(|error| unknown("target-maps", error))?;
+                let (d_out, d_in) = backbone.slot_shape(slot).map_err(|error| unknown("target-maps", error))?;
                 if *rank > d_out.min(d_in) {
                     return Err(bayeslora_adapters::Error::Rank { slot, got: *rank, d_out, d_in }.into());
                 }
             }
             slots.insert(method.id.as_str(), own);
         }
-        let opened = Self { plan, store, model, data, bert, slots, progress };
+        let opened = Self { plan, store, model, data, backbone, slots, progress };
         // Refused now, not after the texts that come first.
         opened.tokenizer()?;
         Ok(opened)
@@ -92,12 +92,12 @@ impl<'a> OpenedPlan<'a> {
     /// What every fit is made of.
     pub(crate) fn sources(&self) -> Sources<'_> {
         // The backbone's tensors are f32 whatever its file holds.
-        let arithmetic = Arithmetic::new(DType::F32, self.bert.device());
+        let arithmetic = Arithmetic::new(DType::F32, self.backbone.device());
         Sources { model: self.model.digest(), data: &self.data.digest, arithmetic }
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
-        Ok(tokenizer_of(&self.bert, self.model.path(), self.plan.experiment.max_tokens)?)
+        Ok(tokenizer_of(&self.backbone, self.model.path(), self.plan.experiment.max_tokens)?)
     }
 
     fn slots(&self, method: &PlannedMethod) -> &[Slot] {
@@ -108,7 +108,7 @@ impl<'a> OpenedPlan<'a> {
     /// rows that are read are wanted.
     pub(crate) fn first_adapted(&self, method: &PlannedMethod) -> usize {
         let first = self.slots(method).first().map_or(0, |slot| usize::from(slot.block));
-        first.min(self.bert.blocks() - 1)
+        first.min(self.backbone.blocks() - 1)
     }
 
     /// First block that any method adapts.
@@ -143,14 +143,14 @@ impl<'a> OpenedPlan<'a> {
         self.progress.stage("frozen prefix of every sentence");
         let tokenizer = self.tokenizer()?;
         Ok(move |examples: &[Example], split| {
-            Ok(Sentences::compute(&self.bert, &tokenizer, examples, split, from, self.progress)?)
+            Ok(Sentences::compute(&self.backbone, &tokenizer, examples, split, from, self.progress)?)
         })
     }
 
     /// What predicts from the activations below block `from`, with samples of one of the unit's streams of noise.
     pub(crate) fn predictor(&self, unit: &Unit<'_>, from: usize, samples: u32, stream: u64) -> Predictor<'_> {
         let seed = derive_seed(unit.seed, stream);
-        Predictor { bert: &self.bert, from, samples, seed, progress: self.progress }
+        Predictor { backbone: &self.backbone, from, samples, seed, progress: self.progress }
     }
 
     /// The sentences of every split, with the activations below block `from`.
@@ -173,7 +173,7 @@ impl<'a> OpenedPlan<'a> {
         folder: &'b Path,
     ) -> FitContext<'b> {
         FitContext {
-            bert: &self.bert,
+            backbone: &self.backbone,
             from: self.first_adapted(unit.method),
             slots: self.slots(unit.method),
             lora: unit.method.lora,

@@ -80,26 +80,27 @@ mod tests {
     use bayeslora_data::Silent;
 
     /// Sentences of two classes whose tokens begin at `first`.
-    fn sentences(bert: &Backbone, first: u32, count: u32) -> Sentences {
+    fn sentences(backbone: &Backbone, first: u32, count: u32) -> Sentences {
         let sentence = |n: u32| -> Vec<u32> {
             let inner = (0..2 + n % 4).map(|k| first + (7 * n + 3 * k) % 8);
             std::iter::once(2).chain(inner).chain([3]).collect()
         };
         let tokens: Vec<Vec<u32>> = (0..count).map(sentence).collect();
         let labels = (0..count).map(|n| n % 2).collect();
-        Sentences::of_tokens(bert, &tokens, labels, 0, 1, &Silent).unwrap()
+        Sentences::of_tokens(backbone, &tokens, labels, 0, 1, &Silent).unwrap()
     }
 
     #[test]
     fn features_are_means_over_tokens_and_foreign_texts_are_farther() {
         let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny");
-        let bert = Backbone::load(&tiny, &Device::Cpu).unwrap();
-        let (train, inside, foreign) = (sentences(&bert, 5, 60), sentences(&bert, 5, 60), sentences(&bert, 40, 60));
+        let backbone = Backbone::load(&tiny, &Device::Cpu).unwrap();
+        let (train, inside, foreign) =
+            (sentences(&backbone, 5, 60), sentences(&backbone, 5, 60), sentences(&backbone, 40, 60));
         let [inside_distances, foreign_distances] =
             <[Distances; 2]>::try_from(distances(&train, 2, &[inside, foreign]).unwrap()).unwrap();
 
-        let features = sentences(&bert, 5, 60).mean_hidden();
-        let (rows, lengths, _) = sentences(&bert, 5, 60).gather(&[7]);
+        let features = sentences(&backbone, 5, 60).mean_hidden();
+        let (rows, lengths, _) = sentences(&backbone, 5, 60).gather(&[7]);
         let width = rows.len() / lengths[0];
         let first: f64 = rows.iter().step_by(width).map(|&value| f64::from(value)).sum::<f64>() / lengths[0] as f64;
         assert!((features[[7, 0]] - first).abs() < 1e-12);
@@ -122,6 +123,6 @@ mod tests {
         assert!(detected(|d| &d.mahalanobis) > chance, "{}", detected(|d| &d.mahalanobis));
         assert!(detected(|d| &d.nearest_neighbours) > chance, "{}", detected(|d| &d.nearest_neighbours));
         // Fewer training texts than the neighbour's number: the farthest one counts.
-        assert!(distances(&sentences(&bert, 5, 4), 2, &[train]).is_ok());
+        assert!(distances(&sentences(&backbone, 5, 4), 2, &[train]).is_ok());
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn dropout_adapters<'u, 'p>(
             );
             return Err(Error::Store { path: folder, problem });
         }
-        let adapter = SavedAdapter::load(&folder, &opened.bert, opened.model.path(), Ok)?;
+        let adapter = SavedAdapter::load(&folder, &opened.backbone, opened.model.path(), Ok)?;
         if let PosteriorSettings::Dropout { site, dropout, .. } = adapter.posterior
             && dropout > 0.0
         {

@@ -97,7 +97,7 @@ fn assert_close(got: impl IntoIterator<Item = f64>, expected: &[f64], tolerance:
 }
 
 struct Fixture {
-    bert: Backbone,
+    backbone: Backbone,
     saved: SavedAdapter,
     from: usize,
     train: Sentences,
@@ -107,18 +107,18 @@ struct Fixture {
 impl Fixture {
     fn new(case: &Case) -> Self {
         let folder = tests("../models/tests/golden").join(&case.model);
-        let bert = Backbone::load(&folder, &Device::Cpu).unwrap();
-        let saved = SavedAdapter::load(&folder.join(&case.adapter), &bert, &folder, Ok).unwrap();
+        let backbone = Backbone::load(&folder, &Device::Cpu).unwrap();
+        let saved = SavedAdapter::load(&folder.join(&case.adapter), &backbone, &folder, Ok).unwrap();
         let from = saved.adapters.first_block().unwrap();
         let sentences =
-            |tokens: &[Vec<u32>]| Sentences::of_tokens(&bert, tokens, Vec::new(), 0, from, &Silent).unwrap();
+            |tokens: &[Vec<u32>]| Sentences::of_tokens(&backbone, tokens, Vec::new(), 0, from, &Silent).unwrap();
         let (train, all) = (sentences(&case.ids[..case.train]), sentences(&case.ids));
-        Self { bert, saved, from, train, all }
+        Self { backbone, saved, from, train, all }
     }
 
     fn network(&self) -> Network<'_> {
-        let Self { bert, saved, from, .. } = self;
-        Network { bert, from: *from, adapters: &saved.adapters, head: &saved.head }
+        let Self { backbone, saved, from, .. } = self;
+        Network { backbone, from: *from, adapters: &saved.adapters, head: &saved.head }
     }
 
     fn fit(&self, reach: Reach) -> Laplace {
@@ -128,8 +128,8 @@ impl Fixture {
     /// PEFT's names of the maps of every block.
     fn maps(&self) -> Vec<String> {
         let adapters = self.saved.adapters.iter();
-        let names =
-            adapters.flat_map(|(slot, _)| ["lora_A", "lora_B"].map(|m| format!("{}.{m}", self.bert.module_path(slot))));
+        let names = adapters
+            .flat_map(|(slot, _)| ["lora_A", "lora_B"].map(|m| format!("{}.{m}", self.backbone.module_path(slot))));
         names.chain(["classifier".to_owned()]).collect()
     }
 }

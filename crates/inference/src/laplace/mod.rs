@@ -143,7 +143,7 @@ impl Laplace {
         for passes in train.batches_of_rows(ROWS_PER_PASS).chunks(PASSES_AT_A_TIME) {
             let tangents = (passes.par_iter())
                 .map(|places| {
-                    let batch = train.batch(places, network.bert.device())?;
+                    let batch = train.batch(places, network.backbone.device())?;
                     let tangents = network.tangents(&batch, reach, Directions::Curvature)?;
                     progress.advance(TOKEN_PASSES * batch.packing.rows() as u64);
                     Ok(tangents.maps)
@@ -229,7 +229,7 @@ impl Laplace {
         let passes = sentences.batches_of_rows(ROWS_PER_PASS);
         let parts = (passes.par_iter())
             .map(|places| {
-                let batch = sentences.batch(places, network.bert.device())?;
+                let batch = sentences.batch(places, network.backbone.device())?;
                 let tangents = network.tangents(&batch, self.settings.reach, Directions::Contrasts)?;
                 let mut total = Array3::zeros((places.len(), classes - 1, classes - 1));
                 for (map, (block, deviations)) in tangents.maps.iter().zip(self.blocks.iter().zip(&deviations)) {

@@ -98,7 +98,7 @@ pub(crate) struct Tangents {
 /// A network whose logits are differentiated.
 #[derive(Clone, Copy)]
 pub(crate) struct Network<'a> {
-    pub(crate) bert: &'a Backbone,
+    pub(crate) backbone: &'a Backbone,
     /// First block to compute.
     pub(crate) from: usize,
     pub(crate) adapters: &'a AdapterSet,
@@ -108,14 +108,14 @@ pub(crate) struct Network<'a> {
 impl Network<'_> {
     /// Logits of the batch at the mean of the adapters, and their dependence on the maps within `reach`.
     pub(super) fn tangents(&self, batch: &Batch, reach: Reach, directions: Directions) -> Result<Tangents> {
-        let Self { bert, from, adapters, head } = *self;
+        let Self { backbone, from, adapters, head } = *self;
         let taps = Taps::default();
         let mut tapped = AdapterSet::new();
         for (slot, adapter) in adapters.shared() {
             tapped.insert(slot, Box::new(OutputTap { adapter, taps: Arc::clone(&taps) }));
         }
         let mut pass = Pass::new(if reach == Reach::All { &tapped } else { adapters }, Draw::Mean);
-        let pooled = bert.pooled(from, &batch.hidden, &batch.packing, &mut pass)?;
+        let pooled = backbone.pooled(from, &batch.hidden, &batch.packing, &mut pass)?;
         let logits = head.logits(&pooled)?.squeeze(0)?;
         let (sentences, classes) = logits.dims2()?;
         let values = matrix(&logits)?.mapv(f64::from);

@@ -20,16 +20,16 @@ fn tiny() -> Backbone {
 }
 
 /// Adapters on every map of the last two blocks and the pooler, `B` not zero, two classes.
-fn member(bert: &Backbone) -> Member {
-    member_of(bert, 2)
+fn member(backbone: &Backbone) -> Member {
+    member_of(backbone, 2)
 }
 
-fn member_of(bert: &Backbone, classes: usize) -> Member {
+fn member_of(backbone: &Backbone, classes: usize) -> Member {
     let noise = Noise::new(3, Stream::Initial);
-    let slots = target_slots(bert, &[1, 2], &bert.maps()).unwrap();
+    let slots = target_slots(backbone, &[1, 2], &backbone.maps()).unwrap();
     let posterior = PosteriorSettings::Deterministic;
     let adapters: AdapterSet =
-        initial_adapters(bert, &slots, LoraShape::new(3, 6.0).unwrap(), &posterior, &noise).unwrap();
+        initial_adapters(backbone, &slots, LoraShape::new(3, 6.0).unwrap(), &posterior, &noise).unwrap();
     for (number, (_, parameter)) in adapters.parameters().enumerate() {
         if parameter.name == "lora_B.weight" {
             let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
@@ -37,22 +37,22 @@ fn member_of(bert: &Backbone, classes: usize) -> Member {
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
         }
     }
-    let head = Head::initial(bert, classes, &noise).unwrap();
+    let head = Head::initial(backbone, classes, &noise).unwrap();
     head.weight.set(&(head.weight.as_detached_tensor() * 20.0).unwrap()).unwrap();
     Member { adapters, head, posterior }
 }
 
-fn network<'a>(bert: &'a Backbone, member: &'a Member) -> Network<'a> {
-    Network { bert, from: 1, adapters: &member.adapters, head: &member.head }
+fn network<'a>(backbone: &'a Backbone, member: &'a Member) -> Network<'a> {
+    Network { backbone, from: 1, adapters: &member.adapters, head: &member.head }
 }
 
 fn fit(network: Network<'_>, train: &Sentences, reach: Reach) -> Laplace {
     Laplace::fit(network, train, (reach, 1), &Silent).unwrap()
 }
 
-fn sentences(bert: &Backbone, tokens: &[Vec<u32>]) -> Sentences {
+fn sentences(backbone: &Backbone, tokens: &[Vec<u32>]) -> Sentences {
     let labels = (0..).map(|i| i % 2).take(tokens.len()).collect();
-    Sentences::of_tokens(bert, tokens, labels, 0, 1, &Silent).unwrap()
+    Sentences::of_tokens(backbone, tokens, labels, 0, 1, &Silent).unwrap()
 }
 
 fn some_tokens(count: u32) -> Vec<Vec<u32>> {
@@ -60,10 +60,10 @@ fn some_tokens(count: u32) -> Vec<Vec<u32>> {
 }
 
 /// `G_b = J_b J_b'` of every map, by automatic differentiation of the parameters themselves; the head's weight and bias are one map.
-fn products_of_gradients(bert: &Backbone, member: &Member, sentence: &Sentences) -> Vec<Two> {
+fn products_of_gradients(backbone: &Backbone, member: &Member, sentence: &Sentences) -> Vec<Two> {
     let batch = sentence.batch(&[0], &Device::Cpu).unwrap();
     let Member { adapters, head, .. } = member;
-    let logits = classify(bert, head, adapters, Draw::Mean, 1, &batch.hidden, &batch.packing).unwrap().logits;
+    let logits = classify(backbone, head, adapters, Draw::Mean, 1, &batch.hidden, &batch.packing).unwrap().logits;
     let gradients: Vec<Vec<Vec<f64>>> = (0..2)
         .map(|class| {
             let store = logits.narrow(2, class, 1).unwrap().sum_all().unwrap().backward().unwrap();
@@ -112,11 +112,11 @@ fn assert_close(got: Two, expected: Two, tolerance: f64, what: &str) {
 /// `J (J' L J + lambda I)^-1 J' = G (L G + lambda I)^-1`, and `log det (I + J' L J / lambda) = log det (I + L G / lambda)`.
 #[test]
 fn one_sentence_of_one_token_has_the_exact_posterior_of_every_block() {
-    let bert = tiny();
-    let member = member(&bert);
-    let network = network(&bert, &member);
-    let sentence = sentences(&bert, &[vec![7]]);
-    let products = products_of_gradients(&bert, &member, &sentence);
+    let backbone = tiny();
+    let member = member(&backbone);
+    let network = network(&backbone, &member);
+    let sentence = sentences(&backbone, &[vec![7]]);
+    let products = products_of_gradients(&backbone, &member, &sentence);
     let logits = network
         .tangents(&sentence.batch(&[0], &Device::Cpu).unwrap(), Reach::Head, Directions::Contrasts)
         .unwrap()
@@ -149,15 +149,15 @@ fn one_sentence_of_one_token_has_the_exact_posterior_of_every_block() {
 #[test]
 fn a_strong_prior_leaves_the_squared_gradients() {
     const LAMBDA: f64 = 1e9;
-    let bert = tiny();
-    let member = member(&bert);
-    let network = network(&bert, &member);
+    let backbone = tiny();
+    let member = member(&backbone);
+    let network = network(&backbone, &member);
     let tokens = some_tokens(5);
-    let laplace = fit(network, &sentences(&bert, &tokens), Reach::All).with_precision(LAMBDA);
+    let laplace = fit(network, &sentences(&backbone, &tokens), Reach::All).with_precision(LAMBDA);
     for tokens in &tokens {
-        let sentence = sentences(&bert, std::slice::from_ref(tokens));
+        let sentence = sentences(&backbone, std::slice::from_ref(tokens));
         let mut expected = [[0.0; 2]; 2];
-        for product in products_of_gradients(&bert, &member, &sentence) {
+        for product in products_of_gradients(&backbone, &member, &sentence) {
             expected = [0, 1].map(|k| [0, 1].map(|l| expected[k][l] + product[k][l] / LAMBDA));
         }
         let gaussian = laplace.gaussian(network, &sentence, &Silent).unwrap();
@@ -167,11 +167,11 @@ fn a_strong_prior_leaves_the_squared_gradients() {
 
 #[test]
 fn twice_the_data_is_twice_the_curvature() {
-    let bert = tiny();
-    let member = member(&bert);
-    let network = network(&bert, &member);
+    let backbone = tiny();
+    let member = member(&backbone);
+    let network = network(&backbone, &member);
     let tokens = some_tokens(7);
-    let of = |tokens: &[Vec<u32>]| fit(network, &sentences(&bert, tokens), Reach::All);
+    let of = |tokens: &[Vec<u32>]| fit(network, &sentences(&backbone, tokens), Reach::All);
     let (once, twice) = (of(&tokens), of(&[tokens.clone(), tokens.clone()].concat()));
     for (once, twice) in once.blocks.iter().zip(&twice.blocks) {
         let (once_sum, twice_sum) = (once.outputs.values.sum(), twice.outputs.values.sum());
@@ -188,11 +188,11 @@ fn twice_the_data_is_twice_the_curvature() {
 
 #[test]
 fn the_prior_precision_has_the_largest_evidence() {
-    let bert = tiny();
-    let member = member(&bert);
-    let network = network(&bert, &member);
+    let backbone = tiny();
+    let member = member(&backbone);
+    let network = network(&backbone, &member);
     for reach in [Reach::All, Reach::Head] {
-        let laplace = fit(network, &sentences(&bert, &some_tokens(20)), reach);
+        let laplace = fit(network, &sentences(&backbone, &some_tokens(20)), reach);
         let best = laplace.best_precision();
         let top = laplace.log_evidence(best);
         for factor in [0.01, 0.5, 0.99, 1.01, 2.0, 100.0] {
@@ -211,15 +211,15 @@ fn the_prior_precision_has_the_largest_evidence() {
 
 #[test]
 fn predictions_do_not_depend_on_the_batch() {
-    let bert = tiny();
-    let member = member(&bert);
-    let network = network(&bert, &member);
+    let backbone = tiny();
+    let member = member(&backbone);
+    let network = network(&backbone, &member);
     let tokens = some_tokens(200);
-    let laplace = fit(network, &sentences(&bert, &tokens[..30]), Reach::All);
+    let laplace = fit(network, &sentences(&backbone, &tokens[..30]), Reach::All);
     // 200 sentences of 2 to 6 tokens are two passes.
-    let together = laplace.gaussian(network, &sentences(&bert, &tokens), &Silent).unwrap();
+    let together = laplace.gaussian(network, &sentences(&backbone, &tokens), &Silent).unwrap();
     for place in [0, 57, 199] {
-        let alone = laplace.gaussian(network, &sentences(&bert, &tokens[place..=place]), &Silent).unwrap();
+        let alone = laplace.gaussian(network, &sentences(&backbone, &tokens[place..=place]), &Silent).unwrap();
         assert_close(covariance(&together, place), covariance(&alone, 0), 1e-4, &format!("place {place}"));
         for class in 0..2 {
             assert!((together.mean()[[place, class]] - alone.mean()[[0, class]]).abs() < 1e-5);
@@ -248,10 +248,10 @@ fn directions_are_what_they_say() {
 #[test]
 fn three_classes_have_two_directions() {
     const LAMBDA: f64 = 1e9;
-    let bert = tiny();
-    let member = member_of(&bert, 3);
-    let network = network(&bert, &member);
-    let train = sentences(&bert, &some_tokens(6));
+    let backbone = tiny();
+    let member = member_of(&backbone, 3);
+    let network = network(&backbone, &member);
+    let train = sentences(&backbone, &some_tokens(6));
     let laplace = fit(network, &train, Reach::All);
     let Eigen { values, vectors } = &laplace.blocks.last().unwrap().outputs;
     let vectors = vectors.mapv(f64::from);
@@ -269,7 +269,7 @@ fn three_classes_have_two_directions() {
     for place in 0..train.len() {
         let batch = train.batch(&[place], &Device::Cpu).unwrap();
         let Member { adapters, head, .. } = &member;
-        let logits = classify(&bert, head, adapters, Draw::Mean, 1, &batch.hidden, &batch.packing).unwrap().logits;
+        let logits = classify(&backbone, head, adapters, Draw::Mean, 1, &batch.hidden, &batch.packing).unwrap().logits;
         let gradients: Vec<Vec<f32>> = (0..3)
             .map(|class| {
                 let store = logits.narrow(2, class, 1).unwrap().sum_all().unwrap().backward().unwrap();
@@ -303,29 +303,30 @@ fn a_saved_posterior_of_a_decoder_predicts_the_same() {
     saved_posteriors_predict_the_same(&golden("decoders/tiny/gemma3"));
 }
 
-fn saved_posteriors_predict_the_same(bert: &Backbone) {
-    let mut member = member(bert);
-    let known =
-        |tokens: Vec<u32>| tokens.into_iter().map(|token| token % u32::try_from(bert.vocabulary()).unwrap()).collect();
+fn saved_posteriors_predict_the_same(backbone: &Backbone) {
+    let mut member = member(backbone);
+    let known = |tokens: Vec<u32>| {
+        tokens.into_iter().map(|token| token % u32::try_from(backbone.vocabulary()).unwrap()).collect()
+    };
     let texts = |count| -> Vec<Vec<u32>> { some_tokens(count).into_iter().map(known).collect() };
-    let (train, tested) = (sentences(bert, &texts(20)), sentences(bert, &texts(9)));
+    let (train, tested) = (sentences(backbone, &texts(20)), sentences(backbone, &texts(9)));
     for (reach, is_trained) in [(Reach::All, true), (Reach::Head, true), (Reach::All, false)] {
         if !is_trained {
             member.head = member.head.clone().frozen();
         }
-        let laplace = fit(network(bert, &member), &train, reach).with_precision(0.3);
+        let laplace = fit(network(backbone, &member), &train, reach).with_precision(0.3);
         member.posterior = PosteriorSettings::Laplace(laplace.settings());
         let folder = tempfile::tempdir().unwrap();
         let Member { adapters, head, posterior } = &member;
-        save_adapter(folder.path(), bert, adapters, head, posterior, (3, 6.0), "tiny").unwrap();
+        save_adapter(folder.path(), backbone, adapters, head, posterior, (3, 6.0), "tiny").unwrap();
         laplace.save(folder.path()).unwrap();
-        let expected = laplace.gaussian(network(bert, &member), &tested, &Silent).unwrap();
+        let expected = laplace.gaussian(network(backbone, &member), &tested, &Silent).unwrap();
 
         let SavedAdapter { adapters, head, posterior } =
-            SavedAdapter::load(folder.path(), bert, folder.path(), Ok).unwrap();
+            SavedAdapter::load(folder.path(), backbone, folder.path(), Ok).unwrap();
         assert_eq!(posterior, member.posterior);
         let loaded = Laplace::load(folder.path(), laplace.settings(), &adapters, &head).unwrap();
-        let network = Network { bert, from: 1, adapters: &adapters, head: &head };
+        let network = Network { backbone, from: 1, adapters: &adapters, head: &head };
         let got = loaded.gaussian(network, &tested, &Silent).unwrap();
         for place in 0..tested.len() {
             // Eigenvalues are stored in f32.

@@ -81,7 +81,7 @@ impl Method for LaplaceLora {
         let started = Instant::now();
         let member = &mut fit.members[0];
         let Member { adapters, head, .. } = member;
-        let network = Network { bert: context.bert, from: context.from, adapters, head };
+        let network = Network { backbone: context.backbone, from: context.from, adapters, head };
         let laplace = Laplace::fit(network, context.train, (self.reach, self.draws), context.progress)?;
         let precision = self.prior_precision.unwrap_or_else(|| laplace.best_precision());
         fit.record.chosen.insert("prior-precision".to_owned(), precision);

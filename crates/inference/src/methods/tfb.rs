@@ -164,7 +164,7 @@ impl Tfb {
     fn search(&self, context: &FitContext<'_>, fitted: &Member) -> Result<Bracket> {
         let anchor = if self.anchor == Anchor::Train { context.train } else { context.validation };
         let predictor = Predictor {
-            bert: context.bert,
+            backbone: context.backbone,
             from: context.from,
             samples: self.samples,
             // Not the seed of the predictive samples that are reported.

@@ -58,11 +58,11 @@ fn bert_json() -> String {
 fn berts_class_makes_everything_but_the_vocabulary_and_others_do_not() {
     // transformers 5.24: BertTokenizer is lower-casing unless told otherwise and sets [CLS] a [SEP] b [SEP]; PreTrainedTokenizerFast
     // takes the file as it is and reads no `do_lower_case`.
-    let (bert, plain) = ([4, 1, 5, 2, 5].as_slice(), [3, 2].as_slice());
+    let (backbone, plain) = ([4, 1, 5, 2, 5].as_slice(), [3, 2].as_slice());
     let config = |model: &str| format!(r#"{{"model_type": "{model}"}}"#);
     for (name, text, expected) in [
-        ("tokenizer_config.json", r#"{"tokenizer_class": "BertTokenizer"}"#.to_owned(), bert),
-        ("tokenizer_config.json", r#"{"tokenizer_class": "DistilBertTokenizerFast"}"#.to_owned(), bert),
+        ("tokenizer_config.json", r#"{"tokenizer_class": "BertTokenizer"}"#.to_owned(), backbone),
+        ("tokenizer_config.json", r#"{"tokenizer_class": "DistilBertTokenizerFast"}"#.to_owned(), backbone),
         (
             "tokenizer_config.json",
             r#"{"tokenizer_class": "BertTokenizer", "do_lower_case": false}"#.to_owned(),
@@ -73,8 +73,8 @@ fn berts_class_makes_everything_but_the_vocabulary_and_others_do_not() {
             r#"{"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": true}"#.to_owned(),
             plain,
         ),
-        ("config.json", config("bert"), bert),
-        ("config.json", config("distilbert"), bert),
+        ("config.json", config("bert"), backbone),
+        ("config.json", config("distilbert"), backbone),
         ("config.json", config("electra"), plain),
     ] {
         let folder = folder(&[("tokenizer.json", &bert_json()), (name, &text)]);

@@ -138,16 +138,16 @@ impl<'a> Probe<'a> {
         visit: impl Fn(&[usize], &[usize], &BTreeMap<Slot, Array2<f64>>) -> T + Sync,
         mut take: impl FnMut(T),
     ) -> Result<()> {
-        let (bert, from) = (&self.opened.bert, self.opened.lowest());
+        let (backbone, from) = (&self.opened.backbone, self.opened.lowest());
         let batches = sentences.batches_of_rows(ROWS_PER_PASS);
         let pass = |places: &Vec<usize>| -> Result<T> {
-            let batch = sentences.batch(places, bert.device())?;
+            let batch = sentences.batch(places, backbone.device())?;
             let seen = Seen::default();
             let mut recorders = AdapterSet::new();
             for (slot, adapter) in self.adapters.shared() {
                 recorders.insert(slot, Box::new(Recorder { adapter, seen: Arc::clone(&seen) }));
             }
-            classify(bert, &self.head, &recorders, Draw::Mean, from, &batch.hidden, &batch.packing)?;
+            classify(backbone, &self.head, &recorders, Draw::Mean, from, &batch.hidden, &batch.packing)?;
             let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
             let inputs = seen.iter().map(|(&slot, x)| Ok((slot, to_array(x)?))).collect::<Result<BTreeMap<_, _>>>()?;
             self.opened.progress.advance(batch.packing.rows() as u64);

@@ -188,13 +188,13 @@ impl Reader<'_> {
 
     /// States above the last block of the tokens that are read at the mean of the posterior, `[sentences, width]`.
     fn states(&self, sentences: &Sentences) -> Result<Array2<f64>> {
-        let bert = &self.opened.bert;
-        let width = bert.width();
+        let backbone = &self.opened.backbone;
+        let width = backbone.width();
         let mut all = Array2::zeros((sentences.len(), width));
         for places in sentences.batches_of_rows(ROWS_PER_PASS) {
-            let batch = sentences.batch(&places, bert.device())?;
+            let batch = sentences.batch(&places, backbone.device())?;
             let mut pass = Pass::new(&self.member.adapters, Draw::Mean);
-            let first = bert.states(self.opened.lowest(), &batch.hidden, &batch.packing, &mut pass)?;
+            let first = backbone.states(self.opened.lowest(), &batch.hidden, &batch.packing, &mut pass)?;
             let values: Vec<f64> = first.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
             for (row, place) in values.chunks(width).zip(places) {
                 all.row_mut(place).assign(&ndarray::ArrayView1::from(row));
