@@ -12,7 +12,7 @@ use bayeslora_host::read;
 use tokenizers::models::ModelWrapper;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
-use tokenizers::pre_tokenizers::backbone::BertPreTokenizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{EncodeInput, Tokenizer as Inner, TruncationDirection, TruncationParams};
 
