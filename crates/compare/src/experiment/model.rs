@@ -156,7 +156,7 @@ mod tests {
             ("'all-minilm-l6'", "unknown model \"all-minilm-l6\"; did you mean \"all-minilm-l6-v2\"?"),
             ("'llama'", "model = { path = \"FOLDER\" }"),
             // A data set is no model.
-            ("'sst2'", "unknown model \"sst2\" (known: all-minilm-l6-v2)"),
+            ("'sst2'", "unknown model \"sst2\" (known: all-minilm-l6-v2, smollm2-135m)"),
             ("{ pth = 'tiny' }", "did you mean `path`?"),
             ("{ path = 'tiny', title = 'Tiny' }", "unknown field `title`, expected `path` or `name`"),
             ("{ name = 'tiny' }", "missing field `path`"),
