@@ -9,16 +9,25 @@ fn git(arguments: &[&str]) -> Option<String> {
 }
 
 fn main() {
-    // Sources of this crate and of those it computes with; the index changes with every commit.
+    // Sources of this crate and of those it computes with. The log of HEAD grows with every commit; the index changes whenever anybody asks
+    // for the status, this script too.
     println!("cargo::rerun-if-changed=..");
-    if let Some(index) = git(&["rev-parse", "--git-path", "index"])
-        && Path::new(&index).exists()
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"])
+        && Path::new(&log).exists()
     {
-        println!("cargo::rerun-if-changed={index}");
+        println!("cargo::rerun-if-changed={log}");
     }
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).map_or_else(
         || "unknown".to_owned(),
-        |commit| match git(&["status", "--porcelain", "--", "..", "../../Cargo.toml", "../../Cargo.lock"]) {
+        |commit| match git(&[
+            "--no-optional-locks",
+            "status",
+            "--porcelain",
+            "--",
+            "..",
+            "../../Cargo.toml",
+            "../../Cargo.lock",
+        ]) {
             Some(changes) if changes.is_empty() => commit,
             _ => format!("{commit}+dirty"),
         },

@@ -8,6 +8,7 @@ use bayeslora_adapters::{
 };
 use bayeslora_metrics::GaussianLogits;
 use bayeslora_models::{Backbone, Encoded, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter};
+use bayeslora_records::seven_digits;
 use candle_core::Device;
 use ndarray::{Array3, Axis};
 use serde::Serialize;
@@ -77,6 +78,19 @@ pub struct TextPrediction {
     /// Whether the text was longer than the tokens read; absent where it was read whole.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+}
+
+impl TextPrediction {
+    /// The same in seven significant digits: activations are f32, so further digits differ from processor to processor.
+    #[must_use]
+    pub fn rounded(mut self) -> Self {
+        let lists = [&mut self.logits, &mut self.probabilities, &mut self.variance];
+        let entropies = [&mut self.predictive_entropy, &mut self.expected_entropy, &mut self.mutual_information];
+        for value in lists.into_iter().flatten().chain(entropies) {
+            *value = seven_digits(*value);
+        }
+        self
+    }
 }
 
 /// Monte-Carlo samples by default.

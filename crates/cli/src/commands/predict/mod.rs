@@ -115,7 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         // Texts before a line that cannot be predicted are answered.
         let checked = texts.iter().take_while(|text| classifier.check(text).is_ok()).count();
         for prediction in classifier.predict(&texts[..checked])? {
-            let line = serde_json::to_string(&prediction).context("prediction cannot be encoded")?;
+            let line = serde_json::to_string(&prediction.rounded()).context("prediction cannot be encoded")?;
             if !super::print_line(line)? {
                 // Nobody reads what this command is for.
                 return Ok(ExitCode::SUCCESS);
