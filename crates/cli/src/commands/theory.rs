@@ -14,7 +14,7 @@ const SEEDS: u64 = 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How much is computed: `quick` in seconds, `full` in minutes.
+    /// How much is computed: `quick` in a minute or two, `full` in several.
     #[arg(long, value_enum, default_value_t = Grid::Quick)]
     grid: Grid,
     /// Seed of everything random.
