@@ -46,7 +46,7 @@ pub use multiply::multiply;
 pub use packed::{Packed, affine};
 pub use packing::Packing;
 pub use product::{Onto, Threads, product};
-pub use rms_norm::{add_and_rms_normalise, add_rms_norm, rms_norm, rms_normalise};
+pub use rms_norm::{rms_norm, rms_normalise};
 pub use rope::Rotary;
 pub use storage::borrow;
 pub use turn::Turn;

@@ -31,22 +31,6 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> candle_core::Resul
     }
 }
 
-/// The residual sum `a + b`, and its norm as [`rms_norm`] gives it.
-///
-/// Two operations: an operation of candle has one result, and cutting two from one costs more than reading the sum again.
-/// [`add_and_rms_normalise`] does both in one pass.
-///
-/// # Shapes
-/// `a, b: [samples or 1, rows, width]` to twice `[samples, rows, width]`.
-///
-/// # Errors
-/// As [`rms_norm`], and when shapes do not go together.
-pub fn add_rms_norm(a: &Tensor, b: &Tensor, weight: &Tensor, epsilon: f64) -> candle_core::Result<(Tensor, Tensor)> {
-    let sum = a.broadcast_add(b)?;
-    let norm = rms_norm(&sum, weight, epsilon)?;
-    Ok((sum, norm))
-}
-
 /// The same as [`rms_norm`], composed of tensor operations; half-precision values are normalised in f32.
 fn plain(x: &Tensor, weight: &Tensor, epsilon: f64) -> candle_core::Result<Tensor> {
     let wide = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
@@ -88,44 +72,6 @@ pub fn rms_normalise(rows: &mut [f32], weight: &[f32], epsilon: f64) {
                 let scale = reciprocal(x, epsilon);
                 for (x, w) in x.iter_mut().zip(weight) {
                     *x = *x * scale * w;
-                }
-            }
-        },
-    );
-}
-
-/// `sum += other` and `out = RMS norm of the sum`, forward only, on the caller's thread: row `i` is added row `first + i` of
-/// `other`, cyclically; none where `other` is empty.
-///
-/// # Shapes
-/// `sum, out: [rows, width]`, `other: [any, width]`, `weight: [width]`.
-///
-/// # Panics
-/// When extents do not go together.
-pub fn add_and_rms_normalise(
-    sum: &mut [f32],
-    other: &[f32],
-    first: usize,
-    weight: &[f32],
-    epsilon: f64,
-    out: &mut [f32],
-) {
-    let width = weight.len().max(1);
-    let fits = sum.len() == out.len() && sum.len().is_multiple_of(width) && other.len().is_multiple_of(width);
-    assert!(fits, "extents of a sum and its RMS norm");
-    vectorised(
-        #[inline(always)]
-        || {
-            for (row, (sum, out)) in sum.chunks_exact_mut(width).zip(out.chunks_exact_mut(width)).enumerate() {
-                if !other.is_empty() {
-                    let at = (first + row) * width % other.len();
-                    for (sum, x) in sum.iter_mut().zip(&other[at..at + width]) {
-                        *sum += x;
-                    }
-                }
-                let scale = reciprocal(sum, epsilon);
-                for ((out, x), w) in out.iter_mut().zip(sum.iter()).zip(weight) {
-                    *out = x * scale * w;
                 }
             }
         },
@@ -207,34 +153,6 @@ mod tests {
         for out in flat(&rms_norm(&x, &ones, 0.0).unwrap()).chunks_exact(8) {
             let square = out.iter().map(|y| f64::from(*y).powi(2)).sum::<f64>() / 8.0;
             assert!((square - 1.0).abs() < 1e-5, "{square}");
-        }
-    }
-
-    #[test]
-    fn the_sum_and_its_norm_are_those_of_slices() {
-        let weight = normal(4, 24);
-        for (samples_a, samples_b) in [(1, 1), (3, 1), (1, 3), (3, 3)] {
-            let (a, b) = (normal(1, (samples_a, 7, 24)), normal(2, (samples_b, 7, 24)));
-            let (sum, norm) = add_rms_norm(&a, &b, &weight, 1e-5).unwrap();
-            assert_twins(
-                &[a.clone(), b.clone()],
-                &norm,
-                &plain(&a.broadcast_add(&b).unwrap(), &weight, 1e-5).unwrap(),
-                2e-5,
-            );
-            let (a, b) = (flat(&a), flat(&b));
-            let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
-            // In two halves, as threads would.
-            let (mut sums, mut norms) = (long, vec![f32::NAN; sum.elem_count()]);
-            let half = 3 * 24;
-            let weight = flat(&weight);
-            let (first, last) = sums.split_at_mut(half);
-            add_and_rms_normalise(first, &short, 0, &weight, 1e-5, &mut norms[..half]);
-            add_and_rms_normalise(last, &short, 3, &weight, 1e-5, &mut norms[half..]);
-            assert_eq!((&sums, &norms), (&flat(&sum), &flat(&norm)));
-            // Of nothing added.
-            add_and_rms_normalise(&mut sums, &[], 0, &weight, 1e-5, &mut norms);
-            assert_eq!((&sums, &norms), (&flat(&sum), &flat(&norm)));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::embeddings::Embeddings;
 use crate::engine::{At, Engine};
 use crate::error::{Error, Result};
 use crate::norm::Norm;
-use crate::slots::{Family, Segments, pooler_slot};
+use crate::slots::{Names, Segments, pooler_slot};
 use crate::tape::{Pass, Tape};
 use crate::tokenize::Encoded;
 
@@ -54,7 +54,7 @@ impl Top {
 
 impl Backbone {
     /// Names of its parts in checkpoints and PEFT files.
-    pub(crate) fn family(&self) -> &'static Family {
+    pub(crate) fn family(&self) -> &'static Names {
         self.description.family()
     }
 

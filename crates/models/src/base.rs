@@ -13,7 +13,7 @@ use crate::backbone::Backbone;
 use crate::config::BertConfig;
 use crate::error::{Error, Result, wrong};
 use crate::networks::encoder;
-use crate::slots::{Family, is_of_head};
+use crate::slots::{Names, is_of_head};
 use crate::weights::{Replacements, Weights};
 
 /// The table whose rows are the vocabulary.
@@ -63,7 +63,7 @@ fn known_tensors(config: &BertConfig) -> Vec<String> {
 /// The tensors that stand in place of the checkpoint's, as they gather.
 struct Changes<'a> {
     adapter: &'a PeftAdapter,
-    family: &'static Family,
+    family: &'static Names,
     weights: &'a Weights,
     tensors: BTreeMap<String, Tensor>,
 }

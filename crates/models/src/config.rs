@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::labels::{self, scalars_by_name};
-use crate::slots::{FAMILIES, Family, MOST_BLOCKS};
+use crate::slots::{FAMILIES, MOST_BLOCKS, Names};
 use crate::weights::read_config;
 
 /// Sizes of an encoder of BERT's kind, under BERT's names. Keys that do not change the computation are ignored; a null counts as absent, as
@@ -245,8 +245,8 @@ impl BertConfig {
         })
     }
 
-    pub(crate) fn family(&self) -> &'static Family {
-        Family::of(&self.model_type).unwrap_or(&FAMILIES[0])
+    pub(crate) fn family(&self) -> &'static Names {
+        Names::of(&self.model_type).unwrap_or(&FAMILIES[0])
     }
 
     pub(crate) fn activation(&self) -> Result<Activation> {
@@ -265,7 +265,7 @@ pub(crate) fn activation_of(name: &str) -> Result<Activation, String> {
 }
 
 /// The family of a configuration's `model_type`, or what is wrong with that.
-fn family_of(model_type: Option<&Value>) -> Result<&'static Family, String> {
+fn family_of(model_type: Option<&Value>) -> Result<&'static Names, String> {
     let quoted: Vec<String> =
         FAMILIES.iter().flat_map(|family| family.types).map(|kind| format!("\"{kind}\"")).collect();
     let Some(found) = model_type else {
@@ -274,7 +274,7 @@ fn family_of(model_type: Option<&Value>) -> Result<&'static Family, String> {
             quoted.join(" or ")
         ));
     };
-    let family = found.as_str().and_then(Family::of);
+    let family = found.as_str().and_then(Names::of);
     family.ok_or_else(|| {
         format!(
             "model_type is {found}; this backbone supports {}, and the decoders {DECODERS}, written so",

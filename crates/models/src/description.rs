@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::{BertConfig, CONFIG_FILE};
 use crate::decoder::DecoderConfig;
 use crate::error::Result;
-use crate::slots::{DECODER, Family, Segments};
+use crate::slots::{DECODER, Names, Segments};
 
 /// The configuration of a model.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub(crate) enum Description {
 pub(crate) const MOST_POSITIONS: usize = 8_192;
 
 impl Description {
-    pub(crate) fn family(&self) -> &'static Family {
+    pub(crate) fn family(&self) -> &'static Names {
         match self {
             Self::Encoder(config) => config.family(),
             Self::Decoder(_) => &DECODER,

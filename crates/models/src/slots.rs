@@ -3,9 +3,9 @@
 use bayeslora_adapters::{Slot, TargetMap};
 use bayeslora_kernels::Activation;
 
-/// Which naming a model follows, and which of BERT's parts it has.
+/// The names that a model follows, and which of BERT's parts it has.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Family {
+pub(crate) struct Names {
     /// Its names as `model_type` in `config.json`.
     pub(crate) types: &'static [&'static str],
     /// Its own names of BERT's keys in `config.json`.
@@ -75,9 +75,9 @@ const BERT_NORMS: [&str; 2] = ["attention.output.LayerNorm", "output.LayerNorm"]
 const CLASSIFIER: (&str, Option<&str>) = ("classifier.weight", Some("classifier.bias"));
 
 /// The families that are read.
-pub(crate) static FAMILIES: [Family; 3] = [
+pub(crate) static FAMILIES: [Names; 3] = [
     // BERT (arXiv 1810.04805).
-    Family {
+    Names {
         types: &["bert"],
         keys: &[],
         prefix: "bert.",
@@ -91,7 +91,7 @@ pub(crate) static FAMILIES: [Family; 3] = [
         head: HeadParts { last: CLASSIFIER, dense: None, modules: &["classifier"] },
     },
     // DistilBERT (arXiv 1910.01108) computes what BERT does, without segments and pooler.
-    Family {
+    Names {
         types: &["distilbert"],
         keys: &[
             ("dim", "hidden_size"),
@@ -122,7 +122,7 @@ pub(crate) static FAMILIES: [Family; 3] = [
         },
     },
     // RoBERTa (arXiv 1907.11692) and XLM-RoBERTa (arXiv 1911.02116). The pooler of a bare checkpoint is not read, as in transformers.
-    Family {
+    Names {
         types: &["roberta", "xlm-roberta"],
         keys: &[],
         prefix: "roberta.",
@@ -142,7 +142,7 @@ pub(crate) static FAMILIES: [Family; 3] = [
 ];
 
 /// Decoders, whose families all have these names, below `model.`; what else sets them apart is in [`crate::decoder`].
-pub(crate) static DECODER: Family = Family {
+pub(crate) static DECODER: Names = Names {
     types: &[],
     keys: &[],
     prefix: "model.",
@@ -164,7 +164,7 @@ pub(crate) static DECODER: Family = Family {
     head: HeadParts { last: ("score.weight", None), dense: None, modules: &["score"] },
 };
 
-impl Family {
+impl Names {
     /// The family of a `model_type`, written as transformers writes it.
     pub(crate) fn of(model_type: &str) -> Option<&'static Self> {
         FAMILIES.iter().find(|family| family.types.contains(&model_type))
@@ -232,12 +232,12 @@ mod tests {
             assert_eq!(family.slot_of("encoder.layer.6.output.dense", 6), None);
             assert_eq!(family.slot_of("transformer.layer.6.ffn.lin2", 6), None);
             assert_eq!(family.slot_of("classifier", 6), None);
-            assert!(family.types.iter().all(|kind| Family::of(kind) == Some(family)));
+            assert!(family.types.iter().all(|kind| Names::of(kind) == Some(family)));
             assert!(family.head.names().iter().all(|name| is_of_head(name)));
         }
-        let backbone = Family::of("bert").unwrap();
+        let backbone = Names::of("bert").unwrap();
         assert_eq!(backbone.slot_of("distilbert.transformer.layer.0.ffn.lin1", 6), None);
         assert_eq!(backbone.slot_of("pooler.dense", 6), Some(pooler_slot(6)));
-        assert_eq!(Family::of("roberta").unwrap().slot_of("roberta.pooler.dense", 6), None);
+        assert_eq!(Names::of("roberta").unwrap().slot_of("roberta.pooler.dense", 6), None);
     }
 }

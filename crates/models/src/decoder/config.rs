@@ -172,16 +172,6 @@ impl DecoderConfig {
         })
     }
 
-    /// Whether there are norms after the two halves of a block as well.
-    pub fn norms_after(&self) -> bool {
-        self.family.norms[1].is_some()
-    }
-
-    /// Whether queries and keys are normalised, a head at a time, before they are turned.
-    pub fn qk_norm(&self) -> bool {
-        self.family.qk_norms.is_some()
-    }
-
     /// Refuses a head that the configuration at `path` says is read otherwise than by a softmax over its outputs.
     ///
     /// # Errors
