@@ -5,12 +5,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bayeslora_adapters::files::read_tensors;
 use bayeslora_adapters::{
     DropoutLora, DropoutSettings, DropoutSite, KeepProbability, LowRank, MaskScope, Slot, StochasticAdapter as _,
 };
+use bayeslora_metrics::spearman;
 use candle_core::{DType, Device};
+
+use crate::record::Precision;
 
 /// Largest distance of deterministic values, as a share of the largest.
 const ROUNDING: f64 = 1e-4;
@@ -84,6 +87,26 @@ pub(crate) fn samples(ours: &[f32], theirs: &[f32], samples: u32) -> Vec<Found> 
             farthest: Some((total(2), total(3))),
         },
     ]
+}
+
+/// Samples of predictives, `[4, texts, classes]`, beside ours.
+pub(crate) fn precision(ours: &[f32], theirs: &[f32]) -> Result<Precision> {
+    let quarter = ours.len() / 4;
+    ensure!(quarter > 0 && theirs.len() == ours.len(), "{} values beside {}", theirs.len(), ours.len());
+    let row = |values: &[f32], row: usize| -> Vec<f64> {
+        values[row * quarter..][..quarter].iter().copied().map(f64::from).collect()
+    };
+    let total = |values: &[f64]| values.iter().sum::<f64>();
+    let (variances, other_variances) = (row(ours, 1), row(theirs, 1));
+    let squares = row(ours, 2).into_iter().zip(row(theirs, 2)).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    // Both classes of two have the same variance of the probability.
+    let of_last = |values: &[f64]| values.iter().skip(1).step_by(2).copied().collect::<Vec<_>>();
+    Ok(Precision {
+        variance_ratio: total(&other_variances) / total(&variances),
+        rank_correlation: spearman(&of_last(&variances), &of_last(&other_variances))?.coefficient,
+        logit_distance: (squares / quarter as f64).sqrt(),
+        deviation: (total(&row(theirs, 3)) / quarter as f64).sqrt(),
+    })
 }
 
 /// Exact mean `[rows, d_out]` and total variance `[rows]` of a layer.
@@ -178,6 +201,22 @@ mod tests {
         stronger[513] *= 1.01;
         let stronger = samples(&ours, &stronger, 20);
         assert!(stronger[1].statistic > stronger[1].limit, "{stronger:?}");
+    }
+
+    #[test]
+    fn rounding_that_adds_variance_is_seen() {
+        // Two texts of two classes: mean probabilities, their variances, mean logits, their variances.
+        let ours = [0.5, 0.5, 0.5, 0.5, 0.1, 0.1, 0.2, 0.2, 1.0, 1.0, 1.0, 1.0, 0.04, 0.04, 0.04, 0.04];
+        let mut theirs = ours;
+        let same = precision(&ours, &theirs).unwrap();
+        assert_eq!((same.variance_ratio, same.rank_correlation, same.logit_distance), (1.0, 1.0, 0.0));
+        assert!((same.deviation - 0.2).abs() < 1e-7);
+        theirs[4..8].copy_from_slice(&[0.5, 0.5, 0.4, 0.4]);
+        theirs[8] = 1.2;
+        let other = precision(&ours, &theirs).unwrap();
+        assert!((other.variance_ratio - 3.0).abs() < 1e-6 && (other.rank_correlation + 1.0).abs() < 1e-12, "{other:?}");
+        assert!((other.logit_distance - 0.1).abs() < 1e-6, "{other:?}");
+        assert!(precision(&ours, &theirs[..8]).is_err());
     }
 
     #[test]

@@ -86,6 +86,53 @@ pub(crate) static TRAINERS: &[&Contestant] = &[
     &ours("training", "bayeslora, training step", "exact"),
 ];
 
+/// Our exact sampling from a file in blocks of four bits.
+pub(crate) static DECODER_GGUF: Contestant = ours("exact-gguf", "bayeslora, exact sampling, from GGUF", "exact");
+
+/// Every way to a decoder's predictive.
+pub(crate) static DECODER_SAMPLERS: &[&Contestant] = &[
+    &V1,
+    &peer("torch-sorted", "PyTorch, sorted", "sorted"),
+    &peer("torch-batched", "PyTorch, T copies in a batch", "batched"),
+    &SORTED_CHEAP,
+    &peer("torch-sorted-compiled-cheap", "PyTorch, sorted, compiled, cheap dropout", "sorted+compiled+cheap"),
+    &reduced(peer("torch-bf16", "PyTorch, sorted, cheap dropout, bf16", "sorted+cheap+bf16")),
+    &reduced(peer("torch-all-bf16", "PyTorch, sorted, cheap dropout, weights in bf16", "sorted+cheap+weights-in-bf16")),
+    &EXACT,
+    &DECODER_GGUF,
+];
+
+/// Every deterministic pass of a decoder.
+pub(crate) static DECODER_FORWARDS: &[&Contestant] = &[
+    &peer("torch-forward", "PyTorch, forward", "loop"),
+    &peer("torch-forward-sorted", "PyTorch, forward, sorted", "sorted"),
+    &reduced(peer("torch-forward-bf16", "PyTorch, forward, sorted, bf16", "sorted+bf16")),
+    &reduced(peer("torch-forward-all-bf16", "PyTorch, forward, sorted, weights in bf16", "sorted+weights-in-bf16")),
+    &ours("forward", "bayeslora, forward", "exact"),
+    &DECODER_GGUF,
+];
+
+/// Every training step of a decoder.
+pub(crate) static DECODER_TRAINERS: &[&Contestant] = &[
+    &peer("torch-training", "PyTorch, training step", "peft"),
+    &reduced(peer("torch-training-bf16", "PyTorch, training step, bf16", "peft+bf16")),
+    &ours("training", "bayeslora, training step", "exact"),
+];
+
+/// Samples in f32 and in bf16; PyTorch's in f32 say how much independent samples differ.
+pub(crate) static PRECISIONS: &[&Contestant] = &[
+    &SORTED_CHEAP,
+    &reduced(peer("torch-bf16", "PyTorch, sorted, cheap dropout, bf16", "sorted+cheap+bf16")),
+    &reduced(peer("torch-all-bf16", "PyTorch, sorted, cheap dropout, weights in bf16", "sorted+cheap+weights-in-bf16")),
+    &EXACT,
+];
+
+/// Training steps above a prefix that is computed once.
+pub(crate) static PREFIX_TRAINERS: &[&Contestant] = &[
+    &peer("torch-training-cached", "PyTorch, training step above the cached prefix", "peft+cached"),
+    &ours("training", "bayeslora, training step", "exact"),
+];
+
 /// A sweep with the frozen prefix computed once, and without.
 pub(crate) static SWEEPERS: &[&Contestant] = &[
     &ours("prefix-recomputed", "bayeslora, whole network at every step", "recomputed"),
@@ -97,7 +144,11 @@ pub(crate) static LIMITS: Contestant = ours("limits", "limits and kernels", "lim
 
 /// Everybody, in the order of tables.
 pub(crate) fn all() -> impl Iterator<Item = &'static Contestant> {
-    [SAMPLERS, FORWARDS, LAYERS, TRAINERS, SWEEPERS].into_iter().flatten().copied().chain([&LIMITS])
+    let encoders = [SAMPLERS, FORWARDS, LAYERS, TRAINERS, SWEEPERS].into_iter().flatten().copied();
+    let decoders = [DECODER_SAMPLERS, DECODER_FORWARDS, DECODER_TRAINERS, PREFIX_TRAINERS, PRECISIONS];
+    let mut seen = std::collections::BTreeSet::new();
+    let once = encoders.chain(decoders.into_iter().flatten().copied()).chain([&LIMITS]);
+    once.filter(move |contestant| seen.insert(contestant.id))
 }
 
 /// The contestant of a record; one that is no longer in the table has its identifier for a label.
@@ -115,12 +166,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identifiers_are_unique() {
-        let mut ids: Vec<&str> = all().map(|contestant| contestant.id).collect();
-        let count = ids.len();
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), count);
+    fn an_identifier_has_one_meaning() {
+        let decoders = [DECODER_SAMPLERS, DECODER_FORWARDS, DECODER_TRAINERS, PREFIX_TRAINERS, PRECISIONS];
+        for &contestant in decoders.into_iter().chain([SAMPLERS, FORWARDS, LAYERS, TRAINERS, SWEEPERS]).flatten() {
+            let first = all().find(|one| one.id == contestant.id);
+            assert_eq!(first, Some(contestant));
+        }
         assert!(is_peer("v1-loop") && !is_peer("exact") && !is_peer("torch-bf16"));
     }
 }

@@ -17,12 +17,17 @@ use bayeslora_models::{Backbone, Head, Tokenizer, initial_adapters, save_adapter
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::cost::Sizes;
+
 /// Dropout probability, everywhere.
 pub(crate) const DROPOUT: f64 = 0.15;
 /// `alpha`, everywhere; the scale is `alpha / rank`.
 pub(crate) const ALPHA: f64 = 8.0;
 /// Rank where it is not varied.
 pub(crate) const RANK: usize = 64;
+
+/// The encoder.
+const MODEL: &str = "all-minilm-l6-v2";
 
 /// Texts as token numbers, with their labels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,7 +80,24 @@ pub(crate) fn every_slot(backbone: &Backbone) -> Result<Vec<Slot>> {
     Ok(target_slots(backbone, &(0..backbone.blocks()).collect::<Vec<_>>(), &six_maps(backbone))?)
 }
 
-/// Everything measured on, made once in the working folder.
+/// Sizes of an encoder with adapters on all six maps of its blocks from `from` on.
+pub(crate) fn encoder_sizes(backbone: &Backbone, rank: usize, from: usize) -> Sizes {
+    let width = backbone.width() as f64;
+    Sizes {
+        blocks: backbone.blocks(),
+        width,
+        heads: width,
+        keys: width,
+        inner: backbone.inner_width() as f64,
+        maps_to_inner: 1.0,
+        is_causal: false,
+        rank: rank as f64,
+        adapts_all: true,
+        from,
+    }
+}
+
+/// What encoders are measured on, made once in the working folder.
 pub(crate) struct Inputs {
     folder: PathBuf,
     pub(crate) model: PathBuf,
@@ -105,6 +127,16 @@ impl Inputs {
         };
         let (texts, train) = (encode(&data.domains[0].examples)?, encode(&data.train)?);
         Ok(Self { folder: folder.to_owned(), adapter: find_adapter(&plan)?, model, backbone, texts, train })
+    }
+
+    /// Where inputs are kept.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Sizes of the encoder with adapters on all six maps of its blocks from `from` on.
+    pub(crate) fn sizes(&self, rank: usize, from: usize) -> Sizes {
+        encoder_sizes(&self.backbone, rank, from)
     }
 
     /// Writes texts for the workers.
@@ -141,34 +173,18 @@ impl Inputs {
     pub(crate) fn random_adapter(&self, rank: usize, blocks: usize) -> Result<PathBuf> {
         let path = self.folder.join("inputs").join(format!("random-rank{rank}-blocks{blocks}"));
         let range: Vec<usize> = (self.backbone.blocks() - blocks..self.backbone.blocks()).collect();
-        self.untrained(
-            &path,
-            &target_slots(&self.backbone, &range, &six_maps(&self.backbone))?,
-            rank,
-            DROPOUT,
-            5,
-            0.02,
-        )?;
+        let slots = target_slots(&self.backbone, &range, &six_maps(&self.backbone))?;
+        let start = Start { shape: (rank, ALPHA), dropout: DROPOUT, seed: 5, spread_of_b: 0.02 };
+        start.write(&path, &self.backbone, &slots, MODEL)?;
         Ok(path)
     }
 
     /// The adapter from which the training of `seed` starts.
     pub(crate) fn initial_adapter(&self, rank: usize, dropout: f64, seed: u64) -> Result<PathBuf> {
         let path = self.folder.join("inputs").join(format!("initial-rank{rank}-dropout{dropout}"));
-        self.untrained(&path, &every_slot(&self.backbone)?, rank, dropout, derive_seed(seed, 0), 0.0)?;
+        let start = Start { shape: (rank, ALPHA), dropout, seed: derive_seed(seed, 0), spread_of_b: 0.0 };
+        start.write(&path, &self.backbone, &every_slot(&self.backbone)?, MODEL)?;
         Ok(path)
-    }
-
-    fn untrained(&self, path: &Path, slots: &[Slot], rank: usize, dropout: f64, seed: u64, b: f64) -> Result<()> {
-        let noise = Noise::new(seed, Stream::Initial);
-        let posterior = PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout };
-        let shape = LoraShape::new(rank, ALPHA)?;
-        let adapters = initial_adapters(&self.backbone, slots, shape, &posterior, &noise)?;
-        for (slot, parameter) in adapters.parameters().filter(|(_, p)| b > 0.0 && p.name == "lora_B.weight") {
-            parameter.var.set(&(normal(slot, 1, parameter.var.dims())? * b)?)?;
-        }
-        let head = Head::initial(&self.backbone, 2, &noise)?;
-        Ok(save_adapter(path, &self.backbone, &adapters, &head, &posterior, (rank, ALPHA), "all-minilm-l6-v2")?)
     }
 
     /// A map `d -> d` with its adapter and `rows` inputs, random, of the sizes that training leaves.
@@ -185,6 +201,32 @@ impl Inputs {
         ];
         write_tensors(&path, &tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into())?;
         Ok(path)
+    }
+}
+
+/// Adapters that nobody has trained.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// Rank and alpha.
+    pub(crate) shape: (usize, f64),
+    pub(crate) dropout: f64,
+    pub(crate) seed: u64,
+    /// Standard deviation of `B`; 0 where training starts.
+    pub(crate) spread_of_b: f64,
+}
+
+impl Start {
+    /// Writes the adapter with a head of two classes.
+    pub(crate) fn write(self, path: &Path, backbone: &Backbone, slots: &[Slot], model: &str) -> Result<()> {
+        let Self { shape: (rank, alpha), dropout, seed, spread_of_b } = self;
+        let noise = Noise::new(seed, Stream::Initial);
+        let posterior = PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout };
+        let adapters = initial_adapters(backbone, slots, LoraShape::new(rank, alpha)?, &posterior, &noise)?;
+        for (slot, parameter) in adapters.parameters().filter(|(_, p)| spread_of_b > 0.0 && p.name == "lora_B.weight") {
+            parameter.var.set(&(normal(slot, 1, parameter.var.dims())? * spread_of_b)?)?;
+        }
+        let head = Head::initial(backbone, 2, &noise)?;
+        Ok(save_adapter(path, backbone, &adapters, &head, &posterior, (rank, alpha), model)?)
     }
 }
 

@@ -3,15 +3,19 @@
 mod agreement;
 mod contestants;
 mod cost;
+mod decoder_inputs;
+mod decoder_sets;
 mod inputs;
 mod machine;
 mod measure;
+mod plan;
 mod protocol;
 mod record;
 mod report;
 mod sets;
 mod worker;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -23,7 +27,8 @@ use clap::{Parser, Subcommand};
 
 use crate::inputs::Inputs;
 use crate::measure::{Workers, measure};
-use crate::sets::{Plan, SETS};
+use crate::plan::Plan;
+use crate::sets::SETS;
 
 /// The allocator of the command line.
 #[global_allocator]
@@ -112,7 +117,13 @@ fn orchestrate(options: &Measuring) -> Result<()> {
     terminal.stage("model, texts and adapter (trained once, a few minutes)");
     let inputs = Inputs::prepare(Path::new(EXPERIMENT), Path::new(WORK), &terminal.stages())?;
     let workers = Workers { python: options.python.clone(), script: "benches/peers/worker.py".into() };
-    let plan = Plan { inputs: &inputs, is_quick: options.quick, records: &records, threads: options.threads };
+    let plan = Plan {
+        inputs: &inputs,
+        is_quick: options.quick,
+        records: &records,
+        threads: options.threads,
+        decoder: OnceCell::new(),
+    };
     let chosen = || SETS.iter().filter(|set| options.only.is_empty() || options.only.iter().any(|id| id == set.id));
     let expected = |set: &sets::Set| if options.quick { set.expected.1 } else { set.expected.0 };
     terminal.expect(chosen().map(expected).sum());

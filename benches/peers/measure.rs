@@ -6,12 +6,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use bayeslora_adapters::DropoutSite;
 
-use crate::agreement::{Exact, Found, deterministic, samples};
+use crate::agreement::{Exact, Found, deterministic, precision, samples};
 use crate::contestants::Side;
 use crate::machine::others;
+use crate::plan::{Check, Entry, Plan, Point, SEED};
 use crate::protocol::{Connection, Job, Request, Work};
 use crate::record::{Agreement, Errors, Machine, Measurement, Record, SCHEMA};
-use crate::sets::{Check, Entry, Plan, Point, SEED, Set};
+use crate::sets::Set;
 
 /// Starts workers.
 pub(crate) struct Workers {
@@ -152,6 +153,7 @@ fn run_point(set: &Set, point: &Point, plan: &Plan<'_>, workers: &Workers, recor
         }
         if round == 0 {
             compare(point, &mut live, record)?;
+            measure_precision(point, &mut live)?;
         }
     }
     record.notice(others());
@@ -208,6 +210,16 @@ impl Live<'_> {
     }
 }
 
+/// What everybody's samples are beside ours, where that is asked.
+fn measure_precision(point: &Point, live: &mut [Live<'_>]) -> Result<()> {
+    let ours = live.iter().find(|one| one.entry.contestant.side == Side::Ours).map(|one| one.outputs.clone());
+    let Some(ours) = ours.filter(|_| point.check == Check::Precision) else { return Ok(()) };
+    for one in live.iter_mut().filter(|one| one.worker.is_some()) {
+        one.measurement.precision = Some(precision(&ours, &one.outputs)?);
+    }
+    Ok(())
+}
+
 /// Holds everybody's outputs against ours (or the exact ones), and stops at a disagreement.
 fn compare(point: &Point, live: &mut [Live<'_>], record: &mut Record) -> Result<()> {
     for one in live.iter_mut() {
@@ -220,7 +232,7 @@ fn compare(point: &Point, live: &mut [Live<'_>], record: &mut Record) -> Result<
     let mut exact: Vec<(&str, Exact)> = Vec::new();
     for one in live.iter().filter(|one| one.worker.is_some()) {
         let found: Vec<Found> = match point.check {
-            Check::Nothing => continue,
+            Check::Nothing | Check::Precision => continue,
             Check::Equal | Check::Samples(_) if one.entry.contestant.id == ours.entry.contestant.id => continue,
             Check::Equal => {
                 let is_training = matches!(one.entry.work, Work::Train { .. });

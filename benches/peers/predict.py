@@ -1,7 +1,7 @@
 """Predictives of an adapted classifier: the deterministic pass, v1's loop and its faster variants.
 
 A variant is a list of words: `sorted` (by length, before batches are formed), `batched` (T copies of a batch in one pass), `cheap`
-(dropout.py), `compiled` (torch.compile), `bf16` (autocast). With none of them it is v1's loop: T passes for each padded batch,
+(dropout.py), `compiled` (torch.compile), `bf16` (autocast), `weights-in-bf16` (the whole model in bf16). With none of them it is v1's loop: T passes for each padded batch,
 softmax, mean.
 """
 
@@ -11,13 +11,13 @@ import json
 import numpy
 import peft
 import torch
-from transformers import BertForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 
 from dropout import make_cheap, train_dropout_only
 
 
 def load(model, adapter, trainable=False):
-    base = BertForSequenceClassification.from_pretrained(model, num_labels=2)
+    base = AutoModelForSequenceClassification.from_pretrained(model, num_labels=2, dtype=torch.float32)
     return peft.PeftModel.from_pretrained(base, adapter, is_trainable=trainable)
 
 
@@ -34,11 +34,13 @@ def padded(sentences):
 class Predict:
     def __init__(self, job):
         self.words = job["variant"].split("+")
-        unknown = set(self.words) - {"loop", "sorted", "batched", "cheap", "compiled", "bf16"}
+        unknown = set(self.words) - {"loop", "sorted", "batched", "cheap", "compiled", "bf16", "weights-in-bf16"}
         if unknown:
             raise ValueError(f"unknown variant {unknown}")
         self.samples, self.size = job["samples"], job["batch"]
         self.model = load(job["model"], job["adapter"])
+        if "weights-in-bf16" in self.words:
+            self.model.to(torch.bfloat16)
         self.model.eval()
         if self.samples > 0:
             train_dropout_only(self.model)

@@ -74,6 +74,9 @@ pub(crate) struct Measurement {
     pub(crate) failed: Option<String>,
     /// Distance from the reference, where there is one.
     pub(crate) errors: Option<Errors>,
+    /// What its samples are beside ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<Precision>,
     /// Parts timed apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parts: Vec<Part>,
@@ -92,6 +95,20 @@ pub(crate) struct Errors {
     pub(crate) variance: Option<f64>,
     /// The same of the logits' variance.
     pub(crate) logit_variance: Option<f64>,
+}
+
+/// Sampled uncertainty beside ours.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Precision {
+    /// Variance of the probability, summed over texts, as a multiple of ours.
+    pub(crate) variance_ratio: f64,
+    /// Rank correlation over texts of that variance with ours.
+    pub(crate) rank_correlation: f64,
+    /// Root mean square over texts of the distance of mean logits from ours.
+    pub(crate) logit_distance: f64,
+    /// Root mean square over texts of the deviation of a logit from sample to sample.
+    pub(crate) deviation: f64,
 }
 
 /// A comparison made before the clock.

@@ -1,55 +1,16 @@
 //! What is measured: the sets, their points, and who takes part in each.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use bayeslora_inference::linear_schedule;
 
-use crate::contestants::{
-    Contestant, EXACT, FORWARDS, LAYERS, LIMITS, SAMPLERS, SORTED_CHEAP, SWEEPERS, Side, TRAINERS, V1,
-};
-use crate::cost::{Cost, Sizes, layer, predictive, training_step};
-use crate::inputs::{ALPHA, DROPOUT, Inputs, RANK, Texts};
+use crate::contestants::{Contestant, EXACT, FORWARDS, LAYERS, LIMITS, SAMPLERS, SWEEPERS, Side, TRAINERS, V1};
+use crate::cost::{Cost, layer};
+use crate::decoder_sets as decoder;
+use crate::inputs::{ALPHA, DROPOUT, RANK, Texts};
+use crate::plan::{BATCH, Check, Entry, Plan, Point, REFERENCE_SAMPLES, SEED, Training};
 use crate::protocol::Work;
 use crate::record::{Measurement, Record};
-
-/// Texts of PyTorch's padded batches where that is not varied.
-pub(crate) const BATCH: usize = 16;
-/// Samples of the reference that errors are measured against.
-pub(crate) const REFERENCE_SAMPLES: u32 = 2000;
-/// Seed of a training run.
-pub(crate) const SEED: u64 = 1;
-
-/// What is compared before the clock.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Check {
-    Nothing,
-    /// Deterministic outputs.
-    Equal,
-    /// Samples of predictives.
-    Samples(u32),
-    /// Samples of a layer, against exact moments.
-    Layer(u32),
-}
-
-/// One contestant's work at a point, for our side and theirs.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) contestant: &'static Contestant,
-    pub(crate) work: Work,
-    /// Counted arithmetic of one run.
-    pub(crate) cost: Cost,
-}
-
-/// Contestants that alternate.
-#[derive(Debug)]
-pub(crate) struct Point {
-    pub(crate) at: f64,
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) check: Check,
-    /// Threads of every worker.
-    pub(crate) threads: usize,
-}
 
 /// A measurement set.
 pub(crate) struct Set {
@@ -62,15 +23,6 @@ pub(crate) struct Set {
     /// Seconds of runs at one point after which no further round begins.
     pub(crate) budget: f64,
     pub(crate) points: fn(&Plan<'_>) -> Result<Vec<Point>>,
-}
-
-/// What sets are planned from.
-pub(crate) struct Plan<'a> {
-    pub(crate) inputs: &'a Inputs,
-    pub(crate) is_quick: bool,
-    /// Where records are: the main comparison takes the fastest variants found.
-    pub(crate) records: &'a Path,
-    pub(crate) threads: usize,
 }
 
 /// Every set, in the order of measurement.
@@ -119,63 +71,63 @@ pub(crate) static SETS: &[Set] = &[
     Set { id: "length", title: "against sentence length", expected: (90, 12), rounds: 2, budget: 20.0, points: length },
     Set { id: "blocks", title: "against blocks adapted", expected: (60, 12), rounds: 2, budget: 20.0, points: blocks },
     Set { id: "prefix", title: "frozen prefix", expected: (90, 10), rounds: 2, budget: 30.0, points: prefix },
+    Set {
+        id: "decoder-forward",
+        title: "decoder, deterministic forward",
+        expected: (120, 40),
+        rounds: 5,
+        budget: 60.0,
+        points: decoder::forward,
+    },
+    Set {
+        id: "decoder-variants",
+        title: "decoder, variants of PyTorch",
+        expected: (500, 60),
+        rounds: 1,
+        budget: 200.0,
+        points: decoder::variants,
+    },
+    Set {
+        id: "decoder-samples",
+        title: "decoder, exact sampling, T = 10",
+        expected: (400, 60),
+        rounds: 3,
+        budget: 200.0,
+        points: decoder::samples,
+    },
+    Set {
+        id: "decoder-last-6",
+        title: "decoder, exact sampling, adapters in the last 6 blocks",
+        expected: (250, 60),
+        rounds: 3,
+        budget: 120.0,
+        points: decoder::last_six,
+    },
+    Set {
+        id: "decoder-training",
+        title: "decoder, training",
+        expected: (240, 60),
+        rounds: 3,
+        budget: 120.0,
+        points: decoder::training,
+    },
+    Set {
+        id: "decoder-training-last-6",
+        title: "decoder, training above a cached prefix",
+        expected: (120, 40),
+        rounds: 3,
+        budget: 60.0,
+        points: decoder::training_last_six,
+    },
+    Set {
+        id: "decoder-precision",
+        title: "decoder, precision against length of training",
+        expected: (900, 120),
+        rounds: 1,
+        budget: 1.0,
+        points: decoder::precision,
+    },
 ];
-
-impl Plan<'_> {
-    fn sizes(&self, rank: usize, from: usize) -> Sizes {
-        let backbone = &self.inputs.backbone;
-        Sizes {
-            blocks: backbone.blocks(),
-            width: backbone.width() as f64,
-            inner: backbone.inner_width() as f64,
-            rank: rank as f64,
-            from,
-        }
-    }
-
-    /// One of two sizes.
-    fn size<T>(&self, full: T, quick: T) -> T {
-        if self.is_quick { quick } else { full }
-    }
-
-    /// Predictions of the same texts by several contestants, with the trained adapter unless another is given.
-    fn predictions(
-        &self,
-        at: f64,
-        who: &[&'static Contestant],
-        (input, texts): (PathBuf, Texts),
-        (samples, batch): (u32, usize),
-        adapter: Option<(PathBuf, Sizes)>,
-    ) -> Point {
-        let (adapter, sizes) = adapter.unwrap_or_else(|| (self.inputs.adapter.clone(), self.sizes(RANK, 0)));
-        let cost = predictive(&sizes, &texts.lengths(), f64::from(samples.max(1)));
-        let entry = |&contestant: &&'static Contestant| Entry {
-            contestant,
-            work: Work::Predict {
-                model: self.inputs.model.clone(),
-                adapter: adapter.clone(),
-                input: input.clone(),
-                samples,
-                // Ours takes what it is offered: a batch is a choice of the peer's, except where it is varied.
-                batch: if contestant.side == Side::Ours && batch == BATCH { texts.tokens.len() } else { batch },
-            },
-            // What cost.rs counts is sampling.
-            cost: if contestant.variant == "linearised" { Cost::default() } else { cost },
-        };
-        Point { at, entries: who.iter().map(entry).collect(), check: Check::Nothing, threads: self.threads }
-    }
-
-    fn checked(point: Point, check: Check) -> Vec<Point> {
-        vec![Point { check, ..point }]
-    }
-
-    /// The contestants of the sweeps: two of PyTorch, in a smoke test one, and all of ours.
-    fn swept(&self) -> Vec<&'static Contestant> {
-        let is_swept = |id: &str| id == V1.id || id == SORTED_CHEAP.id && !self.is_quick;
-        let all = SAMPLERS.iter().copied();
-        all.filter(|contestant| contestant.side == Side::Ours || is_swept(contestant.id)).collect()
-    }
-}
 
 fn limits(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let (input, _) = plan.inputs.test(plan.size(32, 16))?;
@@ -226,41 +178,15 @@ fn training_64(plan: &Plan<'_>) -> Result<Vec<Point>> {
 /// Without dropout, where both sides must end at the same parameters; then with it.
 fn training(plan: &Plan<'_>, rank: usize) -> Result<Vec<Point>> {
     let steps = plan.size(14, 5);
-    let texts = plan.inputs.train(steps * BATCH);
-    let order = crate::worker::order(SEED, texts.labels.len());
-    let shuffled = texts.at(&order);
-    let input = plan.inputs.write(&format!("train-{steps}"), &texts)?;
-    let in_order = plan.inputs.write(&format!("train-{steps}-in-order"), &shuffled)?;
-    let total = u32::try_from(steps).unwrap_or(u32::MAX);
-    let factors: Vec<f64> = (0..total).map(|step| linear_schedule(step, total, 0.0)).collect();
-    // The clock starts with the third step.
-    let batches = shuffled.lengths();
-    let timed = batches.chunks(BATCH).skip(2).map(|lengths| training_step(&plan.sizes(rank, 0), lengths)).sum();
-    let mut points = Vec::new();
-    for dropout in [0.0, DROPOUT] {
-        let adapter = plan.inputs.initial_adapter(rank, dropout, SEED)?;
-        let entry = |&contestant: &&'static Contestant| Entry {
-            contestant,
-            work: Work::Train {
-                model: plan.inputs.model.clone(),
-                adapter: adapter.clone(),
-                // The peer is given the order that our loop draws.
-                input: if contestant.side == Side::Ours { input.clone() } else { in_order.clone() },
-                rank,
-                alpha: ALPHA,
-                dropout,
-                batch: BATCH,
-                rate: 1e-3,
-                clip: 1.0,
-                factors: factors.clone(),
-            },
-            cost: timed,
-        };
-        let check = if dropout > 0.0 { Check::Nothing } else { Check::Equal };
-        let entries = TRAINERS.iter().map(entry).collect();
-        points.push(Point { at: dropout, entries, check, threads: plan.threads });
-    }
-    Ok(points)
+    let inputs = plan.inputs;
+    let texts = inputs.train(steps * BATCH);
+    let work = Training { name: "train", texts: &texts, steps, batch: BATCH, rank, alpha: ALPHA, model: &inputs.model };
+    let sizes = inputs.sizes(rank, 0);
+    let of = |dropout: f64| {
+        let adapter = inputs.initial_adapter(rank, dropout, SEED)?;
+        plan.training(&work, &sizes, TRAINERS, (&adapter, dropout))
+    };
+    [0.0, DROPOUT].into_iter().map(of).collect()
 }
 
 fn variants(plan: &Plan<'_>) -> Result<Vec<Point>> {
@@ -333,7 +259,7 @@ fn texts(plan: &Plan<'_>) -> Result<Vec<Point>> {
 fn rank(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let texts = plan.inputs.test(plan.size(32, 8))?;
     let point = |&rank: &usize| {
-        let adapter = (plan.inputs.random_adapter(rank, plan.inputs.backbone.blocks())?, plan.sizes(rank, 0));
+        let adapter = (plan.inputs.random_adapter(rank, plan.inputs.backbone.blocks())?, plan.inputs.sizes(rank, 0));
         Ok(plan.predictions(rank as f64, &plan.swept(), texts.clone(), (plan.size(5, 2), BATCH), Some(adapter)))
     };
     plan.size(&[4_usize, 16, 64, 128][..], &[4, 64]).iter().map(point).collect()
@@ -351,7 +277,7 @@ fn blocks(plan: &Plan<'_>) -> Result<Vec<Point>> {
     let texts = plan.inputs.test(plan.size(32, 8))?;
     let all = plan.inputs.backbone.blocks();
     let point = |&blocks: &usize| {
-        let adapter = (plan.inputs.random_adapter(RANK, blocks)?, plan.sizes(RANK, all - blocks));
+        let adapter = (plan.inputs.random_adapter(RANK, blocks)?, plan.inputs.sizes(RANK, all - blocks));
         Ok(plan.predictions(blocks as f64, &plan.swept(), texts.clone(), (plan.size(5, 2), BATCH), Some(adapter)))
     };
     plan.size(&[1_usize, 2, 4, 6][..], &[2, 6]).iter().map(point).collect()

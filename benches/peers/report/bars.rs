@@ -56,6 +56,7 @@ pub(super) fn all(records: &Records) -> Vec<Bar> {
     for (set, rank) in [("training-8", 8), ("training-64", 64)] {
         bars.extend(training(records, set, rank));
     }
+    bars.extend(decoder(records));
     let peak = |samples: f64| records.set("samples")?.find("exact", samples)?.peak_bytes;
     let growth = peak(20.0).zip(peak(100.0)).map(|(few, many)| many as f64 / few as f64);
     bars.push(at_most("Peak memory of exact sampling at T = 100, as a multiple of T = 20's", 1.2, growth));
@@ -198,4 +199,51 @@ fn training(records: &Records, set: &str, rank: usize) -> Vec<Bar> {
         ),
         information(format!("The same, rank {rank}, beyond what each had once loaded"), memory(grown)),
     ]
+}
+
+/// A decoder of 135 million parameters with adapters of rank 8 on queries and values.
+fn decoder(records: &Records) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    let sampling = [
+        ("decoder-forward", "forward", "torch-forward", "Decoder, deterministic forward", 2.0),
+        ("decoder-samples", "exact", "v1-loop", "Decoder, exact sampling, T = 10", 2.5),
+        ("decoder-last-6", "exact", "v1-loop", "Decoder, the same with adapters in the last 6 of 30 blocks", 7.0),
+    ];
+    for (set, ours, usual, what, floor) in sampling {
+        let record = records.set(set);
+        let time = median(record, ours);
+        bars.push(at_least(
+            format!("{what}: times PyTorch's, texts not sorted"),
+            floor,
+            ratio(median(record, usual), time),
+        ));
+        let fastest_ratio = |full| ratio(fastest(record, full).map(|found| found.1), time);
+        bars.push(at_least(format!("{what}: times the fastest PyTorch variant in f32"), 1.0, fastest_ratio(true)));
+        bars.push(information(format!("{what}: PyTorch in bf16 against our f32"), fastest_ratio(false)));
+    }
+    let record = records.set("decoder-samples");
+    let reached = of(record, "exact").and_then(|one| {
+        let limits = records.limits(record?.machine.threads)?;
+        Some(one.flops / one.median()? / limits.flops)
+    });
+    bars.push(at_least("Decoder, exact sampling, T = 10: share of the measured product limit", 0.7, reached));
+    for (set, theirs, what) in [
+        ("decoder-training", "torch-training", "Decoder, training step"),
+        (
+            "decoder-training-last-6",
+            "torch-training-cached",
+            "Decoder, training step of the last 6 blocks, prefix cached by both",
+        ),
+    ] {
+        let record = records.set(set);
+        let rate = |id: &str| of(record, id).and_then(|one| Some(one.tokens as f64 / one.median()?));
+        let what = format!("{what}, batch 8, dropout 0.15: times PyTorch's tokens/s");
+        bars.push(at_least(what, 1.5, ratio(rate("training"), rate(theirs))));
+    }
+    let peak = |id: &str| {
+        records.set("decoder-forward").and_then(|record| Some(of(Some(record), id)?.peak_bytes? as f64 / 1e6))
+    };
+    bars.push(at_most("Decoder, prediction: peak memory in f32, MB", 1074.0, peak("forward")));
+    bars.push(at_most("Decoder, prediction: peak memory from GGUF, MB", 537.0, peak("exact-gguf")));
+    bars
 }

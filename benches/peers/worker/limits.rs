@@ -15,8 +15,8 @@ use rayon::prelude::*;
 
 use super::Task;
 use super::predict::load_fit;
-use crate::cost::{Cost, Sizes, block, product};
-use crate::inputs::{ALPHA, DROPOUT, RANK, Texts};
+use crate::cost::{Cost, block, product};
+use crate::inputs::{ALPHA, DROPOUT, RANK, Texts, encoder_sizes};
 use crate::protocol::{Job, Part, Ran, Work};
 
 /// Shapes `[m, k] x [k, n]` of the product limit: the encoder's at the rows of a pass, a square, an adapter's two halves.
@@ -53,8 +53,7 @@ impl Limits {
         let noise = Noise::new(1, Stream::Predictive);
         let few = 0..self.samples.min(4);
         let sampling = Sampling { noise, samples: few.clone(), rows: &rows, with_divergence: false };
-        let (width, inner) = (self.backbone.width() as f64, self.backbone.inner_width() as f64);
-        let sizes = Sizes { blocks: self.backbone.blocks(), width, inner, rank: RANK as f64, from: 0 };
+        let sizes = encoder_sizes(&self.backbone, RANK, 0);
         let adapters = &self.fitted.members[0].adapters;
         for (name, draw, samples) in
             [("block, at the mean", Draw::Mean, 1.0), ("block, sampled", Draw::Sampled(sampling), few.len() as f64)]

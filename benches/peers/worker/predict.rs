@@ -13,8 +13,8 @@ use ndarray::{Array3, Axis};
 
 use super::Task;
 use crate::inputs::Texts;
+use crate::plan::BATCH;
 use crate::protocol::{Job, Ran, Work};
-use crate::sets::BATCH;
 
 /// Our ways to a predictive: the words of contestants.rs.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -11,8 +11,8 @@ use candle_core::Device;
 
 use super::Task;
 use crate::inputs::{ALPHA, DROPOUT, Texts, six_maps};
+use crate::plan::BATCH;
 use crate::protocol::{Job, Ran, Work};
-use crate::sets::BATCH;
 
 /// Texts, how often they are fitted and sampled, and which blocks are adapted.
 pub(super) struct Sweep {

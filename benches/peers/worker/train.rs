@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use bayeslora_adapters::{DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Stream, derive_seed};
+use bayeslora_adapters::{DropoutSite, LoraShape, MaskScope, Noise, PosteriorSettings, Slot, Stream, derive_seed};
 use bayeslora_data::{Progress, Silent};
 use bayeslora_inference::Reading;
 use bayeslora_inference::train as train_loop;
@@ -13,7 +13,8 @@ use bayeslora_models::Backbone;
 use candle_core::Device;
 
 use super::Task;
-use crate::inputs::{Texts, every_slot};
+use super::predict::load_fit;
+use crate::inputs::Texts;
 use crate::protocol::{Job, Ran, Work};
 
 /// Steps before the clock starts: memory is being touched for the first time.
@@ -24,6 +25,9 @@ pub(super) struct Training {
     backbone: Backbone,
     texts: Texts,
     sentences: Sentences,
+    slots: Vec<Slot>,
+    /// The first block with an adapter.
+    from: usize,
     lora: LoraShape,
     posterior: PosteriorSettings,
     settings: TrainingSettings,
@@ -47,7 +51,7 @@ impl Progress for StepClock {
 
 impl Training {
     pub(super) fn load(job: &Job) -> Result<Self> {
-        let Work::Train { model, input, rank, alpha, dropout, batch, rate, clip, .. } = &job.work else {
+        let Work::Train { model, adapter, input, rank, alpha, dropout, batch, rate, clip, .. } = &job.work else {
             bail!("not training")
         };
         if job.variant != "exact" {
@@ -55,7 +59,9 @@ impl Training {
         }
         let backbone = Backbone::load(model, &Device::Cpu)?;
         let texts = Texts::read(input)?;
-        let sentences = texts.sentences(&backbone, 0)?;
+        let (start, from) = load_fit(&backbone, model, adapter)?;
+        let slots = start.members[0].adapters.iter().map(|(slot, _)| slot).collect();
+        let sentences = texts.sentences(&backbone, from)?;
         let settings = TrainingSettings {
             epochs: 1,
             batch_size: *batch,
@@ -67,16 +73,16 @@ impl Training {
         let posterior =
             PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout: *dropout };
         let lora = LoraShape::new(*rank, *alpha)?;
-        Ok(Self { backbone, texts, sentences, lora, posterior, settings, seed: job.seed, fitted: None })
+        Ok(Self { backbone, texts, sentences, slots, from, lora, posterior, settings, seed: job.seed, fitted: None })
     }
 
     fn train(&self, sentences: &Sentences, progress: &dyn Progress) -> Result<Fitted> {
         let folder = tempfile::tempdir()?;
-        let validation = self.texts.first(1).sentences(&self.backbone, 0)?;
+        let validation = self.texts.first(1).sentences(&self.backbone, self.from)?;
         let bench = FitContext {
             backbone: &self.backbone,
-            from: 0,
-            slots: &every_slot(&self.backbone)?,
+            from: self.from,
+            slots: &self.slots,
             lora: self.lora,
             train_head: true,
             training: &self.settings,
@@ -98,7 +104,7 @@ pub(crate) fn order(seed: u64, count: usize) -> Vec<usize> {
 
 impl Task for Training {
     fn warm(&mut self) -> Result<()> {
-        let few = self.texts.first(WARM * self.settings.batch_size).sentences(&self.backbone, 0)?;
+        let few = self.texts.first(WARM * self.settings.batch_size).sentences(&self.backbone, self.from)?;
         self.train(&few, &Silent).map(|_| ())
     }
 
@@ -116,7 +122,7 @@ impl Task for Training {
     /// Logits of the first batch at the mean of the posterior, after training.
     fn outputs(&self) -> Result<Vec<f32>> {
         let Some(fitted) = &self.fitted else { bail!("nothing has run yet") };
-        let predictor = Predictor { backbone: &self.backbone, from: 0, samples: 0, seed: 0, progress: &Silent };
+        let predictor = Predictor { backbone: &self.backbone, from: self.from, samples: 0, seed: 0, progress: &Silent };
         let logits = predictor.logits(fitted, Reading::Mean, &self.sentences)?;
         let first = order(self.seed, self.sentences.len());
         let first = &first[..self.settings.batch_size.min(first.len())];

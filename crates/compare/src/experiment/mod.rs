@@ -151,6 +151,8 @@ pub struct Profile {
     /// Folder of its results within the experiment's, the experiment's own by default.
     #[serde(default)]
     pub folder: PathBuf,
+    /// Another task than the experiment's.
+    pub task: Option<String>,
     /// What it changes in `[data]`.
     #[serde(default)]
     pub data: toml::Table,

@@ -105,13 +105,14 @@ impl Experiment {
         self.plan_with(path, profile, &Chosen::default())
     }
 
-    fn plan_with(self, path: &Path, profile: &str, tuned: &Chosen) -> Result<Plan> {
+    fn plan_with(mut self, path: &Path, profile: &str, tuned: &Chosen) -> Result<Plan> {
         let refused = |problem: String| Error::Experiment { path: path.to_owned(), problem };
         let chosen = self
             .profiles
             .get(profile)
             .cloned()
             .ok_or_else(|| refused(unknown("profile", profile, self.profiles.keys().map(String::as_str))))?;
+        self.task = chosen.task.clone().unwrap_or(self.task);
         let model = self.model.resolve(path).map_err(refused)?;
         let mut data = self.data.clone();
         data.extend(chosen.data.clone());

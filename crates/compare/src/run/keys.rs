@@ -158,6 +158,16 @@ profiles.quick.seeds = [1]
         assert_eq!(pinned, "70a80de151fab92d3c210e452f32c199783f2294df7f98cc55f4a68446fa5df7");
     }
 
+    #[test]
+    fn a_profile_may_name_another_task() {
+        let text = EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'") + "profiles.other = { seeds = [1], task = \"sst2\" }\n";
+        let experiment: Experiment = toml::from_str(&text).unwrap();
+        let planned = |profile: &str| experiment.clone().plan(Path::new("results/toy/experiment.toml"), profile).unwrap();
+        let (own, other) = (planned("quick"), planned("other"));
+        assert_eq!(other.task.domains()[0].id, "sst2");
+        assert_ne!(fit_key(&own, &own.methods[0], 1, SOURCES), fit_key(&other, &other.methods[0], 1, SOURCES));
+    }
+
     /// A plan of one method: MC-dropout with further `parameters`, `training` and `prediction`.
     fn plan(parameters: &str, training: &str, prediction: &str) -> Plan {
         let method = format!(
