@@ -1,4 +1,4 @@
-//! A JSON object of lists of pairs of strings, with the line that each pair begins on.
+//! A JSON object of lists of pairs of strings, or one list of values, with the line that each pair or value begins on.
 
 use std::path::Path;
 
@@ -41,6 +41,29 @@ pub(super) fn read(path: &Path, names: &str) -> Result<Vec<List>> {
     match cursor.peek() {
         None => Ok(lists),
         Some(_) => Err(cursor.refused("the end of the file after the object")),
+    }
+}
+
+/// The values of the list that `path` holds, each with the line it begins on; `expected` says what a value is.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn values(path: &Path, expected: &str) -> Result<Vec<(usize, Value)>> {
+    let text = read_text(path)?;
+    let mut cursor = Cursor { path, text: &text, at: 0, line: 1 };
+    let mut values = Vec::new();
+    cursor.expect('[', "a list")?;
+    if !cursor.take(']') {
+        loop {
+            values.push(cursor.value(expected)?);
+            if !cursor.take(',') {
+                break cursor.expect(']', "a comma or the end of the list")?;
+            }
+        }
+    }
+    match cursor.peek() {
+        None => Ok(values),
+        Some(_) => Err(cursor.refused("the end of the file after the list")),
     }
 }
 

@@ -33,6 +33,22 @@ pub(super) fn cut(mut examples: Vec<Example>, first: f64, second: f64) -> [Vec<E
     [examples, middle, rest]
 }
 
+/// Cuts as [`cut`] does, but no group: examples of one `group` stand side by side, and each part ends where one does.
+pub(super) fn cut_between_groups(
+    mut examples: Vec<Example>,
+    first: f64,
+    second: f64,
+    group: impl Fn(&Example) -> &str,
+) -> [Vec<Example>; 3] {
+    let total = examples.len();
+    let is_inside = |at: usize| at > 0 && at < total && group(&examples[at - 1]) == group(&examples[at]);
+    let end = |share| (position(total, share)..total).find(|at| !is_inside(*at)).unwrap_or(total);
+    let (first, second) = (end(first), end(first + second));
+    let rest = examples.split_off(second);
+    let middle = examples.split_off(first.min(second));
+    [examples, middle, rest]
+}
+
 /// The position nearest to a share of a total.
 fn position(total: usize, share: f64) -> usize {
     #[allow(
@@ -49,7 +65,8 @@ mod tests {
     use super::*;
 
     fn numbered(ids: impl IntoIterator<Item = u32>) -> Vec<Example> {
-        let example = |id: u32| Example { id: id.to_string(), text: String::new(), label: Some(0), ratings: None };
+        let example =
+            |id: u32| Example { id: id.to_string(), text: String::new(), label: Some(0), ratings: None, choice: None };
         ids.into_iter().map(example).collect()
     }
 
