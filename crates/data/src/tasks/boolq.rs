@@ -145,16 +145,16 @@ fn article(example: &Example) -> &str {
     passage.split_once(" -- ").map_or(passage, |(title, _)| title)
 }
 
-fn example(id: String, question: &str, label: Option<u32>, passage: Option<String>, template: Template) -> Example {
+fn example(id: String, question: &str, label: u32, passage: Option<String>, template: Template) -> Example {
     let text = question.trim_end().trim_end_matches('?').trim_end().to_owned();
     let choice = Choice { passage, ..Choice::new(CLASSES.map(str::to_owned).to_vec(), template) };
-    Example { id, text, label, ratings: None, choice: Some(choice) }
+    Example { id, text, label: Some(label), ratings: None, choice: Some(choice) }
 }
 
-fn label(path: &Path, line: usize, answer: &str) -> Result<Option<u32>> {
+fn label(path: &Path, line: usize, answer: &str) -> Result<u32> {
     match answer {
-        "false" => Ok(Some(0)),
-        "true" => Ok(Some(1)),
+        "false" => Ok(0),
+        "true" => Ok(1),
         _ => Err(malformed(path, line, "the answer true or false", answer)),
     }
 }

@@ -213,4 +213,27 @@ mod tests {
             assert_eq!(refusal(content), format!("some.json, {expected}"), "{content:?}");
         }
     }
+
+    #[test]
+    fn values_of_one_list_have_their_lines_too() {
+        let values = |content: &str| -> Result<Vec<(usize, String)>, String> {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("some.json");
+            std::fs::write(&path, content).unwrap();
+            let found = values(&path, "an object")
+                .map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))?;
+            Ok(found.into_iter().map(|(line, value)| (line, value.to_string())).collect())
+        };
+        let found = values("[\n  {\n \"a\": 1},\n {\"a\": \"[\"}\n]\n").unwrap();
+        assert_eq!(found, [(2, "{\"a\":1}".to_owned()), (4, "{\"a\":\"[\"}".to_owned())]);
+        assert!(values("[]").unwrap().is_empty());
+        for (content, expected) in [
+            ("{}", "line 1: expected a list, found \"{}\""),
+            ("[\n{},\n{\"a\" 1}]", "line 3: expected an object, as JSON, found \"{\\\"a\\\" 1}]\""),
+            ("[{}\n{}]", "line 2: expected a comma or the end of the list, found \"{}]\""),
+            ("[{}]\n[]", "line 2: expected the end of the file after the list, found \"[]\""),
+        ] {
+            assert_eq!(values(content).unwrap_err(), format!("some.json, {expected}"), "{content:?}");
+        }
+    }
 }

@@ -36,6 +36,8 @@ pub(super) fn flip(examples: &mut [Example], share: f64, seed: u64, classes: usi
 
 #[cfg(test)]
 mod tests {
+    use super::super::choice::Choice;
+    use super::super::prompts::{Kind, Style, Template};
     use super::*;
 
     fn examples(count: u32, classes: u32) -> Vec<Example> {
@@ -84,5 +86,24 @@ mod tests {
         turned.reverse();
         assert_eq!(turned, much[400..]);
         assert_eq!(flipped(&clean, 0.0, 3), clean.iter().map(|example| example.label).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_question_gets_a_label_of_its_own_options() {
+        let template = Template::new(Style::Plain, None, Kind::Question).unwrap();
+        let mut clean = examples(2_000, 2);
+        for (number, example) in clean.iter_mut().enumerate() {
+            let options = vec!["option".to_owned(); 2 + number % 2];
+            example.choice = Some(Choice::new(options, template));
+        }
+        let mut noisy = clean.clone();
+        flip(&mut noisy, 0.9, 3, 5);
+        let mut most = 0;
+        for example in &noisy {
+            let options = example.choice.as_ref().unwrap().options.len();
+            assert!((example.label.unwrap() as usize) < options, "{example:?}");
+            most = most.max(example.label.unwrap());
+        }
+        assert_eq!(most, 2);
     }
 }

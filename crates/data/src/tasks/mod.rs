@@ -232,7 +232,7 @@ fn digest(classes: &[String], train: &[Example], validation: &[Example], domains
 fn question_digest(example: &Example) -> Option<[u8; 32]> {
     let (choice, prompt) = (example.choice.as_ref()?, example.prompt()?);
     let mut hasher = Sha256::new();
-    for list in [&choice.options, &prompt.answers, &vec![prompt.context, prompt.cue]] {
+    for list in [&choice.options[..], &prompt.answers, &[prompt.context, prompt.cue]] {
         hasher.update((list.len() as u64).to_le_bytes());
         for text in list {
             hasher.update((text.len() as u64).to_le_bytes());

@@ -106,4 +106,22 @@ mod tests {
             assert_eq!(sizes(total, 0.35, 0.45).iter().sum::<usize>(), total as usize);
         }
     }
+
+    #[test]
+    fn no_group_is_cut() {
+        let grouped = |ids: &str| -> Vec<Example> {
+            let example = |id: &str| Example { id: id.to_owned(), ..numbered([0]).remove(0) };
+            ids.split(' ').map(example).collect()
+        };
+        let parts = |ids: &str, first, second| {
+            cut_between_groups(grouped(ids), first, second, |example| &example.id[..1])
+                .map(|part| part.into_iter().map(|example| example.id).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(parts("a1 a2 b1 b2 c1 c2", 0.5, 0.17), ["a1 a2 b1 b2", "", "c1 c2"]);
+        assert_eq!(parts("a1 a2 b1 b2 c1 c2", 0.5, 0.25), ["a1 a2 b1 b2", "c1 c2", ""]);
+        assert_eq!(parts("a1 b1 c1 d1 e1 f1", 0.5, 0.17), ["a1 b1 c1", "d1", "e1 f1"]);
+        assert_eq!(parts("a1 a2 a3 a4 b1", 0.2, 0.2), ["a1 a2 a3 a4", "", "b1"]);
+        assert_eq!(parts("a1 b1 b2", 0.6, 0.4), ["a1 b1 b2", "", ""]);
+        assert_eq!(parts("a1 a2", 0.0, 0.5), ["", "a1 a2", ""]);
+    }
 }

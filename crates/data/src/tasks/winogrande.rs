@@ -85,7 +85,7 @@ fn from_settings(data: toml::Table, size: [&'static str; 3]) -> Result<(DataSett
     let checked = || {
         let refuse = |setting, got: String, expected| Err(Error::TaskSetting { setting, got, expected });
         if let Some(kind) = common.corruptions.iter().find(|kind| **kind != Corruption::Typos) {
-            return refuse("corruptions", format!("{kind:?}"), "typos alone: the blank is a word");
+            return refuse("corruptions", format!("{:?}", kind.word()), "typos alone: the blank is a word");
         }
         if !(own.validation_fraction > 0.0 && own.validation_fraction < 1.0) {
             let expected = "a number between 0 and 1, both excluded";
