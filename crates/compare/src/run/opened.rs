@@ -48,10 +48,18 @@ pub(crate) struct Splits {
 impl<'a> OpenedPlan<'a> {
     pub(crate) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
         let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
+        let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
+        // A head of classes on the words of a question would be another task, and its numbers would look like this one's.
+        if plan.task.answers().is_some() {
+            let task = &plan.experiment.task;
+            let problem = format!(
+                "task \"{task}\" has questions with options, which no method is fitted or scored on yet; choose a task of classes, such as clinc150"
+            );
+            return Err(refused(problem));
+        }
         let data = plan.task.load(assets, &mut tell)?;
         let model = plan.model.open(assets, &mut tell)?;
         let backbone = Backbone::load(model.path(), &Device::Cpu)?;
-        let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
         let (longest, positions) = (plan.experiment.max_tokens, backbone.longest_text());
         if longest > positions {
             let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());

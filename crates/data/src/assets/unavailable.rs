@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::catalogue::{Asset, AssetFile, Layout, Origin, Repository};
+use super::asset::{Asset, AssetFile, Layout, Origin, Repository};
 use super::file_state::FileState;
 use super::given_by::GivenBy;
 
@@ -92,10 +92,17 @@ fn by_hand(f: &mut fmt::Formatter<'_>, asset: &Asset, places: &Places) -> fmt::R
             (GivenBy::Assets, &places.local)
         }
         Origin::Repository(repository) => {
-            let Repository { address, folder, renamed } = repository;
+            let Repository { address, folder, renamed, remark } = repository;
             write!(f, "get them from the folder {folder} of {address}")?;
-            for (theirs, ours) in *renamed {
-                write!(f, ", where {ours} is called {theirs},")?;
+            if !remark.is_empty() {
+                write!(f, " ({remark})")?;
+            }
+            for (place, (theirs, ours)) in renamed.iter().enumerate() {
+                let before = if place == 0 { "where " } else { "" };
+                write!(f, ", {before}{ours} is called {theirs}")?;
+            }
+            if !renamed.is_empty() {
+                write!(f, ",")?;
             }
             writeln!(f, " and put {names} into")?;
             (GivenBy::Data, &places.data)
