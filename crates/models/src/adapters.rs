@@ -101,6 +101,19 @@ pub fn initial_adapters(
     Ok(set)
 }
 
+/// The head that an adapter is read with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadOf<'a> {
+    /// Classes of its own.
+    Classes,
+    /// Rows of the language head: answers of one token each.
+    Tokens(&'a [u32]),
+    /// The whole language head: answers are texts.
+    Language,
+    /// Classes where the adapter was trained for classes, else the whole language head.
+    Either,
+}
+
 /// An adapter read from its folder, ready to classify.
 #[derive(Debug)]
 pub struct SavedAdapter {
@@ -133,7 +146,7 @@ impl SavedAdapter {
                     .to_owned(),
             ));
         }
-        Self::on(&peft, backbone, model_folder, None, choose)
+        Self::on(&peft, backbone, model_folder, HeadOf::Classes, choose)
     }
 
     /// Reads an adapter together with the model that it was trained on; an encoder's biases, normalisations or embeddings it may change.
@@ -148,6 +161,21 @@ impl SavedAdapter {
         answers: Option<&[u32]>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<(Backbone, Self)> {
+        let head = answers.map_or(HeadOf::Classes, HeadOf::Tokens);
+        Self::load_with_head(folder, model_folder, device, head, choose)
+    }
+
+    /// The same with the head that is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::load_with_model`], and where the adapter was trained for another head.
+    pub fn load_with_head(
+        folder: &Path,
+        model_folder: &Path,
+        device: &Device,
+        head: HeadOf<'_>,
+        choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
+    ) -> Result<(Backbone, Self)> {
         let peft = PeftAdapter::load(folder, device)?;
         let is_decoder = decoder::is_decoder(model_folder)?;
         if is_decoder {
@@ -158,7 +186,7 @@ impl SavedAdapter {
         } else {
             Backbone::load(model_folder, device)?
         };
-        let saved = Self::on(&peft, &backbone, model_folder, answers, choose)?;
+        let saved = Self::on(&peft, &backbone, model_folder, head, choose)?;
         Ok((backbone, saved))
     }
 
@@ -166,16 +194,22 @@ impl SavedAdapter {
         peft: &PeftAdapter,
         backbone: &Backbone,
         model_folder: &Path,
-        answers: Option<&[u32]>,
+        head: HeadOf<'_>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
         let folder = &peft.folder;
         check_targets(peft, backbone)?;
-        let head = match (answers, peft.config.task) {
-            (None, Task::Classes | Task::Unsaid) => Head::find(peft, model_folder, backbone)?,
-            (Some(answers), Task::NextToken | Task::Unsaid) if backbone.is_causal() => {
-                Head::of_answers(backbone, model_folder, answers)?
+        let next_token = matches!(peft.config.task, Task::NextToken | Task::Unsaid) && backbone.is_causal();
+        let head = match (head, peft.config.task) {
+            (HeadOf::Classes, Task::Classes | Task::Unsaid) | (HeadOf::Either, Task::Classes) => {
+                Head::find(peft, model_folder, backbone)?
             }
+            (HeadOf::Either, Task::Unsaid) => match Head::find(peft, model_folder, backbone) {
+                Err(_) if next_token => Head::language(backbone, model_folder)?,
+                found => found?,
+            },
+            (HeadOf::Tokens(tokens), _) if next_token => Head::of_answers(backbone, model_folder, tokens)?,
+            (HeadOf::Language | HeadOf::Either, _) if next_token => Head::language(backbone, model_folder)?,
             (_, task) => return Err(mismatched(peft, backbone, task)),
         };
         let posterior = choose(read_posterior(folder, &peft.config)?)

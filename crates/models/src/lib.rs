@@ -4,8 +4,11 @@
 //! [`AdapterSet`](bayeslora_adapters::AdapterSet) and a [`Draw`](bayeslora_adapters::Draw). Sentences are packed without
 //! padding ([`Packing`]), activations carry a sample axis only from the first random adapter on, and the last block is
 //! computed at the rows only that are read: the first of each text in an encoder, the last in a decoder.
+//!
+//! A decoder also scores texts: [`answer`] and [`Sampler::answers`] give the log-likelihoods of a [`Question`]'s answers.
 
 mod adapters;
+mod answers;
 mod backbone;
 mod base;
 mod block;
@@ -23,6 +26,7 @@ mod layer;
 mod linearised;
 mod networks;
 mod norm;
+mod question;
 mod quiet;
 mod sampler;
 mod slots;
@@ -31,10 +35,11 @@ mod tokenize;
 mod weights;
 
 pub use adapters::{
-    POSTERIOR_FILE, POSTERIOR_TENSORS_FILE, SavedAdapter, initial_adapters, save_adapter, target_slots,
+    HeadOf, POSTERIOR_FILE, POSTERIOR_TENSORS_FILE, SavedAdapter, initial_adapters, save_adapter, target_slots,
 };
+pub use answers::answer;
 pub use backbone::Backbone;
-pub use bayeslora_kernels::Packing;
+pub use bayeslora_kernels::{Layout, Packing};
 pub use classifier::{Head, Output, classify};
 pub use config::BertConfig;
 pub use decoder::{BiasRule, Biases, BlockKind, Checkpoint, DecoderConfig, Family, Rope, Stored, WindowRule, gguf_of};
@@ -42,6 +47,7 @@ pub use error::{Error, Result};
 pub use gguf::Gguf;
 pub use layer::{rows_alone, sample_layer};
 pub use linearised::Linearised;
+pub use question::{Answer, Normalisation, Question};
 pub use sampler::{Hidden, Sampler, Samples};
 pub use slots::pooler_slot;
 pub use tape::Pass;
