@@ -225,7 +225,8 @@ impl Places {
     fn new(targets: &[Target], rows: usize) -> Self {
         let mut order: Vec<usize> = (0..targets.len()).collect();
         order.sort_by_key(|&index| targets[index].row);
-        let starts = (0..=rows).map(|row| order.partition_point(|&index| (targets[index].row as usize) < row)).collect();
+        let starts =
+            (0..=rows).map(|row| order.partition_point(|&index| (targets[index].row as usize) < row)).collect();
         let targets = order.into_iter().map(|index| (index, targets[index].token as usize)).collect::<Vec<_>>();
         Self { count: targets.len(), targets, starts, rows }
     }
@@ -256,7 +257,9 @@ pub fn log_likelihoods(
     }
     let beyond = |target: &&Target| target.row as usize >= rows || target.token as usize >= vocabulary;
     if let Some(Target { row, token }) = targets.iter().find(beyond) {
-        candle_core::bail!("log-likelihoods: token {token} at row {row}; expected one of {vocabulary} at one of {rows}");
+        candle_core::bail!(
+            "log-likelihoods: token {token} at row {row}; expected one of {vocabulary} at one of {rows}"
+        );
     }
     if is_fast(x) && is_fast(weight) {
         let op = Op { weight: weight.contiguous()?, cap, targets: targets.to_vec(), normalisers: OnceLock::new() };
@@ -319,7 +322,8 @@ impl CustomOp1 for Op {
         let gradient = gradient.contiguous()?;
         let guards = [x, &gradient].map(|t| t.storage_and_layout());
         let (values, gradient) = (borrow(&guards[0])?, borrow(&guards[1])?);
-        let back = self.with_map(|map| map.back(values, x.dim(1).unwrap_or(1), &self.targets, gradient, normalisers))?;
+        let back =
+            self.with_map(|map| map.back(values, x.dim(1).unwrap_or(1), &self.targets, gradient, normalisers))?;
         Ok(Some(Tensor::from_vec(back, x.shape(), x.device())?))
     }
 }

@@ -96,7 +96,9 @@ impl Sampler<'_> {
         if lengths != hidden.lengths {
             return Err(Error::Slot {
                 what: format!("rows {:?} for the questions", hidden.lengths),
-                expected: format!("expected {lengths:?}: those of each prompt and of its answers without their last tokens"),
+                expected: format!(
+                    "expected {lengths:?}: those of each prompt and of its answers without their last tokens"
+                ),
             });
         }
         Ok(())

@@ -75,7 +75,15 @@ impl Head {
         let parts = backbone.family().head;
         let dense = |(_, activation)| map(width, 0).map(|(weight, bias)| Dense { weight, bias, activation });
         let bias = parts.last.1.map(|_| bias);
-        Ok(Self { weight, bias, softcap: None, dense: parts.dense.map(dense).transpose()?, parts, trained: true, language: false })
+        Ok(Self {
+            weight,
+            bias,
+            softcap: None,
+            dense: parts.dense.map(dense).transpose()?,
+            parts,
+            trained: true,
+            language: false,
+        })
     }
 
     /// The language head of the decoder in `model`, at the tokens of some answers: its logits are those of the answers as next tokens.

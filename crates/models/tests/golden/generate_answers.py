@@ -25,6 +25,8 @@ QUESTIONS = [
     ([1, 11, 21], [[41, 31], [45]]),
     ([1, 17, 13, 41, 7, 24, 7, 16, 41, 16, 23, 15, 4], [[44, 42, 3, 39], [41, 16], [4, 39, 41], [27, 7]]),
 ]
+# Texts with their answers, as they are typed.
+TEXTS = [("is 2 an even number\na. no\nb. yes\nanswer:", [" no", " yes it is", " other."]), ("the cat", [" sat on it.", " is the other one"])]
 
 
 def characters(answer):
@@ -62,6 +64,18 @@ def main():
                 "log_likelihoods": [[round9(logs) for logs, _ in question] for question in pairs],
                 "entropies": [[round9(entropies) for _, entropies in question] for question in pairs],
             }
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(HERE / "tokenizer_bos.json"))
+    model = peft.PeftModel.from_pretrained(load(), folder / "adapter").eval()
+    found["texts"] = []
+    for text, answers in TEXTS:
+        prompt = tokenizer(text).input_ids
+        whole = [tokenizer(text + answer).input_ids for answer in answers]
+        assert all(ids[: len(prompt)] == prompt for ids in whole)
+        pairs = [scored(model, prompt, ids[len(prompt) :]) for ids in whole]
+        found["texts"].append({
+            "family": family, "text": text, "choices": answers, "tokens": [ids[len(prompt) :] for ids in whole],
+            "log_likelihoods": [round9(logs) for logs, _ in pairs], "entropies": [round9(entropies) for _, entropies in pairs],
+        })
     found["versions"] = dict(torch=torch.__version__.split("+")[0], transformers=transformers.__version__, peft=peft.__version__)
     (HERE / "answers.json").write_text(json.dumps(found, separators=(",", ":")) + "\n")
 

@@ -11,7 +11,7 @@ pub(super) enum Format {
     Auto,
     /// One text a line as it stands.
     Text,
-    /// A JSON object a line, with its text in `text` and the second text of a pair in `text_pair`. An empty `text_pair` makes a pair
+    /// A JSON object a line, with its text in `text`, the second text of a pair in `text_pair`, and answers to choose from in `choices`. An empty `text_pair` makes a pair
     /// whose second text has no words, as in batches of transformers; without the field, or with null there, the text stands alone.
     #[value(alias = "json")]
     Jsonl,
@@ -57,14 +57,14 @@ pub(super) fn parse(line: String, number: u64, format: &mut Format) -> anyhow::R
         *format = if start.starts_with('{') { Format::Jsonl } else { Format::Text };
     }
     if *format == Format::Text {
-        return Ok(Text { line: number, text: line, second: None });
+        return Ok(Text { line: number, text: line, second: None, choices: None });
     }
     // Files that were joined keep their marks.
     let found = fields(start.trim_start_matches('\u{feff}'))
-        .and_then(|fields| texts(&fields))
+        .and_then(|fields| Ok((texts(&fields)?, choices(&fields)?)))
         .map_err(|problem| anyhow::anyhow!("standard input, line {number}: {problem}"));
-    let (text, second) = found?;
-    Ok(Text { line: number, text, second })
+    let ((text, second), choices) = found?;
+    Ok(Text { line: number, text, second, choices })
 }
 
 /// The fields of a JSON object.
@@ -111,6 +111,21 @@ fn texts(fields: &Map<String, Value>) -> anyhow::Result<(String, Option<String>)
         );
     }
     Ok((text, second))
+}
+
+/// The answers to choose from among an object's fields.
+fn choices(fields: &Map<String, Value>) -> anyhow::Result<Option<Vec<String>>> {
+    let answers = match fields.get("choices") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(answers)) => answers,
+        Some(other) => bail!("`choices` is {}; expected an array of strings, such as [\" yes\", \" no\"]", kind(other)),
+    };
+    ensure!(answers.len() >= 2, "`choices` has {} of the answers to choose from; expected two or more", answers.len());
+    let text = |answer: &Value| match answer {
+        Value::String(text) => Ok(text.clone()),
+        other => bail!("`choices` has {}; expected strings alone, such as [\" yes\", \" no\"]", kind(other)),
+    };
+    answers.iter().map(text).collect::<anyhow::Result<_>>().map(Some)
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -193,6 +208,22 @@ mod tests {
         let message = refusal(r#"{"text": ["a", "b"]}"#);
         assert!(message.contains("`text` is an array (fields: `text`); expected a string"), "{message}");
         assert!(message.contains("--format text"), "{message}");
+    }
+
+    #[test]
+    fn answers_to_choose_from_are_two_strings_or_more() {
+        let given = text(r#"{"text": "a", "choices": [" b", " c d"]}"#).choices;
+        assert_eq!(given, Some(vec![" b".to_owned(), " c d".to_owned()]));
+        assert_eq!(text(r#"{"text": "a", "choices": null}"#).choices, None);
+        for (value, says) in [
+            ("3", "`choices` is a number; expected an array of strings"),
+            ("[]", "`choices` has 0 of the answers"),
+            ("[\"a\"]", "`choices` has 1 of the answers"),
+            ("[\"a\", 3]", "`choices` has a number; expected strings alone"),
+        ] {
+            let message = refusal(&format!(r#"{{"text": "a", "choices": {value}}}"#));
+            assert!(message.contains("line 7") && message.contains(says), "{message}");
+        }
     }
 
     #[test]

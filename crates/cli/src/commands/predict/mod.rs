@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope};
 use bayeslora_data::assets::AssetId;
-use bayeslora_inference::{Classifier, InferenceOptions, MOST_SAMPLES, SAMPLES};
+use bayeslora_inference::{Classifier, InferenceOptions, MOST_SAMPLES, Normalisation, Readout, SAMPLES};
 use bayeslora_terminal::say;
 
 use self::input::Input;
@@ -22,6 +22,8 @@ Examples:
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR
   bayeslora predict --model DIR --adapter DIR --samples 32 < texts.txt > answers.jsonl
   echo 'Q: is water wet? A, yes. B, no. Answer:' | bayeslora predict --model m.gguf --adapter DIR --choice ' A' --choice ' B'
+  echo 'Is water wet?' | bayeslora predict --model DIR --adapter DIR --choice ' Yes, it is.' --choice ' No.' --normalise mean
+  echo '{\"text\": \"Q: 2 + 2? A:\", \"choices\": [\" four\", \" twenty-two\"]}' | bayeslora predict --model DIR --adapter DIR
   echo '{\"text\": \"a gorgeous, witty film\"}' | bayeslora predict --model DIR --adapter DIR --format jsonl";
 
 #[derive(Debug, clap::Args)]
@@ -54,9 +56,18 @@ pub(crate) struct Arguments {
     /// Cut texts to this many tokens [default: the tokenizer's own length, at most the model's positions].
     #[arg(long)]
     max_tokens: Option<usize>,
-    /// Answer to choose from, for an adapter of a language model (`CAUSAL_LM`). Give two or more, each one token as it stands after the text.
+    /// Answer to choose from, for an adapter of a language model (`CAUSAL_LM`). Give two or more, each as it stands after the text, its space
+    /// included. Answers that differ from text to text go into the JSON line's `choices`.
     #[arg(long = "choice", value_name = "ANSWER")]
     choices: Vec<String>,
+    /// How answers are read: tokens (each is one token, whose logit counts) or texts (each by its log-likelihood after the text)
+    /// [default: tokens where each answer is one and --normalise is not given].
+    #[arg(long)]
+    readout: Option<Readout>,
+    /// What becomes of the log-likelihood of an answer that is a text: its sum, its mean over tokens, or the sum over characters
+    /// [default: mean].
+    #[arg(long, value_name = "sum|mean|characters")]
+    normalise: Option<Normalisation>,
     /// Form of the input. Blank lines are skipped; each other line is answered as soon as no more input waits.
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
@@ -97,6 +108,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         seed: arguments.seed,
         max_tokens: arguments.max_tokens,
         choices: arguments.choices.clone(),
+        readout: arguments.readout,
+        normalisation: arguments.normalise,
+        completions: false,
         site: arguments.site,
         scope: arguments.scope,
         dropout: arguments.dropout,
