@@ -239,10 +239,11 @@ fn answers_in_lines_that_cannot_be_read_are_refused() {
     let same = json!({"text": "the cat", "choices": [" sat", " is", " sat"]});
     assert_says(&refusal("adapter", &[], &same), &["line 1", "the same tokens", "give different ones"]);
     let tokens = ["--readout", "tokens"];
-    assert_says(&refusal("adapter", &tokens, &line), &["line 1", "answer \" sat\" of 3 tokens", "--readout texts"]);
+    assert_says(&refusal("adapter", &tokens, &line), &["line 1", "answer \" sat\" of 4 tokens", "--readout texts"]);
     assert_says(&refusal("adapter", &[], &json!({"text": "the cat"})), &["line 1", "adapter_config.json", "`choices`"]);
     let short = ["--max-tokens", "5"];
-    assert_says(&refusal("adapter", &short, &line), &["line 1", "of 4 tokens", "leaves nothing of the text"]);
+    let room = json!({"text": "the cat", "choices": [" sat", " no"]});
+    assert_says(&refusal("adapter", &short, &room), &["line 1", "of 4 tokens", "leaves nothing of the text"]);
     let long = json!({"text": "the cat", "choices": [" sat", " no that is the other one"]});
     assert_says(
         &refusal("adapter", &short, &long),
@@ -256,6 +257,52 @@ fn answers_in_lines_that_cannot_be_read_are_refused() {
         &refusal("adapter_seqcls", &normalise, &json!({"text": "ok"})),
         &["leave out --readout and --normalise"],
     );
+}
+
+#[test]
+fn completions_have_the_scores_of_transformers() {
+    for item in texts_with_answers() {
+        let folder = copy_of(item["family"].as_str().unwrap());
+        let completions = item["choices"].as_array().unwrap();
+        let line = |completion: &Value| json!({"prompt": item["text"], "completion": completion}).to_string();
+        let input: Vec<String> = completions.iter().map(line).collect();
+        let mean = answers(&folder, "adapter", &["--completions", "--deterministic"], &input.join("\n"));
+        let sampled = ["--completions", "--samples", "7", "--dropout", "0.3", "--site", "rank"];
+        let drawn = answers(&folder, "adapter", &sampled, &input.join("\n"));
+        for (place, completion) in completions.iter().enumerate() {
+            let tokens = mean[place]["tokens"].as_array().unwrap();
+            let scores = |name: &str| tokens.iter().map(|token| token[name].as_f64().unwrap()).collect::<Vec<_>>();
+            assert_close(&scores("log_probability"), &numbers(&item["log_likelihoods"][place]));
+            assert_close(&scores("predictive_entropy"), &numbers(&item["entropies"][place]));
+            assert_eq!(scores("mutual_information").iter().sum::<f64>(), 0.0);
+            let text: String = tokens.iter().map(|token| token["text"].as_str().unwrap()).collect();
+            assert_eq!(&json!(text), completion);
+            let total: f64 = numbers(&item["log_likelihoods"][place]).iter().sum();
+            assert_close(&[mean[place]["log_probability"].as_f64().unwrap()], &[total]);
+            let average = mean[place]["mean"]["log_probability"].as_f64().unwrap();
+            assert_close(&[average], &[total / tokens.len() as f64]);
+            let [total, expected, information] = ["predictive_entropy", "expected_entropy", "mutual_information"]
+                .map(|name| drawn[place][name].as_f64().unwrap());
+            assert_close(&[total - expected], &[information]);
+            assert!(information > 0.0 && drawn[place]["samples"] == 7);
+            let alone = format!("{}{}", "\n".repeat(place), input[place]);
+            assert_eq!(answers(&folder, "adapter", &sampled, &alone)[0], drawn[place]);
+        }
+    }
+}
+
+#[test]
+fn completions_that_cannot_be_scored_are_refused() {
+    let folder = copy_of("llama3");
+    let line = |completion: &str| json!({"prompt": "the cat", "completion": completion}).to_string();
+    let refusal = |adapter: &str, more: &[&str], input: &str| {
+        refusal_of(folder.path(), &folder.path().join(adapter), &[&["--completions"], more].concat(), input)
+    };
+    assert_says(&refusal("adapter", &[], &line("")), &["line 1", "of 0 tokens"]);
+    let short = ["--max-tokens", "5"];
+    assert_says(&refusal("adapter", &short, &line(" no that is the other one")), &["line 1", "in a window of 5"]);
+    assert_says(&refusal("adapter", &[], "{\"text\": \"a\"}"), &["line 1", "no `prompt` field", "--completions"]);
+    assert_says(&refusal("adapter_seqcls", &[], &line(" no")), &["adapter_config.json", "classes of its own"]);
 }
 
 #[test]

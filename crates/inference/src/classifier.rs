@@ -16,10 +16,12 @@ use crate::reader::{Reader, Text};
 use crate::summary::Summary;
 
 use self::asked::reads_tokens;
+pub use self::completions::{CompletionScores, ScoredToken, Scores};
 pub use self::options::InferenceOptions;
 use self::options::replaced;
 
 mod asked;
+mod completions;
 mod network;
 mod options;
 

@@ -28,7 +28,9 @@ pub mod methods;
 pub use adaptive::Decision;
 pub use bayeslora_models::Normalisation;
 pub use bayeslora_records::Reading;
-pub use classifier::{Classifier, InferenceOptions, MOST_SAMPLES, SAMPLES, TextPrediction};
+pub use classifier::{
+    Classifier, CompletionScores, InferenceOptions, MOST_SAMPLES, SAMPLES, ScoredToken, Scores, TextPrediction,
+};
 pub use context::FitContext;
 pub use error::{Error, Result};
 pub use fitted::Fitted;

@@ -98,40 +98,30 @@ impl QuestionReader {
     /// # Errors
     /// When there are fewer than two, one is nothing, or two are the same.
     pub(crate) fn answers(&self, answers: &[String]) -> Result<Vec<Vec<u32>>> {
-        self.check_answers(answers, answers.iter().map(|answer| self.apart(answer)).collect::<Result<_>>()?)
+        let tokens = answers.iter().map(|answer| self.apart(answer)).collect::<Result<Vec<_>>>()?;
+        self.check_each(answers, &tokens)?;
+        check_together(answers, &tokens)?;
+        Ok(tokens)
     }
 
-    /// Refuses answers that cannot be chosen among.
-    fn check_answers(&self, answers: &[String], tokens: Vec<Vec<u32>>) -> Result<Vec<Vec<u32>>> {
-        if answers.len() < 2 {
-            return refused(
-                format!("{} answer to choose from", answers.len()),
-                "give two or more, each with --choice, or in the line's `choices`",
-            );
-        }
-        for (place, (answer, ids)) in answers.iter().zip(&tokens).enumerate() {
+    /// Refuses texts of no tokens, or of more than fit.
+    fn check_each(&self, answers: &[String], tokens: &[Vec<u32>]) -> Result<()> {
+        for (answer, ids) in answers.iter().zip(tokens) {
+            let (answer, length, most) = (shown(answer), ids.len(), self.max_tokens);
             if ids.is_empty() {
                 return refused(
-                    format!("answer {answer:?} of 0 tokens"),
+                    format!("answer {answer} of 0 tokens"),
                     "an answer has a token at least, as it stands after the text, its space included",
                 );
             }
-            if ids.len() >= self.max_tokens {
-                let (length, most) = (ids.len(), self.max_tokens);
+            if length >= most {
                 return refused(
-                    format!("answer {answer:?} of {length} tokens, in a window of {most}"),
+                    format!("answer {answer} of {length} tokens, in a window of {most}"),
                     "an answer is never cut: shorten it, or give more with --max-tokens",
                 );
             }
-            if let Some(other) = tokens[..place].iter().position(|other| other == ids) {
-                let same = if ids.len() == 1 { "the same token" } else { "the same tokens" };
-                return refused(
-                    format!("answers {:?} and {answer:?}, which are {same}", answers[other]),
-                    "give different ones",
-                );
-            }
         }
-        Ok(tokens)
+        Ok(())
     }
 
     /// The tokens of an answer after [`ANCHOR`]: some tokenizers put a space before a text of its own.
@@ -199,7 +189,7 @@ impl QuestionReader {
             }
         };
         let tokens = answers.iter().map(after).collect::<Result<Vec<_>>>()?;
-        let tokens = if answers.len() == 1 { tokens } else { self.check_answers(answers, tokens)? };
+        self.check_each(answers, &tokens)?;
         let longest = tokens.iter().map(Vec::len).max().unwrap_or(0);
         // The mark and one token of the text itself.
         let least = usize::from(self.before.is_some()) + 1;
@@ -230,6 +220,34 @@ impl QuestionReader {
     }
 }
 
+/// The beginning of an answer, quoted.
+fn shown(answer: &str) -> String {
+    const SHOWN: usize = 60;
+    let start: String = answer.chars().take(SHOWN).collect();
+    if start.len() == answer.len() { format!("{answer:?}") } else { format!("{start:?}...") }
+}
+
+/// Refuses answers that nothing can be chosen among.
+///
+/// # Errors
+/// When there are fewer than two, or two are the same.
+pub(crate) fn check_together(answers: &[String], tokens: &[Vec<u32>]) -> Result<()> {
+    if answers.len() < 2 {
+        return refused(
+            format!("{} answer to choose from", answers.len()),
+            "give two or more, each with --choice, or in the line's `choices`",
+        );
+    }
+    for (place, ids) in tokens.iter().enumerate() {
+        if let Some(other) = tokens[..place].iter().position(|other| other == ids) {
+            let same = if ids.len() == 1 { "the same token" } else { "the same tokens" };
+            let (one, other) = (shown(&answers[other]), shown(&answers[place]));
+            return refused(format!("answers {one} and {other}, which are {same}"), "give different ones");
+        }
+    }
+    Ok(())
+}
+
 /// The tokens of answers of one each.
 ///
 /// # Errors
@@ -238,7 +256,7 @@ pub(crate) fn single_tokens(answers: &[String], tokens: &[Vec<u32>]) -> Result<V
     let single = |(answer, ids): (&String, &Vec<u32>)| match ids.as_slice() {
         &[token] => Ok(token),
         ids => refused(
-            format!("answer {answer:?} of {} tokens", ids.len()),
+            format!("answer {} of {} tokens", shown(answer), ids.len()),
             "an answer is one token, such as a letter, where tokens are read; --readout texts scores longer ones",
         ),
     };

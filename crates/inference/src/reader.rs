@@ -15,7 +15,7 @@ pub struct Text {
     pub text: String,
     /// The second text of a pair, such as the hypothesis to a premise.
     pub second: Option<String>,
-    /// Answers of its own to choose from, as they stand after the text.
+    /// Answers of its own to choose from, as they stand after the text; or the one completion of it that is scored.
     pub choices: Option<Vec<String>>,
 }
 

@@ -10,6 +10,7 @@
 
 mod activation;
 mod attention;
+mod averages;
 mod draws;
 mod dropout;
 mod frozen_linear;
@@ -37,6 +38,7 @@ mod testing;
 
 pub use activation::Activation;
 pub use attention::{AttentionScratch, Context, Heads, Mask, attend, attend_within, attention, attention_within};
+pub use averages::{Averages, TokenScore};
 pub use draws::Draws;
 pub use dropout::dropout;
 pub use frozen_linear::{FrozenLinear, LowRankTerm};

@@ -14,6 +14,7 @@ mod base;
 mod block;
 mod buffers;
 mod classifier;
+mod completions;
 mod config;
 mod decoder;
 mod description;
@@ -39,7 +40,7 @@ pub use adapters::{
 };
 pub use answers::answer;
 pub use backbone::Backbone;
-pub use bayeslora_kernels::{Layout, Packing};
+pub use bayeslora_kernels::{Layout, Packing, TokenScore};
 pub use classifier::{Head, Output, classify};
 pub use config::BertConfig;
 pub use decoder::{BiasRule, Biases, BlockKind, Checkpoint, DecoderConfig, Family, Rope, Stored, WindowRule, gguf_of};

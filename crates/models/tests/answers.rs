@@ -279,6 +279,63 @@ fn a_missing_answer_is_no_answer_and_no_nan() {
     }
 }
 
+/// Against averages in f64 of the whole vocabulary's logits, each token read at the end of a text of its own.
+#[test]
+fn scores_of_a_completion_are_those_of_its_beginnings() {
+    let questions = questions(&expected());
+    for (family, site) in [("llama3", "rank"), ("gemma2", "input"), ("gemma3", "weight")] {
+        let network = Network::random(family, 1, &dropout(site));
+        let Network { backbone, head, adapters } = &network;
+        let sampler = Sampler { backbone, head, adapters, from: 0 };
+        for (question, example) in questions.iter().zip(EXAMPLES) {
+            let own = question.answers[0].clone();
+            let alone = Question { prompt: question.prompt.clone(), answers: vec![own.clone()] };
+            for samples in [Samples::Mean, drawn()] {
+                let hidden = flat(&network.below(0, &[&alone]));
+                let lengths = [alone.layout().rows()];
+                let hidden = Hidden { values: &hidden, lengths: &lengths, examples: &[example] };
+                let scores = sampler.completion(hidden, &alone, &samples, &|_| ()).unwrap();
+                assert_eq!(scores.len(), own.tokens.len());
+                for (place, score) in scores.iter().enumerate() {
+                    let text = [&question.prompt[..], &own.tokens[..place]].concat();
+                    let values = flat(&backbone.embed(&[&text]).unwrap());
+                    let hidden = Hidden { values: &values, lengths: &[text.len()], examples: &[example] };
+                    let logits = sampler.logits(hidden, &samples, &|_| ()).unwrap();
+                    let (mut mean, mut expected) = (vec![0.0; head.classes()], 0.0);
+                    for logits in logits.chunks_exact(head.classes()) {
+                        let all: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+                        for (mean, &logit) in mean.iter_mut().zip(logits) {
+                            let p = f64::from(logit).exp() / all;
+                            *mean += p / samples.count() as f64;
+                            expected -= p * p.ln() / samples.count() as f64;
+                        }
+                    }
+                    let entropy = -mean.iter().map(|p| p * p.ln()).sum::<f64>();
+                    let log_probability = mean[own.tokens[place] as usize].ln();
+                    for (found, expected) in [
+                        (score.log_probability, log_probability),
+                        (score.predictive_entropy, entropy),
+                        (score.expected_entropy, expected),
+                        (score.mutual_information, entropy - expected),
+                    ] {
+                        assert!((found - expected).abs() < 1e-4, "{family} token {place}: {score:?}, not {expected}");
+                    }
+                    assert_eq!(
+                        score.mutual_information > 1e-4,
+                        samples.count() > 1,
+                        "{family} token {place}: {score:?}"
+                    );
+                }
+            }
+            let hidden = flat(&network.below(0, &[question]));
+            let lengths = [question.layout().rows()];
+            let hidden = Hidden { values: &hidden, lengths: &lengths, examples: &[example] };
+            let message = sampler.completion(hidden, question, &Samples::Mean, &|_| ()).unwrap_err().to_string();
+            assert!(message.contains("completions together; expected one"), "{message}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_scored_is_refused() {
     let questions = questions(&expected());

@@ -7,7 +7,7 @@ use bayeslora_models::{Encoded, Head, Normalisation, Question};
 use super::network::no_texts;
 use super::{Classifier, Reading};
 use crate::error::{Error, Result};
-use crate::questions::{Readout, single_tokens};
+use crate::questions::{Readout, check_together, single_tokens};
 use crate::reader::Text;
 
 /// Texts of one readout with as many classes each.
@@ -155,6 +155,7 @@ impl Classifier {
         };
         let (question, was_cut) = reader.question(&text.text, choices)?;
         let tokens: Vec<Vec<u32>> = question.answers.iter().map(|answer| answer.tokens.clone()).collect();
+        check_together(choices, &tokens)?;
         if self.reads_tokens(&tokens) {
             return Ok(Read::Tokens(single_tokens(choices, &tokens)?, reader.prompt(&text.text)?));
         }

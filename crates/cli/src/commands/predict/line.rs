@@ -15,6 +15,9 @@ pub(super) enum Format {
     /// whose second text has no words, as in batches of transformers; without the field, or with null there, the text stands alone.
     #[value(alias = "json")]
     Jsonl,
+    /// A JSON object a line with `prompt` and `completion`.
+    #[value(skip)]
+    Completions,
 }
 
 /// The field of a pair's second text.
@@ -60,6 +63,12 @@ pub(super) fn parse(line: String, number: u64, format: &mut Format) -> anyhow::R
         return Ok(Text { line: number, text: line, second: None, choices: None });
     }
     // Files that were joined keep their marks.
+    if *format == Format::Completions {
+        let found = fields(start.trim_start_matches('\u{feff}')).and_then(|fields| completion(&fields));
+        let (text, completion) =
+            found.map_err(|problem| anyhow::anyhow!("standard input, line {number}: {problem}"))?;
+        return Ok(Text { line: number, text, second: None, choices: Some(vec![completion]) });
+    }
     let found = fields(start.trim_start_matches('\u{feff}'))
         .and_then(|fields| Ok((texts(&fields)?, choices(&fields)?)))
         .map_err(|problem| anyhow::anyhow!("standard input, line {number}: {problem}"));
@@ -111,6 +120,18 @@ fn texts(fields: &Map<String, Value>) -> anyhow::Result<(String, Option<String>)
         );
     }
     Ok((text, second))
+}
+
+/// The prompt and its completion among an object's fields.
+fn completion(fields: &Map<String, Value>) -> anyhow::Result<(String, String)> {
+    let text = |name: &str| match fields.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => bail!("`{name}` is {}; expected a string", kind(other)),
+        None => bail!(
+            "no `{name}` field; expected a JSON object with `prompt` and `completion`, as --completions reads them"
+        ),
+    };
+    Ok((text("prompt")?, text("completion")?))
 }
 
 /// The answers to choose from among an object's fields.
@@ -223,6 +244,21 @@ mod tests {
         ] {
             let message = refusal(&format!(r#"{{"text": "a", "choices": {value}}}"#));
             assert!(message.contains("line 7") && message.contains(says), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_completion_stands_beside_its_prompt() {
+        let read = |line: &str| parse(line.to_owned(), 3, &mut Format::Completions.clone());
+        let found = read(r#"{"prompt": "a", "completion": " b", "id": 4}"#).unwrap();
+        assert_eq!((found.text.as_str(), found.choices, found.line), ("a", Some(vec![" b".to_owned()]), 3));
+        for (line, says) in [
+            (r#"{"prompt": "a"}"#, "no `completion` field"),
+            (r#"{"text": "a", "completion": "b"}"#, "no `prompt` field"),
+            (r#"{"prompt": "a", "completion": ["b"]}"#, "`completion` is an array; expected a string"),
+        ] {
+            let message = read(line).unwrap_err().to_string();
+            assert!(message.contains("line 3") && message.contains(says), "{message}");
         }
     }
 
