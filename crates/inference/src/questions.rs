@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use bayeslora_models::{Answer, Backbone, Encoded, Question, Tokenizer};
+use bayeslora_models::{Answer, Backbone, Encoded, Normalisation, Question, Tokenizer};
 
 use crate::error::{Error, Result};
 use crate::reader::{ANCHOR, Source, begins_twice, for_model, marks};
@@ -246,6 +246,18 @@ pub(crate) fn check_together(answers: &[String], tokens: &[Vec<u32>]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether answers of these tokens are read as tokens: where that is asked for, or where each is one and nothing else is asked for.
+pub(crate) fn reads_tokens(
+    readout: Option<Readout>,
+    normalisation: Option<Normalisation>,
+    answers: &[Vec<u32>],
+) -> bool {
+    match readout {
+        Some(readout) => readout == Readout::Tokens,
+        None => normalisation.is_none() && answers.iter().all(|answer| answer.len() == 1),
+    }
 }
 
 /// The tokens of answers of one each.

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use bayeslora_models::{Encoded, Head, Normalisation, Question};
 
-use super::network::no_texts;
-use super::{Classifier, Reading};
+use super::loaded::{Classifier, Reading};
 use crate::error::{Error, Result};
-use crate::questions::{Readout, check_together, single_tokens};
+use crate::questions::{check_together, reads_tokens, single_tokens};
 use crate::reader::Text;
 
 /// Texts of one readout with as many classes each.
@@ -215,14 +214,11 @@ impl Classifier {
     }
 }
 
-/// Whether answers of these tokens are read as tokens: where that is asked for, or where each is one and nothing else is asked for.
-pub(super) fn reads_tokens(
-    readout: Option<Readout>,
-    normalisation: Option<Normalisation>,
-    answers: &[Vec<u32>],
-) -> bool {
-    match readout {
-        Some(readout) => readout == Readout::Tokens,
-        None => normalisation.is_none() && answers.iter().all(|answer| answer.len() == 1),
+/// Why answers that are texts have no linearised reading.
+pub(super) fn no_texts() -> Error {
+    Error::Parameter {
+        what: "a linearised reading of answers that are texts".to_owned(),
+        expected: "it is of classes: leave out --linearised, or choose among answers of one token (a Laplace posterior has no other reading)"
+            .to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use bayeslora_records::seven_digits;
 use serde::Serialize;
 
 use super::asked::Asked;
-use super::{Classifier, Reading};
+use super::loaded::{Classifier, Reading};
 use crate::error::{Error, Result};
 use crate::questions::QuestionReader;
 use crate::reader::Text;

@@ -8,11 +8,12 @@ use bayeslora_metrics::GaussianLogits;
 use bayeslora_models::{Hidden, Packing, Pass, Question, Sampler, Samples};
 use ndarray::{Array3, Axis};
 
-use super::asked::Asked;
-use super::{Classifier, InferenceOptions};
+use super::asked::{Asked, no_texts};
+use super::loaded::Classifier;
+use super::options::InferenceOptions;
 use crate::adaptive;
 use crate::adaptive::Stopping;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::laplace::Network;
 use crate::prefix::Sentences;
 use crate::shapes::{gaussian, samples_of};
@@ -134,15 +135,6 @@ impl Classifier {
         let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
         let sampler = Sampler { backbone: &self.backbone, head, adapters: &self.saved.adapters, from };
         Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
-    }
-}
-
-/// Why answers that are texts have no linearised reading.
-pub(super) fn no_texts() -> Error {
-    Error::Parameter {
-        what: "a linearised reading of answers that are texts".to_owned(),
-        expected: "it is of classes: leave out --linearised, or choose among answers of one token (a Laplace posterior has no other reading)"
-            .to_owned(),
     }
 }
 

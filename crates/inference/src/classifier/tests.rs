@@ -1,3 +1,6 @@
+use std::path::Path;
+
+use bayeslora_adapters::Coupling;
 use bayeslora_models::TOKENIZER_FILE;
 
 use super::network::{SAMPLES_TOGETHER, together};
