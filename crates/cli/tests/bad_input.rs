@@ -116,6 +116,25 @@ fn values_out_of_range_are_named_with_the_range() {
 }
 
 #[test]
+fn a_task_of_questions_with_options_is_read_but_not_run() {
+    let shares = "train-fraction = 0.7\nvalidation-fraction = 0.1";
+    let (folder, path) = experiment(shares, "prompt = \"blob\"");
+    let text = fs::read_to_string(&path).unwrap().replace("task = \"vader-movies\"", "task = \"arc-easy\"");
+    fs::write(&path, text).unwrap();
+    let message = refusal(&["run", &path], None, b"");
+    assert_says(
+        &message,
+        &["experiment.toml: task \"arc-easy\" has questions with options, which no method is fitted or scored on yet;"],
+    );
+    assert!(!folder.path().join("quick/units").exists(), "records were written");
+    // Its settings are checked all the same.
+    let text = fs::read_to_string(&path).unwrap().replace("prompt = \"blob\"", "prompt = \"blub\"");
+    fs::write(&path, text).unwrap();
+    let message = refusal(&["run", &path], None, b"");
+    assert_says(&message, &["unknown variant `blub`", "compat-blob"]);
+}
+
+#[test]
 fn two_examples_of_every_kind_are_the_least() {
     for (from, name) in [("max-test = 800", "max-test"), ("max-train = 2400", "max-train")] {
         assert_says(

@@ -44,9 +44,9 @@ impl FromStr for Readout {
     }
 }
 
-/// A tokenizer that cuts nothing, and what surrounds its texts.
+/// Reads prompts with their answers: a tokenizer that cuts nothing, and what surrounds its texts.
 #[derive(Debug)]
-pub(crate) struct QuestionReader {
+pub struct QuestionReader {
     tokenizer: Tokenizer,
     bare: Tokenizer,
     /// Most tokens of a prompt with an answer.
@@ -172,6 +172,33 @@ impl QuestionReader {
             ids.drain(kept..ids.len() - (room - kept));
         }
         Ok(Encoded { segments: vec![0; ids.len()], ids, truncated: truncated || was_cut })
+    }
+
+    /// The reader of a model without adapter, for texts of at most `max_tokens`.
+    ///
+    /// # Errors
+    /// When there is no tokenizer, it is not the model's, or the model does not read so many tokens.
+    pub fn of_model(backbone: &Backbone, model: &Path, max_tokens: usize) -> Result<Self> {
+        Self::load(model, model)?.within(backbone, model, model, Some(max_tokens))
+    }
+
+    /// A question whose prompt is a context, of which the left may be cut, and a cue, of which nothing may be.
+    ///
+    /// # Errors
+    /// As [`Self::question`], and when the cue does not fit beside the longest answer.
+    pub fn cued(&self, context: &str, cue: &str, answers: &[String]) -> Result<Question> {
+        let (question, was_cut) = self.question(&format!("{context}{cue}"), answers)?;
+        let mark = usize::from(self.before.is_some());
+        let whole = self.whole(cue)?.len().saturating_sub(mark);
+        let kept = question.prompt.len() - mark.min(question.prompt.len());
+        if was_cut && kept < whole {
+            let most = self.max_tokens;
+            return refused(
+                format!("{} of {whole} tokens before its answers, in a window of {most}", shown(cue)),
+                "a question is never cut: give more with max-tokens",
+            );
+        }
+        Ok(question)
     }
 
     /// A prompt with the answers after it, and whether the prompt was cut.

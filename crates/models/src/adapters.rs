@@ -5,8 +5,7 @@ use std::path::Path;
 
 use bayeslora_adapters::files::{read_tensors, write_tensors};
 use bayeslora_adapters::peft::{
-    CONFIG_FILE, HEAD_FILE, Initialisation, Pair, PeftAdapter, PeftConfig, PlainSettings, Task, ends_with_module,
-    save_plain,
+    CONFIG_FILE, HEAD_FILE, Initialisation, Pair, PeftAdapter, PeftConfig, PlainSettings, ends_with_module, save_plain,
 };
 use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
@@ -19,6 +18,7 @@ use crate::base::{changes_base, load_under};
 use crate::classifier::Head;
 use crate::decoder;
 use crate::error::{Error, Result, wrong};
+use crate::head_of::HeadOf;
 use crate::slots::{is_of_head, pooler_slot};
 
 /// Settings of the posterior, written beside PEFT's files; without it an adapter has PEFT's input-site dropout.
@@ -101,19 +101,6 @@ pub fn initial_adapters(
     Ok(set)
 }
 
-/// The head that an adapter is read with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadOf<'a> {
-    /// Classes of its own.
-    Classes,
-    /// Rows of the language head: answers of one token each.
-    Tokens(&'a [u32]),
-    /// The whole language head: answers are texts.
-    Language,
-    /// Classes where the adapter was trained for classes, else the whole language head.
-    Either,
-}
-
 /// An adapter read from its folder, ready to classify.
 #[derive(Debug)]
 pub struct SavedAdapter {
@@ -140,13 +127,21 @@ impl SavedAdapter {
     ) -> Result<Self> {
         let peft = PeftAdapter::load(folder, backbone.device())?;
         if changes_base(&peft) {
-            return Err(wrong(&peft,
-                "changes the model's own weights; expected low-rank pairs on linear maps and a head alone here: it is read by \
-                 `bayeslora predict`"
-                    .to_owned(),
-            ));
+            return Err(changed(&peft));
         }
         Self::on(&peft, backbone, model_folder, HeadOf::Classes, choose)
+    }
+
+    /// The same with the head that is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and where the adapter was trained for another head.
+    pub fn load_for(folder: &Path, backbone: &Backbone, model_folder: &Path, head: HeadOf<'_>) -> Result<Self> {
+        let peft = PeftAdapter::load(folder, backbone.device())?;
+        if changes_base(&peft) {
+            return Err(changed(&peft));
+        }
+        Self::on(&peft, backbone, model_folder, head, Ok)
     }
 
     /// Reads an adapter together with the model that it was trained on; an encoder's biases, normalisations or embeddings it may change.
@@ -199,19 +194,7 @@ impl SavedAdapter {
     ) -> Result<Self> {
         let folder = &peft.folder;
         check_targets(peft, backbone)?;
-        let next_token = matches!(peft.config.task, Task::NextToken | Task::Unsaid) && backbone.is_causal();
-        let head = match (head, peft.config.task) {
-            (HeadOf::Classes, Task::Classes | Task::Unsaid) | (HeadOf::Either, Task::Classes) => {
-                Head::find(peft, model_folder, backbone)?
-            }
-            (HeadOf::Either, Task::Unsaid) => match Head::find(peft, model_folder, backbone) {
-                Err(_) if next_token => Head::language(backbone, model_folder)?,
-                found => found?,
-            },
-            (HeadOf::Tokens(tokens), _) if next_token => Head::of_answers(backbone, model_folder, tokens)?,
-            (HeadOf::Language | HeadOf::Either, _) if next_token => Head::language(backbone, model_folder)?,
-            (_, task) => return Err(mismatched(peft, backbone, task)),
-        };
+        let head = head.of(peft, backbone, model_folder)?;
         let posterior = choose(read_posterior(folder, &peft.config)?)
             .map_err(|problem| Error::File { path: folder.join(POSTERIOR_FILE), problem })?;
         let mut tensors: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
@@ -232,20 +215,14 @@ impl SavedAdapter {
     }
 }
 
-/// Why an adapter is not read with answers to choose from, or not without.
-fn mismatched(adapter: &PeftAdapter, backbone: &Backbone, task: Task) -> Error {
-    let problem = if task == Task::Classes || (task == Task::Unsaid && !backbone.is_causal()) {
-        "the adapter is of a classifier, which has classes of its own: leave out the answers to choose from".to_owned()
-    } else if backbone.is_causal() {
-        "task_type is \"CAUSAL_LM\", without classes of its own; give the answers to choose from, each with --choice"
-            .to_owned()
-    } else {
-        format!(
-            "task_type is \"CAUSAL_LM\", but the model is a {}, which reads no next token; is this its base model?",
-            backbone.kind()
-        )
-    };
-    Error::File { path: adapter.folder.join(CONFIG_FILE), problem }
+/// Why an adapter is not read for a model that is loaded.
+fn changed(adapter: &PeftAdapter) -> Error {
+    wrong(
+        adapter,
+        "changes the model's own weights; expected low-rank pairs on linear maps and a head alone here: it is read by \
+         `bayeslora predict`"
+            .to_owned(),
+    )
 }
 
 /// The low-rank pairs of a PEFT adapter by slot.
@@ -357,8 +334,8 @@ fn read_posterior(folder: &Path, config: &PeftConfig) -> Result<PosteriorSetting
     })
 }
 
-/// Writes an adapter and its head into `folder`: PEFT's two files (the head as PEFT saves `classifier`), and what the
-/// posterior needs beyond them.
+/// Writes an adapter and its head into `folder`: PEFT's two files (the head as PEFT saves `classifier`, unless it is the model's language
+/// head), and what the posterior needs beyond them.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -388,8 +365,11 @@ pub fn save_adapter(
             pairs.insert(backbone.module_path(slot), Pair { a, b, bias: None, scale: alpha / rank as f64 });
         }
     }
-    let settings = PlainSettings { base_model: base_model.to_owned(), rank, alpha, dropout: posterior.peft_dropout() };
-    save_plain(folder, &settings, &pairs, &head.tensors())?;
+    let (base_model, dropout) = (base_model.to_owned(), posterior.peft_dropout());
+    let settings = PlainSettings { base_model, rank, alpha, dropout, is_language: head.is_language() };
+    // The language head is the model's own.
+    let head = if head.is_language() { BTreeMap::new() } else { head.tensors() };
+    save_plain(folder, &settings, &pairs, &head)?;
     let path = folder.join(POSTERIOR_FILE);
     let text = serde_json::to_string_pretty(posterior)
         .map_err(|error| Error::File { path: path.clone(), problem: format!("cannot be encoded: {error}") })?;

@@ -22,6 +22,7 @@ mod embeddings;
 mod engine;
 mod error;
 mod gguf;
+mod head_of;
 mod labels;
 mod layer;
 mod linearised;
@@ -36,7 +37,7 @@ mod tokenize;
 mod weights;
 
 pub use adapters::{
-    HeadOf, POSTERIOR_FILE, POSTERIOR_TENSORS_FILE, SavedAdapter, initial_adapters, save_adapter, target_slots,
+    POSTERIOR_FILE, POSTERIOR_TENSORS_FILE, SavedAdapter, initial_adapters, save_adapter, target_slots,
 };
 pub use answers::answer;
 pub use backbone::Backbone;
@@ -46,6 +47,7 @@ pub use config::BertConfig;
 pub use decoder::{BiasRule, Biases, BlockKind, Checkpoint, DecoderConfig, Family, Rope, Stored, WindowRule, gguf_of};
 pub use error::{Error, Result};
 pub use gguf::Gguf;
+pub use head_of::HeadOf;
 pub use layer::{rows_alone, sample_layer};
 pub use linearised::Linearised;
 pub use question::{Answer, Normalisation, Question};

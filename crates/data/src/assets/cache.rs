@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::archive::extract;
-use super::catalogue::Asset;
+use super::asset::Asset;
 use super::event::{Event, Notify};
 use super::file_state::FileState;
 use super::source::{Failure, Fetched, Request, Source};

@@ -1,17 +1,9 @@
-//! The assets as data: files, sizes, checksums, and where else the same bytes are published.
+//! The assets as data.
 
 use std::fmt;
-use std::path::Path;
 
-use bayeslora_host::digest_of;
-
-/// Files of a model, in the order of the catalogue's: a folder of the same bytes has the same digest.
-pub(crate) const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
-
-/// Whether a file is a whole model, with its configuration and tokenizer.
-pub(crate) fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
-}
+use super::asset::{Asset, Layout, Origin, Package, Repository, file};
+use super::question_sets;
 
 /// Something a benchmark needs that is too large, or not ours, to commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,11 +26,23 @@ pub enum AssetId {
     Clinc150,
     /// Questions with the kind of their answer (no licence stated).
     Trec,
+    /// Science questions of grade schools with options, easy and challenging ones (no licence stated where they lie).
+    Arc,
+    /// Elementary science questions with four options (no licence stated).
+    OpenBookQa,
+    /// Sentences with a blank and two options for it (CC BY 2.0).
+    WinoGrande,
+    /// Questions with the answer true or false, without passages (no licence stated where they lie).
+    BoolQ,
+    /// The development set of the same with passages (no licence stated where they lie).
+    BoolQPassages,
+    /// Questions of chemistry and physics with four options (no licence stated where they lie).
+    Mmlu,
 }
 
 impl AssetId {
     /// Every asset.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::AllMiniLmL6V2,
         Self::SmolLm2135M,
         Self::VaderIcwsm2014,
@@ -48,6 +52,12 @@ impl AssetId {
         Self::Banking77,
         Self::Clinc150,
         Self::Trec,
+        Self::Arc,
+        Self::OpenBookQa,
+        Self::WinoGrande,
+        Self::BoolQ,
+        Self::BoolQPassages,
+        Self::Mmlu,
     ];
 
     /// The name in commands, messages and folders.
@@ -67,6 +77,12 @@ impl AssetId {
             Self::Banking77 => &BANKING77,
             Self::Clinc150 => &CLINC150,
             Self::Trec => &TREC,
+            Self::Arc => &question_sets::ARC,
+            Self::OpenBookQa => &question_sets::OPENBOOKQA,
+            Self::WinoGrande => &question_sets::WINOGRANDE,
+            Self::BoolQ => &question_sets::BOOLQ,
+            Self::BoolQPassages => &question_sets::BOOLQ_PASSAGES,
+            Self::Mmlu => &question_sets::MMLU,
         }
     }
 }
@@ -75,112 +91,6 @@ impl fmt::Display for AssetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// Files with pinned bytes, and where they come from.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Asset {
-    /// Name of the asset and of its folder.
-    pub name: &'static str,
-    /// Every file needed, smallest first: a source that serves other bytes is found out early.
-    pub files: &'static [AssetFile],
-    /// Repository on the Hugging Face hub that serves the files under the same names.
-    pub hub: Option<&'static str>,
-    /// Where else they are published.
-    pub origin: Origin,
-}
-
-/// Where an asset's files are published, beside the hub.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// In a package on the Python package index, from which they are downloaded.
-    Package(Package),
-    /// In a public repository, from which people take them by hand.
-    Repository(Repository),
-}
-
-/// A folder of a public repository.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Repository {
-    /// Address of the repository.
-    pub address: &'static str,
-    /// Folder in it that has the files under their names, but for those `renamed`.
-    pub folder: &'static str,
-    /// Names there and here.
-    pub renamed: &'static [(&'static str, &'static str)],
-}
-
-impl Asset {
-    /// The package that contains the files, if one does.
-    pub fn package(&self) -> Option<&Package> {
-        match &self.origin {
-            Origin::Package(package) => Some(package),
-            Origin::Repository(_) => None,
-        }
-    }
-
-    /// Whether it is a model, not a data set.
-    pub fn is_model(&self) -> bool {
-        let names = self.files.iter().map(|file| file.name);
-        names.clone().eq(MODEL_FILES) || names.map(Path::new).all(is_gguf)
-    }
-
-    /// Whether this program can download it.
-    pub fn is_downloaded(&self) -> bool {
-        self.hub.is_some() || self.package().is_some()
-    }
-
-    /// SHA-256 over the lines `<sha256>  <name>` of all files: names the exact bytes in a run's key.
-    pub fn digest(&self) -> String {
-        digest_of(self.files.iter().map(|file| (file.sha256, file.name)))
-    }
-}
-
-/// One file of an asset.
-#[derive(Debug, PartialEq, Eq)]
-pub struct AssetFile {
-    /// Name inside the asset's folder.
-    pub name: &'static str,
-    /// Length in bytes; extraction stops one byte past it.
-    pub bytes: u64,
-    /// SHA-256 in hex.
-    pub sha256: &'static str,
-}
-
-/// A release on the Python package index.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Package {
-    /// Name of the project.
-    pub name: &'static str,
-    /// Version of the release.
-    pub version: &'static str,
-    /// File name of the archive.
-    pub archive: &'static str,
-    /// SHA-256 of the archive in hex.
-    pub sha256: &'static str,
-    /// Where the files are in the archive.
-    pub layout: Layout,
-}
-
-/// Where an archive keeps an asset's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// A wheel (zip) with the files in one folder.
-    Wheel {
-        /// The folder; its subfolders hold files of the same names and are not searched.
-        folder: &'static str,
-    },
-    /// A source distribution (tar.gz) with another tar.gz in it that has the files in one folder.
-    NestedSdist {
-        /// Path of the inner archive.
-        inner: &'static str,
-        /// The folder inside the inner archive.
-        folder: &'static str,
-    },
-}
-
-const fn file(name: &'static str, bytes: u64, sha256: &'static str) -> AssetFile {
-    AssetFile { name, bytes, sha256 }
 }
 
 static ALL_MINILM_L6_V2: Asset = Asset {
@@ -278,6 +188,7 @@ static SST2: Asset = Asset {
         address: "https://github.com/clairett/pytorch-sentiment-classification",
         folder: "data/SST2",
         renamed: &[],
+        remark: "",
     }),
 };
 
@@ -292,6 +203,7 @@ static SST2_GLUE: Asset = Asset {
         address: "https://github.com/eyalbd2/Reproducing-AutoPrompt",
         folder: "glue_data/SST-2",
         renamed: &[("train_full.tsv", "train.tsv")],
+        remark: "",
     }),
 };
 
@@ -303,6 +215,7 @@ static AG_NEWS: Asset = Asset {
         address: "https://github.com/mhjabreel/CharCnn_Keras",
         folder: "data/ag_news_csv",
         renamed: &[],
+        remark: "",
     }),
 };
 
@@ -317,6 +230,7 @@ static BANKING77: Asset = Asset {
         address: "https://github.com/PolyAI-LDN/task-specific-datasets",
         folder: "banking_data",
         renamed: &[],
+        remark: "",
     }),
 };
 
@@ -328,6 +242,7 @@ static CLINC150: Asset = Asset {
         address: "https://github.com/clinc/oos-eval",
         folder: "data",
         renamed: &[],
+        remark: "",
     }),
 };
 
@@ -342,6 +257,7 @@ static TREC: Asset = Asset {
         address: "https://github.com/FreedomIntelligence/qnn",
         folder: "data/TREC",
         renamed: &[],
+        remark: "",
     }),
 };
 
@@ -356,7 +272,7 @@ mod tests {
         }
         assert_eq!(
             "minilm".parse::<AssetId>().unwrap_err().to_string(),
-            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, smollm2-135m, vader-icwsm-2014, sst2, sst2_glue, ag_news, banking77, clinc150, trec"
+            "\"minilm\" is not an asset; the assets are all-minilm-l6-v2, smollm2-135m, vader-icwsm-2014, sst2, sst2_glue, ag_news, banking77, clinc150, trec, arc_original, openbookqa_original, winogrande_original, boolq, boolq_passages, mmlu"
         );
     }
 

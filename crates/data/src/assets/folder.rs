@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use super::asset::{MODEL_FILES, is_gguf};
 use super::asset_dir::AssetDir;
-use super::catalogue::{MODEL_FILES, is_gguf};
 use super::event::{Event, Notify};
 use crate::error::{Error, Result};
 use bayeslora_host::{digest_of, sha256_while};

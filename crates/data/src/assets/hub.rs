@@ -17,7 +17,7 @@ use hf_hub::Cache;
 use hf_hub::api::Progress;
 use hf_hub::api::sync::ApiBuilder;
 
-use super::catalogue::Asset;
+use super::asset::Asset;
 use super::event::{Event, Notify};
 use super::source::{Failure, Fetched, Request, Source};
 use bayeslora_host::sha256_of;

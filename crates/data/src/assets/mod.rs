@@ -16,6 +16,7 @@
 //! A model in a folder of the user's own ([`AssetDir::of_model`]) is no asset: its bytes are not pinned but named by their digest.
 
 mod archive;
+mod asset;
 mod asset_dir;
 mod cache;
 mod catalogue;
@@ -27,6 +28,7 @@ mod hub;
 mod names;
 mod options;
 mod pip;
+mod question_sets;
 mod source;
 mod state;
 #[cfg(test)]
@@ -37,8 +39,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+pub use asset::{Asset, AssetFile, Layout, Origin, Package, Repository};
 pub use asset_dir::AssetDir;
-pub use catalogue::{Asset, AssetFile, AssetId, Layout, Origin, Package, Repository};
+pub use catalogue::AssetId;
 pub use event::Event;
 pub use given_by::GivenBy;
 pub use options::AssetOptions;

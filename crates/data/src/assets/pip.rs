@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use super::catalogue::{Asset, Layout, Package};
+use super::asset::{Asset, Layout, Package};
 use super::event::Notify;
 use super::source::{Failure, Fetched, Request, Source};
 

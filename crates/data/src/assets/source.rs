@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::catalogue::Asset;
+use super::asset::Asset;
 use super::event::Notify;
 use super::given_by::GivenBy;
 use crate::error::Error;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bayeslora_host::sha256_of;
 
-use super::catalogue::{Asset, AssetFile};
+use super::asset::{Asset, AssetFile};
 use super::file_state::FileState;
 use crate::error::Error;
 

@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::catalogue::{Asset, AssetFile, Layout, Origin, Package, Repository};
+use super::asset::{Asset, AssetFile, Layout, Origin, Package, Repository};
 use super::event::{Event, Notify};
 use super::source::{Failure, Fetched, LocalArchive, Request, Source};
 use super::{AssetDir, AssetOptions, Assets};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::catalogue::{Asset, AssetFile, Layout, Origin, Repository};
+use super::asset::{Asset, AssetFile, Layout, Origin, Repository};
 use super::file_state::FileState;
 use super::given_by::GivenBy;
 
@@ -92,8 +92,11 @@ fn by_hand(f: &mut fmt::Formatter<'_>, asset: &Asset, places: &Places) -> fmt::R
             (GivenBy::Assets, &places.local)
         }
         Origin::Repository(repository) => {
-            let Repository { address, folder, renamed } = repository;
+            let Repository { address, folder, renamed, remark } = repository;
             write!(f, "get them from the folder {folder} of {address}")?;
+            if !remark.is_empty() {
+                write!(f, " ({remark})")?;
+            }
             for (theirs, ours) in *renamed {
                 write!(f, ", where {ours} is called {theirs},")?;
             }

@@ -29,7 +29,7 @@ pub(super) fn texts(folder: &Path, seed: u64) -> Result<Vec<Example>> {
         if text.trim().is_empty() {
             return Err(lines::malformed(&path, line, "a title or a description", &text));
         }
-        examples.push(Example { id: line.to_string(), text, label: None, ratings: None });
+        examples.push(Example { id: line.to_string(), text, label: None, ratings: None, choice: None });
     }
     split::shuffle(&mut examples, seed, ID);
     Ok(examples)

@@ -37,7 +37,7 @@ impl Query {
     }
 
     pub(super) fn example(&self, label: Option<u32>) -> Example {
-        Example { id: self.id.clone(), text: self.text.clone(), label, ratings: None }
+        Example { id: self.id.clone(), text: self.text.clone(), label, ratings: None, choice: None }
     }
 }
 

@@ -150,7 +150,13 @@ fn examples(path: &Path, list: &List, classes: Option<&[String]>) -> Result<Vec<
                 Some(class.ok_or_else(|| malformed(path, pair.line, "an intent of the list train", intent))?)
             }
         };
-        Ok(Example { id: format!("{}-{}", list.name, index + 1), text: text.clone(), label, ratings: None })
+        Ok(Example {
+            id: format!("{}-{}", list.name, index + 1),
+            text: text.clone(),
+            label,
+            ratings: None,
+            choice: None,
+        })
     };
     list.pairs.iter().enumerate().map(example).collect()
 }

@@ -1,4 +1,7 @@
-//! One text, with its label and the human ratings behind it where there are any.
+//! One text, with its label, and the human ratings behind it or the options of its question where there are any.
+
+use super::choice::Choice;
+use super::prompts::Prompt;
 
 /// A text, and what people said of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -7,10 +10,12 @@ pub struct Example {
     pub id: String,
     /// Text as published.
     pub text: String,
-    /// Index of the class; `None` where the classes of the task mean nothing.
+    /// Index of the class, or of the right option; `None` where the classes of the task mean nothing.
     pub label: Option<u32>,
     /// How people rated it; `None` where nobody was asked.
     pub ratings: Option<Ratings>,
+    /// The options of a question, of which one is right; `None` for a text of a class. The text is the question.
+    pub choice: Option<Choice>,
 }
 
 /// What several people said of one text on a scale from negative to positive.
@@ -28,6 +33,11 @@ impl Example {
     /// Snippets of one group are not independent. An identifier without `_` is its own group.
     pub fn group(&self) -> &str {
         self.id.split_once('_').map_or(self.id.as_str(), |(group, _)| group)
+    }
+
+    /// The question as a language model reads it; `None` for a text of a class.
+    pub fn prompt(&self) -> Option<Prompt> {
+        self.choice.as_ref().map(|choice| choice.prompt(&self.text))
     }
 }
 
@@ -147,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_group_is_the_part_before_the_underscore() {
-        let example = Example { id: "7_2".into(), text: String::new(), label: None, ratings: None };
+        let example = Example { id: "7_2".into(), text: String::new(), label: None, ratings: None, choice: None };
         assert_eq!(example.group(), "7");
     }
 }

@@ -1,4 +1,4 @@
-//! A JSON object of lists of pairs of strings, with the line that each pair begins on.
+//! A JSON object of lists of pairs of strings, or one list of values, with the line that each pair or value begins on.
 
 use std::path::Path;
 
@@ -41,6 +41,29 @@ pub(super) fn read(path: &Path, names: &str) -> Result<Vec<List>> {
     match cursor.peek() {
         None => Ok(lists),
         Some(_) => Err(cursor.refused("the end of the file after the object")),
+    }
+}
+
+/// The values of the list that `path` holds, each with the line it begins on; `expected` says what a value is.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn values(path: &Path, expected: &str) -> Result<Vec<(usize, Value)>> {
+    let text = read_text(path)?;
+    let mut cursor = Cursor { path, text: &text, at: 0, line: 1 };
+    let mut values = Vec::new();
+    cursor.expect('[', "a list")?;
+    if !cursor.take(']') {
+        loop {
+            values.push(cursor.value(expected)?);
+            if !cursor.take(',') {
+                break cursor.expect(']', "a comma or the end of the list")?;
+            }
+        }
+    }
+    match cursor.peek() {
+        None => Ok(values),
+        Some(_) => Err(cursor.refused("the end of the file after the list")),
     }
 }
 
@@ -188,6 +211,29 @@ mod tests {
             ("{}\n{}", "line 2: expected the end of the file after the object, found \"{}\"".to_owned()),
         ] {
             assert_eq!(refusal(content), format!("some.json, {expected}"), "{content:?}");
+        }
+    }
+
+    #[test]
+    fn values_of_one_list_have_their_lines_too() {
+        let values = |content: &str| -> Result<Vec<(usize, String)>, String> {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("some.json");
+            std::fs::write(&path, content).unwrap();
+            let found = values(&path, "an object")
+                .map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))?;
+            Ok(found.into_iter().map(|(line, value)| (line, value.to_string())).collect())
+        };
+        let found = values("[\n  {\n \"a\": 1},\n {\"a\": \"[\"}\n]\n").unwrap();
+        assert_eq!(found, [(2, "{\"a\":1}".to_owned()), (4, "{\"a\":\"[\"}".to_owned())]);
+        assert!(values("[]").unwrap().is_empty());
+        for (content, expected) in [
+            ("{}", "line 1: expected a list, found \"{}\""),
+            ("[\n{},\n{\"a\" 1}]", "line 3: expected an object, as JSON, found \"{\\\"a\\\" 1}]\""),
+            ("[{}\n{}]", "line 2: expected a comma or the end of the list, found \"{}]\""),
+            ("[{}]\n[]", "line 2: expected the end of the file after the list, found \"[]\""),
+        ] {
+            assert_eq!(values(content).unwrap_err(), format!("some.json, {expected}"), "{content:?}");
         }
     }
 }

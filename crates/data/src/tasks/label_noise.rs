@@ -4,15 +4,16 @@ use sha2::{Digest, Sha256};
 
 use super::example::Example;
 
-/// Replaces each label, with probability `share`, by another of `classes` classes, all others equally likely; returns how many
-/// were replaced.
+/// Replaces each label, with probability `share`, by another of `classes` classes, or of the example's own options; all others are equally
+/// likely. Returns how many were replaced.
 ///
 /// The draw of an example depends on the seed and its identifier only: its place and company do not matter, and a larger share
 /// replaces what a smaller one replaces, by the same labels.
 pub(super) fn flip(examples: &mut [Example], share: f64, seed: u64, classes: usize) -> usize {
-    let others = u64::try_from(classes).unwrap_or(u64::MAX).saturating_sub(1);
     let mut flipped = 0;
     for example in examples {
+        let own = example.choice.as_ref().map_or(classes, |choice| choice.options.len());
+        let others = u64::try_from(own).unwrap_or(u64::MAX).saturating_sub(1);
         let mut hasher = Sha256::new();
         hasher.update(seed.to_le_bytes());
         hasher.update(b"label-noise\0");
@@ -35,11 +36,18 @@ pub(super) fn flip(examples: &mut [Example], share: f64, seed: u64, classes: usi
 
 #[cfg(test)]
 mod tests {
+    use super::super::choice::Choice;
+    use super::super::prompts::{Kind, Style, Template};
     use super::*;
 
     fn examples(count: u32, classes: u32) -> Vec<Example> {
-        let example =
-            |n: u32| Example { id: n.to_string(), text: String::new(), label: Some(n % classes), ratings: None };
+        let example = |n: u32| Example {
+            id: n.to_string(),
+            text: String::new(),
+            label: Some(n % classes),
+            ratings: None,
+            choice: None,
+        };
         (0..count).map(example).collect()
     }
 
@@ -78,5 +86,24 @@ mod tests {
         turned.reverse();
         assert_eq!(turned, much[400..]);
         assert_eq!(flipped(&clean, 0.0, 3), clean.iter().map(|example| example.label).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_question_gets_a_label_of_its_own_options() {
+        let template = Template::new(Style::Plain, None, Kind::Question).unwrap();
+        let mut clean = examples(2_000, 2);
+        for (number, example) in clean.iter_mut().enumerate() {
+            let options = vec!["option".to_owned(); 2 + number % 2];
+            example.choice = Some(Choice::new(options, template));
+        }
+        let mut noisy = clean.clone();
+        flip(&mut noisy, 0.9, 3, 5);
+        let mut most = 0;
+        for example in &noisy {
+            let options = example.choice.as_ref().unwrap().options.len();
+            assert!((example.label.unwrap() as usize) < options, "{example:?}");
+            most = most.max(example.label.unwrap());
+        }
+        assert_eq!(most, 2);
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks: texts in named splits, labelled, with further test sets that differ from the training data in a stated way.
+//! Tasks: texts or questions in named splits, labelled, with further test sets that differ from the training data in a stated way.
 //!
 //! A task is one module here: where its data come from, how they are cleaned and split, and what is known to be odd about them.
 //! What all tasks share is done once, after it: caps, label noise, corrupted test sets, the digest. Loading is deterministic: the
@@ -8,15 +8,23 @@
 
 mod ag_news;
 mod apart;
+mod arc;
 mod banking77;
 mod banking77_queries;
+mod boolq;
+mod choice;
 mod clinc150;
 mod corruption;
 mod domain;
 mod example;
+mod json_lines;
 mod json_lists;
 mod label_noise;
 mod lines;
+mod mmlu;
+mod openbookqa;
+mod prompts;
+mod science;
 mod settings;
 mod split;
 mod sst2;
@@ -27,10 +35,13 @@ mod task;
 mod tests;
 mod trec;
 mod vader;
+mod winogrande;
 
+pub use choice::Choice;
 pub use corruption::Corruption;
 pub use domain::{Domain, DomainInfo, TaskData};
 pub use example::{Example, Ratings};
+pub use prompts::{Answers, Prompt, Style, Template};
 pub use settings::DataSettings;
 pub use task::Open;
 use task::{Splits, Task};
@@ -52,6 +63,12 @@ const REGISTRY: &[(&str, Constructor)] = &[
     ("banking77", banking77::from_settings),
     ("clinc150", clinc150::from_settings),
     ("trec", trec::from_settings),
+    ("arc-easy", arc::easy_from_settings),
+    ("arc-challenge", arc::challenge_from_settings),
+    ("openbookqa", openbookqa::from_settings),
+    ("winogrande-s", winogrande::small_from_settings),
+    ("winogrande-m", winogrande::medium_from_settings),
+    ("boolq", boolq::from_settings),
 ];
 
 /// Names of tasks, in the order they are documented.
@@ -83,6 +100,12 @@ impl PlannedTask {
     /// What all tasks may be told.
     pub fn settings(&self) -> &DataSettings {
         &self.settings
+    }
+
+    /// What the answers to its questions are, where its examples are questions with options ([`Example::prompt`]); none where its texts
+    /// have classes.
+    pub fn answers(&self) -> Option<Answers> {
+        self.task.answers()
     }
 
     /// Its test sets, that of the training domain first, corrupted ones last.
@@ -194,10 +217,27 @@ fn digest(classes: &[String], train: &[Example], validation: &[Example], domains
             field(example.text.as_bytes());
             field(&example.label.map_or_else(Vec::new, |label| label.to_le_bytes().to_vec()));
             let ratings = example.ratings.as_ref();
-            field(&ratings.map_or_else(Vec::new, |ratings| ratings.mean.to_bits().to_le_bytes().to_vec()));
+            // In one field with the question, of which a text of a class has nothing.
+            let mut mean = ratings.map_or_else(Vec::new, |ratings| ratings.mean.to_bits().to_le_bytes().to_vec());
+            mean.extend(question_digest(example).into_iter().flatten());
+            field(&mean);
             let each = ratings.map_or(&[][..], |ratings| &ratings.each);
             field(&each.iter().map(|rating| rating.to_le_bytes()[0]).collect::<Vec<_>>());
         }
     }
     hex(&hasher.finalize())
+}
+
+/// SHA-256 of the options and the prompt of a question, length-prefixed.
+fn question_digest(example: &Example) -> Option<[u8; 32]> {
+    let (choice, prompt) = (example.choice.as_ref()?, example.prompt()?);
+    let mut hasher = Sha256::new();
+    for list in [&choice.options[..], &prompt.answers, &[prompt.context, prompt.cue]] {
+        hasher.update((list.len() as u64).to_le_bytes());
+        for text in list {
+            hasher.update((text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        }
+    }
+    Some(hasher.finalize().into())
 }

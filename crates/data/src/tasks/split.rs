@@ -33,6 +33,22 @@ pub(super) fn cut(mut examples: Vec<Example>, first: f64, second: f64) -> [Vec<E
     [examples, middle, rest]
 }
 
+/// Cuts as [`cut`] does, but no group: examples of one `group` stand side by side, and each part ends where one does.
+pub(super) fn cut_between_groups(
+    mut examples: Vec<Example>,
+    first: f64,
+    second: f64,
+    group: impl Fn(&Example) -> &str,
+) -> [Vec<Example>; 3] {
+    let total = examples.len();
+    let is_inside = |at: usize| at > 0 && at < total && group(&examples[at - 1]) == group(&examples[at]);
+    let end = |share| (position(total, share)..total).find(|at| !is_inside(*at)).unwrap_or(total);
+    let (first, second) = (end(first), end(first + second));
+    let rest = examples.split_off(second);
+    let middle = examples.split_off(first.min(second));
+    [examples, middle, rest]
+}
+
 /// The position nearest to a share of a total.
 fn position(total: usize, share: f64) -> usize {
     #[allow(
@@ -49,7 +65,8 @@ mod tests {
     use super::*;
 
     fn numbered(ids: impl IntoIterator<Item = u32>) -> Vec<Example> {
-        let example = |id: u32| Example { id: id.to_string(), text: String::new(), label: Some(0), ratings: None };
+        let example =
+            |id: u32| Example { id: id.to_string(), text: String::new(), label: Some(0), ratings: None, choice: None };
         ids.into_iter().map(example).collect()
     }
 
@@ -88,5 +105,23 @@ mod tests {
         for total in 0..50 {
             assert_eq!(sizes(total, 0.35, 0.45).iter().sum::<usize>(), total as usize);
         }
+    }
+
+    #[test]
+    fn no_group_is_cut() {
+        let grouped = |ids: &str| -> Vec<Example> {
+            let example = |id: &str| Example { id: id.to_owned(), ..numbered([0]).remove(0) };
+            ids.split(' ').map(example).collect()
+        };
+        let parts = |ids: &str, first, second| {
+            cut_between_groups(grouped(ids), first, second, |example| &example.id[..1])
+                .map(|part| part.into_iter().map(|example| example.id).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(parts("a1 a2 b1 b2 c1 c2", 0.5, 0.17), ["a1 a2 b1 b2", "", "c1 c2"]);
+        assert_eq!(parts("a1 a2 b1 b2 c1 c2", 0.5, 0.25), ["a1 a2 b1 b2", "c1 c2", ""]);
+        assert_eq!(parts("a1 b1 c1 d1 e1 f1", 0.5, 0.17), ["a1 b1 c1", "d1", "e1 f1"]);
+        assert_eq!(parts("a1 a2 a3 a4 b1", 0.2, 0.2), ["a1 a2 a3 a4", "", "b1"]);
+        assert_eq!(parts("a1 b1 b2", 0.6, 0.4), ["a1 b1 b2", "", ""]);
+        assert_eq!(parts("a1 a2", 0.0, 0.5), ["", "a1 a2", ""]);
     }
 }

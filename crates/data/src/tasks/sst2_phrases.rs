@@ -119,8 +119,13 @@ mod tests {
     #[test]
     fn a_text_within_another_is_a_run_of_its_whole_words() {
         let examples = |texts: &[&str]| -> Vec<Example> {
-            let example =
-                |text: &&str| Example { id: String::new(), text: (*text).to_owned(), label: None, ratings: None };
+            let example = |text: &&str| Example {
+                id: String::new(),
+                text: (*text).to_owned(),
+                label: None,
+                ratings: None,
+                choice: None,
+            };
             texts.iter().map(example).collect()
         };
         let others = examples(&["a gorgeous , witty movie ", "so much"]);

@@ -47,7 +47,7 @@ pub(super) fn sentences<'a>(lines: impl Iterator<Item = Line<'a>>, split: &str) 
             return Err(line.error("a sentence", text));
         }
         let id = format!("{split}-{}", line.number);
-        examples.push(Example { id, text: text.to_owned(), label: Some(label), ratings: None });
+        examples.push(Example { id, text: text.to_owned(), label: Some(label), ratings: None, choice: None });
     }
     Ok(examples)
 }

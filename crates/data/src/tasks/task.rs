@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::domain::DomainInfo;
 use super::example::Example;
+use super::prompts::Answers;
 use crate::assets::AssetId;
 use crate::error::Result;
 
@@ -14,6 +15,11 @@ pub type Open<'a> = dyn FnMut(AssetId) -> Result<PathBuf> + 'a;
 pub(super) trait Task: std::fmt::Debug + Send + Sync {
     /// Its test sets, that of the training domain first.
     fn domains(&self) -> Vec<DomainInfo>;
+
+    /// What the answers to its questions are; none where its texts have classes.
+    fn answers(&self) -> Option<Answers> {
+        None
+    }
 
     /// Reads, cleans and splits: every split in the order of `seed`, not capped, test sets in the order of [`Self::domains`].
     fn splits(&self, seed: u64, open: &mut Open<'_>) -> Result<Splits>;

@@ -1,6 +1,8 @@
 //! Toy copies of the published files: what becomes of them, and what is said of malformed ones.
 
 mod clinc150;
+mod prompts;
+mod questions;
 mod trec;
 
 use std::collections::BTreeSet;
@@ -184,11 +186,37 @@ fn label_noise_touches_training_labels_only() {
 }
 
 #[test]
+fn the_digest_of_texts_is_that_of_committed_records_and_questions_have_their_own() {
+    let plain = |id: &str, text: &str, label| Example {
+        id: id.to_owned(),
+        text: text.to_owned(),
+        label,
+        ratings: None,
+        choice: None,
+    };
+    let rated = Example { ratings: Some(Ratings { each: vec![2, -1], mean: 0.5 }), ..plain("2", "fine", Some(1)) };
+    let far = Domain { info: DomainInfo::new("far", "Far"), examples: vec![plain("3", "news", None)] };
+    let classes = ["no", "yes"].map(str::to_owned);
+    let of =
+        |train: &Example| digest(&classes, std::slice::from_ref(train), &[rated.clone()], std::slice::from_ref(&far));
+    let text = plain("1", "poor", Some(0));
+    // Computed apart, by a Python transcription of what it was before there were questions.
+    assert_eq!(of(&text), "d238e6f5161a1ee813b941aa5a8346ef14c5c4e449badd99bb5d857b39d96bdb");
+    let choice = |template| Choice::new(classes.to_vec(), template);
+    let template =
+        |style| crate::tasks::prompts::Template::new(style, None, crate::tasks::prompts::Kind::Question).unwrap();
+    let asked = |style| Example { choice: Some(choice(template(style))), ..text.clone() };
+    let all = [of(&text), of(&asked(Style::Plain)), of(&asked(Style::Bag)), of(&asked(Style::Blob))];
+    assert_eq!(BTreeSet::from(all.clone()).len(), all.len(), "{all:?}");
+}
+
+#[test]
 fn an_unknown_task_and_settings_out_of_range_are_one_line() {
     let refusal = |task: &str, settings: &str| PlannedTask::new(task, settings.parse().unwrap()).unwrap_err();
     assert_eq!(
         refusal("sst-2", ""),
-        "unknown task \"sst-2\"; did you mean \"sst2\"? (known: vader-movies, sst2, sst2-phrases, banking77, clinc150, trec)"
+        "unknown task \"sst-2\"; did you mean \"sst2\"? (known: vader-movies, sst2, sst2-phrases, banking77, clinc150, trec, arc-easy, arc-challenge, openbookqa, \
+         winogrande-s, winogrande-m, boolq)"
     );
     assert_eq!(
         refusal("banking77", "held-out-intents = 76"),
@@ -204,9 +232,12 @@ fn an_unknown_task_and_settings_out_of_range_are_one_line() {
 
 /// The message for a data set of which one file is this.
 fn complaint(task: &str, file: &str, content: impl AsRef<[u8]>) -> String {
-    let root = data();
+    complaint_in(&data(), task, file, content)
+}
+
+fn complaint_in(root: &TempDir, task: &str, file: &str, content: impl AsRef<[u8]>) -> String {
     fs::write(root.path().join(file), content).unwrap();
-    let message = loaded(&root, task, "").unwrap_err().to_string();
+    let message = loaded(root, task, "").unwrap_err().to_string();
     message.replace(&format!("{}{}", root.path().display(), std::path::MAIN_SEPARATOR), "")
 }
 

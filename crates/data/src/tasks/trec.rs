@@ -122,7 +122,7 @@ fn read(folder: &Path, file: &str, split: &str) -> Result<Vec<Example>> {
             }
         }
         let id = format!("{split}-{}", line.number);
-        examples.push(Example { id, text: text.to_owned(), label, ratings: None });
+        examples.push(Example { id, text: text.to_owned(), label, ratings: None, choice: None });
     }
     Ok(examples)
 }

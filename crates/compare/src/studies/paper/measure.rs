@@ -99,7 +99,7 @@ impl<'a> Texts<'a> {
         }
         let example = |text: &&str| {
             let text = (*text).to_owned();
-            Example { id: text.clone(), text, label: None, ratings: None }
+            Example { id: text.clone(), text, label: None, ratings: None, choice: None }
         };
         let sentences: Vec<Example> = SENTENCES.iter().map(example).collect();
         Ok(Self {

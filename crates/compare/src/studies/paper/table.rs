@@ -305,7 +305,8 @@ mod tests {
 
     #[test]
     fn the_page_is_as_it_was_written_down() {
-        let example = Example { id: "1".to_owned(), text: "a film".to_owned(), label: Some(1), ratings: None };
+        let example =
+            Example { id: "1".to_owned(), text: "a film".to_owned(), label: Some(1), ratings: None, choice: None };
         let of = |in_distribution, examples| Domain {
             info: DomainInfo { in_distribution, ..toy::plan().task.domains()[0].clone() },
             examples: vec![example.clone(); examples],

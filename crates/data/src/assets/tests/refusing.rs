@@ -110,8 +110,12 @@ fn a_cache_that_cannot_be_written_is_named() {
 
 /// A toy that lies in a repository only.
 fn toy_by_hand() -> &'static Asset {
-    let repository =
-        Repository { address: "https://example.org/somebody/toy", folder: "data", renamed: &[("c.txt", "b.txt")] };
+    let repository = Repository {
+        address: "https://example.org/somebody/toy",
+        folder: "data",
+        renamed: &[("c.txt", "b.txt")],
+        remark: "read the notes",
+    };
     let Asset { name, files, .. } = toy_wheel();
     Box::leak(Box::new(Asset { name, files, hub: None, origin: Origin::Repository(repository) }))
 }
@@ -125,7 +129,7 @@ fn what_nothing_downloads_says_where_to_get_it_and_where_to_put_it() {
         format!(
             "toy: 2 of 2 files are not there, and this program does not download them\n  missing a.txt, 5 bytes, sha256 \
              {a}\n  missing b.txt, 13 bytes, sha256 {b}\nget them from the folder data of \
-             https://example.org/somebody/toy, where b.txt is called c.txt, and put a.txt, b.txt into\n  ROOT/data/toy (--data or BAYESLORA_DATA), \
+             https://example.org/somebody/toy (read the notes), where b.txt is called c.txt, and put a.txt, b.txt into\n  ROOT/data/toy (--data or BAYESLORA_DATA), \
              or\n  ROOT/cache/toy (the cache; BAYESLORA_CACHE names another)"
         )
     );

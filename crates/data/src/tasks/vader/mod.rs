@@ -148,5 +148,5 @@ fn rating_mean(row: &Row) -> f64 {
 fn labelled(row: Row) -> Example {
     let Row { id, mean_rating, text, ratings } = row;
     let label = Some(u32::from(mean_rating > 0.0));
-    Example { id, text, label, ratings: Some(Ratings { each: ratings, mean: mean_rating }) }
+    Example { id, text, label, ratings: Some(Ratings { each: ratings, mean: mean_rating }), choice: None }
 }
