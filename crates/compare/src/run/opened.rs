@@ -51,15 +51,6 @@ impl<'a> OpenedPlan<'a> {
     pub(crate) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
         let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
         let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
-        // A head of classes on the words of a question would be another task, and its numbers would look like this one's.
-        if plan.task.answers().is_some() {
-            let task = &plan.experiment.task;
-            let problem = format!(
-                "task \"{task}\" has questions with options, which no method is fitted or scored on yet; choose a task of classes, such as clinc150"
-            );
-            return Err(refused(problem));
-        }
-        let data = plan.task.load(assets, &mut tell)?;
         let model = plan.model.open(assets, &mut tell)?;
         let backbone = Backbone::load(model.path(), &Device::Cpu)?;
         let (longest, positions) = (plan.experiment.max_tokens, backbone.longest_text());
@@ -70,9 +61,11 @@ impl<'a> OpenedPlan<'a> {
         let questions = match plan.task.answers() {
             None => None,
             Some(_) if !backbone.is_causal() => {
-                let model = plan.model.name();
+                // A head of classes on the words of a question would be another task, and its numbers would look like this one's.
+                let (task, model) = (&plan.experiment.task, plan.model.name());
                 let problem = format!(
-                    "the task asks which answer follows a prompt; {model} reads no next token: expected a decoder"
+                    "task \"{task}\" asks which answer follows a question, and {model} reads no next token; choose a decoder, or a task of \
+                     classes, such as clinc150"
                 );
                 return Err(refused(problem));
             }
@@ -81,6 +74,7 @@ impl<'a> OpenedPlan<'a> {
                 Some((QuestionReader::of_model(&backbone, model.path(), longest)?, head))
             }
         };
+        let data = plan.task.load(assets, &mut tell)?;
         let mut slots = BTreeMap::new();
         for method in &plan.methods {
             let unknown = |what: &str, error: bayeslora_models::Error| {
