@@ -73,6 +73,7 @@ impl Fixture {
             train: &self.train,
             validation: &self.validation,
             classes: 2,
+            language: None,
             seed: 1,
             folder,
             progress: &Silent,

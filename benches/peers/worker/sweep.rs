@@ -59,6 +59,7 @@ impl Sweep {
             train: sentences,
             validation: sentences,
             classes: 2,
+            language: None,
             seed,
             folder: folder.path(),
             progress: &Silent,

@@ -89,6 +89,7 @@ impl Training {
             train: sentences,
             validation: &validation,
             classes: 2,
+            language: None,
             seed: self.seed,
             folder: folder.path(),
             progress,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bayeslora_kernels::Draws;
+use bayeslora_kernels::{Draws, Packing};
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -27,6 +27,17 @@ impl Rows {
         for (&example, &length) in examples.iter().zip(lengths) {
             rows.examples.extend(std::iter::repeat_n(example, length));
             rows.positions.extend((0..Address::ANY).take(length));
+        }
+        rows
+    }
+
+    /// Rows of packed examples: a continuation's positions go on where its prompt ends, so that all continuations of an example share
+    /// its noise, position by position.
+    pub fn of_packing(examples: &[u64], packing: &Packing) -> Self {
+        let mut rows = Self::default();
+        for (&example, layout) in examples.iter().zip(packing.layouts()) {
+            rows.examples.extend(std::iter::repeat_n(example, layout.rows()));
+            rows.positions.extend(layout.positions().map(|position| u32::try_from(position).unwrap_or(Address::ANY)));
         }
         rows
     }
@@ -169,6 +180,16 @@ mod tests {
     use super::*;
     use crate::noise::Stream;
     use crate::slot::TargetMap;
+
+    #[test]
+    fn continuations_of_an_example_share_its_noise() {
+        use bayeslora_kernels::Layout;
+        let layouts = [Layout { prompt: 2, continuations: vec![2, 1] }, Layout::text(3)];
+        let rows = Rows::of_packing(&[4, 9], &Packing::from_layouts(layouts));
+        assert_eq!(rows.examples, [4, 4, 4, 4, 4, 9, 9, 9]);
+        assert_eq!(rows.positions, [0, 1, 2, 3, 2, 0, 1, 2]);
+        assert_eq!(Rows::of_packing(&[4, 9], &Packing::from_lengths(&[3, 2])), Rows::of_sentences(&[4, 9], &[3, 2]));
+    }
 
     #[test]
     fn scopes_share_what_they_say() {

@@ -116,7 +116,7 @@ fn values_out_of_range_are_named_with_the_range() {
 }
 
 #[test]
-fn a_task_of_questions_with_options_is_read_but_not_run() {
+fn a_task_of_questions_wants_a_decoder() {
     let shares = "train-fraction = 0.7\nvalidation-fraction = 0.1";
     let (folder, path) = experiment(shares, "prompt = \"blob\"");
     let text = fs::read_to_string(&path).unwrap().replace("task = \"vader-movies\"", "task = \"arc-easy\"");
@@ -124,7 +124,7 @@ fn a_task_of_questions_with_options_is_read_but_not_run() {
     let message = refusal(&["run", &path], None, b"");
     assert_says(
         &message,
-        &["experiment.toml: task \"arc-easy\" has questions with options, which no method is fitted or scored on yet;"],
+        &["experiment.toml: task \"arc-easy\" asks which answer follows a question, and", "choose a decoder"],
     );
     assert!(!folder.path().join("quick/units").exists(), "records were written");
     // Its settings are checked all the same.

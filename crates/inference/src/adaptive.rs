@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::member::Member;
 use crate::predictor::Predictor;
 use crate::prefix::Sentences;
+use crate::readout::sampled;
 use crate::shapes::samples_of;
 
 /// When to stop.
@@ -132,11 +133,12 @@ impl Predictor<'_> {
         places: &[usize],
     ) -> Result<Array3<f32>> {
         let noise = Noise::new(self.seed, Stream::Predictive).coupled(coupling);
-        let shape = (numbers.len(), places.len(), member.head.classes());
+        let shape = (numbers.len(), places.len(), sentences.classes(&member.head));
         let (values, lengths, addresses) = sentences.gather(places);
         let hidden = Hidden { values: &values, lengths: &lengths, examples: &addresses };
         let samples = Samples::Drawn { noise, numbers };
-        let logits = self.sampler(member).logits(hidden, &samples, &|rows| self.progress.advance(rows))?;
+        let advance = |rows| self.progress.advance(rows);
+        let logits = sampled(self.sampler(member), sentences, places, hidden, &samples, &advance)?;
         samples_of(shape, logits)
     }
 
@@ -153,7 +155,7 @@ impl Predictor<'_> {
         sentences: &Sentences,
     ) -> Result<Vec<Decision>> {
         let stopping = Stopping { alpha, most: self.samples, coupling };
-        decide(sentences.len(), member.head.classes(), stopping, |places, numbers| {
+        decide(sentences.len(), sentences.classes(&member.head), stopping, |places, numbers| {
             self.draws(member, coupling, numbers, sentences, places)
         })
     }

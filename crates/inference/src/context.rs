@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bayeslora_adapters::{LoraShape, Slot};
 use bayeslora_data::Progress;
-use bayeslora_models::Backbone;
+use bayeslora_models::{Backbone, Head};
 
 use crate::prefix::Sentences;
 use crate::settings::TrainingSettings;
@@ -29,6 +29,8 @@ pub struct FitContext<'a> {
     pub validation: &'a Sentences,
     /// Number of classes.
     pub classes: usize,
+    /// The model's language head, where answers are chosen among; then no head is trained.
+    pub language: Option<&'a Head>,
     /// Seed of the unit.
     pub seed: u64,
     /// Folder for checkpoints, the unit's own.

@@ -14,7 +14,9 @@ mod member;
 mod optimise;
 mod predictor;
 mod prefix;
+mod questions;
 mod reader;
+mod readout;
 mod recipe;
 mod settings;
 mod shapes;
@@ -25,8 +27,11 @@ mod validation;
 pub mod methods;
 
 pub use adaptive::Decision;
+pub use bayeslora_models::Normalisation;
 pub use bayeslora_records::Reading;
-pub use classifier::{Classifier, InferenceOptions, MOST_SAMPLES, SAMPLES, TextPrediction};
+pub use classifier::{
+    Classifier, CompletionScores, InferenceOptions, MOST_SAMPLES, SAMPLES, ScoredToken, Scores, TextPrediction,
+};
 pub use context::FitContext;
 pub use error::{Error, Result};
 pub use fitted::Fitted;
@@ -35,6 +40,7 @@ pub use member::Member;
 pub use optimise::{Optimiser, Rule, linear_schedule};
 pub use predictor::Predictor;
 pub use prefix::{Batch, Sentences};
+pub use questions::{QuestionReader, Readout};
 pub use reader::{Text, tokenizer_of};
 pub use recipe::{DivergenceUpdate, Objective, Position, Recipe, TrainingSet};
 pub use settings::{AdapterSettings, PredictionSettings, Schedule, Selection, TrainingSettings};

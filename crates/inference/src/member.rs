@@ -25,8 +25,11 @@ impl Member {
     /// When the rank does not fit a map, or a setting is outside its range.
     pub fn initial(context: &FitContext<'_>, posterior: PosteriorSettings, noise: &Noise) -> Result<Self> {
         let adapters = initial_adapters(context.backbone, context.slots, context.lora, &posterior, noise)?;
-        let head = Head::initial(context.backbone, context.classes, noise)?;
-        let head = if context.train_head { head } else { head.frozen() };
+        let head = match context.language {
+            Some(language) => language.clone(),
+            None => Head::initial(context.backbone, context.classes, noise)?,
+        };
+        let head = if context.train_head && context.language.is_none() { head } else { head.frozen() };
         Ok(Self { adapters, head, posterior })
     }
 

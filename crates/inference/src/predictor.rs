@@ -10,6 +10,7 @@ use crate::fitted::Fitted;
 use crate::laplace::Network;
 use crate::member::Member;
 use crate::prefix::Sentences;
+use crate::readout::{check_classes, sampled};
 use crate::shapes::{gaussian, samples_of};
 use bayeslora_data::Progress;
 use bayeslora_records::Reading;
@@ -90,9 +91,11 @@ impl Predictor<'_> {
             0 => Samples::Mean,
             _ => Samples::Drawn { noise: Noise::new(self.seed, Stream::Predictive), numbers: 0..samples },
         };
-        let shape = (draw.count(), sentences.len(), member.head.classes());
+        let shape = (draw.count(), sentences.len(), sentences.classes(&member.head));
         let examples = sentences.addresses();
-        let logits = sampler.logits(sentences.hidden(&examples), &draw, &|rows| self.progress.advance(rows))?;
+        let places: Vec<usize> = (0..sentences.len()).collect();
+        let advance = |rows| self.progress.advance(rows);
+        let logits = sampled(sampler, sentences, &places, sentences.hidden(&examples), &draw, &advance)?;
         samples_of(shape, logits)
     }
 
@@ -101,6 +104,7 @@ impl Predictor<'_> {
     /// # Errors
     /// When a tensor operation fails.
     pub fn linearised(&self, fitted: &Fitted, sentences: &Sentences) -> Result<GaussianLogits> {
+        check_classes(sentences)?;
         let examples = sentences.addresses();
         let hidden = sentences.hidden(&examples);
         let advance = |rows| self.progress.advance(rows);

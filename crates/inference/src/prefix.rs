@@ -4,11 +4,11 @@
 //! them.
 
 use bayeslora_adapters::{AdapterSet, Draw};
-use bayeslora_models::{Backbone, Encoded, Hidden, Packing, Pass, Tokenizer};
+use bayeslora_models::{Backbone, Encoded, Head, Hidden, Packing, Pass, Question, Tokenizer};
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use bayeslora_data::Progress;
 use bayeslora_data::tasks::Example;
 
@@ -20,6 +20,10 @@ pub struct Sentences {
     labels: Vec<u32>,
     packing: Packing,
     lengths: Vec<usize>,
+    /// The sentences as questions, where answers are chosen among; else none.
+    questions: Vec<Question>,
+    /// Answers of a question at most; 0 of none.
+    answers: usize,
     width: usize,
     /// `[rows, width]`, packed.
     hidden: Vec<f32>,
@@ -38,6 +42,8 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// Where each sentence's rows are.
     pub packing: Packing,
+    /// The questions, where answers are chosen among; else none.
+    pub questions: Vec<Question>,
 }
 
 /// Rows of one forward pass through the prefix.
@@ -106,7 +112,52 @@ impl Sentences {
             hidden.extend(x.flatten_all()?.to_vec1::<f32>()?);
             progress.advance(chunk_packing.rows() as u64);
         }
-        Ok(Self { split, labels, packing, lengths, width, hidden })
+        Ok(Self { split, labels, packing, lengths, questions: Vec::new(), answers: 0, width, hidden })
+    }
+
+    /// Questions whose answers are chosen among by their log-likelihoods, and the activations below block `from`; a question has
+    /// `answers` at most, and `labels` are the places of the right ones, one each, or none at all.
+    ///
+    /// # Errors
+    /// When a question does not fit the backbone, or has more answers.
+    pub fn of_choices(
+        backbone: &Backbone,
+        questions: Vec<Question>,
+        (labels, answers): (Vec<u32>, usize),
+        split: u8,
+        from: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        if let Some(question) = questions.iter().find(|question| question.answers.len() > answers) {
+            return Err(Error::Parameter {
+                what: format!("a question of {} answers", question.answers.len()),
+                expected: format!("expected {answers} at most"),
+            });
+        }
+        let packing = Question::packing(&questions);
+        let lengths: Vec<usize> = packing.sentences().map(|rows| rows.len()).collect();
+        let width = backbone.width();
+        let mut hidden = Vec::with_capacity(packing.rows() * width);
+        let none = AdapterSet::new();
+        for chunk in chunks_of_rows(&lengths, ROWS_PER_PASS) {
+            let chunk_packing = Question::packing(&questions[chunk.clone()]);
+            let tokens: Vec<u32> = questions[chunk].iter().flat_map(Question::tokens).collect();
+            let x = backbone.embed_packed(&tokens, &chunk_packing)?;
+            let x = backbone.run_blocks(0..from, &x, &chunk_packing, &mut Pass::new(&none, Draw::Mean))?;
+            hidden.extend(x.flatten_all()?.to_vec1::<f32>()?);
+            progress.advance(chunk_packing.rows() as u64);
+        }
+        Ok(Self { split, labels, packing, lengths, questions, answers, width, hidden })
+    }
+
+    /// The sentences as questions, where answers are chosen among; else none.
+    pub fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
+    /// Classes of the predictions that `head` makes of them: answers of a question at most, or the head's own.
+    pub fn classes(&self, head: &Head) -> usize {
+        if self.questions.is_empty() { head.classes() } else { self.answers }
     }
 
     /// Number of sentences.
@@ -139,10 +190,14 @@ impl Sentences {
         Hidden { values: &self.hidden, lengths: &self.lengths, examples: addresses }
     }
 
-    /// Mean over each sentence's tokens of the activations below the first adapted block, `[sentences, width]`.
+    /// Mean over each sentence's tokens, or those of its prompt, of the activations below the first adapted block, `[sentences, width]`.
     pub fn mean_hidden(&self) -> Array2<f64> {
         let mut means = Array2::zeros((self.len(), self.width));
-        for (mut mean, rows) in means.outer_iter_mut().zip(self.packing.sentences()) {
+        for ((mut mean, rows), layout) in
+            means.outer_iter_mut().zip(self.packing.sentences()).zip(self.packing.layouts())
+        {
+            // Answers are no part of what a question is.
+            let rows = rows.start..rows.start + layout.prompt;
             let tokens = rows.len().max(1) as f64;
             for row in self.hidden[rows.start * self.width..rows.end * self.width].chunks(self.width) {
                 for (sum, &value) in mean.iter_mut().zip(row) {
@@ -171,11 +226,12 @@ impl Sentences {
     /// When the tensor cannot be made on `device`.
     pub fn batch(&self, places: &[usize], device: &Device) -> Result<Batch> {
         let (hidden, lengths, examples) = self.gather(places);
-        let packing = Packing::from_lengths(&lengths);
+        let packing = Packing::from_layouts(places.iter().map(|&place| self.packing.layouts()[place].clone()));
         let hidden = Tensor::from_vec(hidden, (1, packing.rows(), self.width), device)?;
         Ok(Batch {
             examples,
             labels: places.iter().filter_map(|&place| self.labels.get(place).copied()).collect(),
+            questions: places.iter().filter_map(|&place| self.questions.get(place).cloned()).collect(),
             lengths,
             hidden,
             packing,

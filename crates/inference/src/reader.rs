@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_models::{Backbone, Encoded, TOKENIZER_FILE, Tokenizer, gguf_of};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A text to be classified, or a pair of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Text {
     pub text: String,
     /// The second text of a pair, such as the hypothesis to a premise.
     pub second: Option<String>,
+    /// Answers of its own to choose from, as they stand after the text; or the one completion of it that is scored.
+    pub choices: Option<Vec<String>>,
 }
 
 /// The tokenizer that an adapter was trained with, and how its model reads tokens.
@@ -50,20 +52,8 @@ impl Reader {
         adapter: &Path,
         (max_tokens, for_answers): (Option<usize>, bool),
     ) -> Result<Self> {
-        let longest = backbone.longest_text();
         let source = Source::of(model, adapter);
-        let own = source.own_length()?.map_or(longest, |length| length.min(longest));
-        let length = max_tokens.unwrap_or(own);
-        if !(2..=longest).contains(&length) {
-            let expected = match (max_tokens, &source) {
-                (None, Source::Folder(folder)) => format!(
-                    "texts are 2 to {longest} tokens long: correct model_max_length in {}, or give --max-tokens",
-                    folder.join("tokenizer_config.json").display()
-                ),
-                _ => format!("texts are 2 to {longest} tokens long: choose --max-tokens so"),
-            };
-            return Err(bayeslora_models::Error::Slot { what: format!("window of {length} tokens"), expected }.into());
-        }
+        let length = source.length(backbone, max_tokens)?;
         let tokenizer = for_model(source.tokenizer(length)?, backbone)?;
         if !for_answers {
             return Ok(Self { tokenizer, ends: Ends::OfClasses(backbone.padding()) });
@@ -86,11 +76,7 @@ impl Reader {
         let length = encoded.ids.len().saturating_sub(after).max(1);
         encoded.ids.truncate(length);
         encoded.segments.truncate(length);
-        // The text of a chat's template begins with the mark that the tokenizer puts before it.
-        if let [first, second, ..] = encoded.ids[..]
-            && first == second
-            && Some(first) == before
-        {
+        if begins_twice(&encoded.ids, before) {
             encoded.ids.remove(0);
             encoded.segments.remove(0);
         }
@@ -98,8 +84,13 @@ impl Reader {
     }
 }
 
+/// Whether the mark before a text stands there twice: the text of a chat's template begins with the one that the tokenizer puts before it.
+pub(crate) fn begins_twice(ids: &[u32], before: Option<u32>) -> bool {
+    matches!(ids, [first, second, ..] if first == second && Some(*first) == before)
+}
+
 /// The tokens that a tokenizer puts before and after a text.
-fn marks(source: &Source<'_>) -> Result<[Vec<u32>; 2]> {
+pub(crate) fn marks(source: &Source<'_>) -> Result<[Vec<u32>; 2]> {
     let tokenizer = source.tokenizer(ENOUGH)?;
     let marked = tokenizer.encode(ANCHOR)?;
     let bare = tokenizer.without_marks().encode(ANCHOR)?;
@@ -108,8 +99,8 @@ fn marks(source: &Source<'_>) -> Result<[Vec<u32>; 2]> {
 }
 
 /// A text that every tokenizer has tokens for.
-const ANCHOR: &str = ":";
-/// Tokens that tell an answer of many from one of one.
+pub(crate) const ANCHOR: &str = ":";
+/// Tokens that are more than a mark.
 const ENOUGH: usize = 64;
 
 /// The tokenizer in the folder of a model or in its GGUF file, for texts of at most `max_tokens`.
@@ -121,7 +112,7 @@ pub fn tokenizer_of(backbone: &Backbone, folder: &Path, max_tokens: usize) -> Re
 }
 
 /// Refuses a tokenizer of another model.
-fn for_model(tokenizer: Tokenizer, backbone: &Backbone) -> Result<Tokenizer> {
+pub(crate) fn for_model(tokenizer: Tokenizer, backbone: &Backbone) -> Result<Tokenizer> {
     if backbone.is_causal() {
         tokenizer.check_pieces(backbone.vocabulary())?;
     } else {
@@ -131,14 +122,14 @@ fn for_model(tokenizer: Tokenizer, backbone: &Backbone) -> Result<Tokenizer> {
 }
 
 /// Where a tokenizer lies.
-enum Source<'a> {
+pub(crate) enum Source<'a> {
     Folder(&'a Path),
     Gguf(PathBuf),
 }
 
 impl<'a> Source<'a> {
     /// A tokenizer saved with the adapter is the one it was trained with.
-    fn of(model: &'a Path, adapter: &'a Path) -> Self {
+    pub(crate) fn of(model: &'a Path, adapter: &'a Path) -> Self {
         if [TOKENIZER_FILE, "vocab.txt"].into_iter().any(|file| adapter.join(file).is_file()) {
             Self::Folder(adapter)
         } else {
@@ -157,48 +148,30 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn tokenizer(&self, max_tokens: usize) -> Result<Tokenizer> {
+    /// Most tokens of a text: as many as are asked for, else the tokenizer's own length, within the model's positions.
+    pub(crate) fn length(&self, backbone: &Backbone, max_tokens: Option<usize>) -> Result<usize> {
+        let longest = backbone.longest_text();
+        let own = self.own_length()?.map_or(longest, |length| length.min(longest));
+        let length = max_tokens.unwrap_or(own);
+        if (2..=longest).contains(&length) {
+            return Ok(length);
+        }
+        let expected = match (max_tokens, self) {
+            (None, Self::Folder(folder)) => format!(
+                "texts are 2 to {longest} tokens long: correct model_max_length in {}, or give --max-tokens",
+                folder.join("tokenizer_config.json").display()
+            ),
+            _ => format!("texts are 2 to {longest} tokens long: choose --max-tokens so"),
+        };
+        Err(bayeslora_models::Error::Slot { what: format!("window of {length} tokens"), expected }.into())
+    }
+
+    pub(crate) fn tokenizer(&self, max_tokens: usize) -> Result<Tokenizer> {
         Ok(match self {
             Self::Folder(folder) => Tokenizer::load(folder, max_tokens)?,
             Self::Gguf(file) => Tokenizer::from_gguf(&bayeslora_models::Gguf::open(file)?, max_tokens)?,
         })
     }
-}
-
-/// The tokens of answers to choose from, each one token.
-///
-/// # Errors
-/// When there are fewer than two, one is nothing or several tokens, or two are the same.
-pub(crate) fn answer_tokens(model: &Path, adapter: &Path, answers: &[String]) -> Result<Vec<u32>> {
-    let refused = |what: String, expected: &str| Err(Error::Parameter { what, expected: expected.to_owned() });
-    if answers.len() < 2 {
-        return refused(format!("{} answer to choose from", answers.len()), "give two or more, each with --choice");
-    }
-    let tokenizer = Source::of(model, adapter).tokenizer(ENOUGH)?.without_marks();
-    let anchor = tokenizer.encode(ANCHOR)?;
-    let mut tokens = Vec::new();
-    for answer in answers {
-        // As it stands after a text: some tokenizers put a space before a text of its own.
-        let after = tokenizer.encode(&format!("{ANCHOR}{answer}"))?;
-        let ids = match after.strip_prefix(anchor.as_slice()) {
-            Some(ids) => ids.to_vec(),
-            None => tokenizer.encode(answer)?,
-        };
-        let &[token] = ids.as_slice() else {
-            return refused(
-                format!("answer {answer:?} of {} tokens", ids.len()),
-                "an answer is one token, such as a letter; write it as it stands after the text, its space included",
-            );
-        };
-        if let Some(place) = tokens.iter().position(|&other| other == token) {
-            return refused(
-                format!("answers {:?} and {answer:?}, which are the same token", answers[place]),
-                "give different ones",
-            );
-        }
-        tokens.push(token);
-    }
-    Ok(tokens)
 }
 
 #[cfg(test)]
@@ -236,7 +209,7 @@ mod tests {
     }
 
     fn ids(reader: &Reader, text: &str) -> Vec<u32> {
-        reader.encode(&Text { line: 1, text: text.to_owned(), second: None }).unwrap().ids
+        reader.encode(&Text { line: 1, text: text.to_owned(), second: None, choices: None }).unwrap().ids
     }
 
     #[test]
@@ -250,15 +223,6 @@ mod tests {
     fn the_mark_before_a_text_stands_there_once() {
         let folder = folder(false);
         assert_eq!(ids(&reader(folder.path(), true), "<s>ab"), [1, 5, 6]);
-    }
-
-    #[test]
-    fn an_answer_is_the_token_that_follows_a_text() {
-        let answers = ["a".to_owned(), "b".to_owned()];
-        let spaced = folder(true);
-        assert_eq!(answer_tokens(spaced.path(), spaced.path(), &answers).unwrap(), [5, 6]);
-        let plain = folder(false);
-        assert_eq!(answer_tokens(plain.path(), plain.path(), &answers).unwrap(), [5, 6]);
     }
 
     #[test]

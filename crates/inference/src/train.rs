@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bayeslora_adapters::{Draw, Noise, Rows, Sampling, Stream, derive_seed};
-use bayeslora_models::classify;
 use bayeslora_records::FitRecord;
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -18,6 +17,7 @@ use crate::fitted::Fitted;
 use crate::member::Member;
 use crate::optimise::{Optimiser, Rule, linear_schedule};
 use crate::prefix::Batch;
+use crate::readout::outputs;
 use crate::recipe::{DivergenceUpdate, Objective, Position, Recipe, TrainingSet};
 use crate::settings::{Schedule, Selection};
 use crate::validation::{Validation, mean_nll, validate};
@@ -187,7 +187,7 @@ impl Fit<'_> {
     /// Loss of a part of a step's sentences; `share` of them are in it.
     fn loss(&self, batch: &Batch, position: Position, share: f64) -> Result<Tensor> {
         let Objective { nll, divergence, .. } = (self.recipe.objective)(position);
-        let rows = Rows::of_sentences(&batch.examples, &batch.lengths);
+        let rows = Rows::of_packing(&batch.examples, &batch.packing);
         let sampling = Sampling {
             noise: self.noise,
             samples: position.step..position.step + 1,
@@ -196,8 +196,7 @@ impl Fit<'_> {
         };
         let draw = if self.recipe.sampled { Draw::Sampled(sampling) } else { Draw::Mean };
         let FitContext { backbone, from, .. } = *self.context;
-        let Member { adapters, head, .. } = &self.member;
-        let output = classify(backbone, head, adapters, draw, from, &batch.hidden, &batch.packing)?;
+        let output = outputs(backbone, &self.member, draw, from, batch)?;
         let loss = (mean_nll(&output.logits, &batch.labels)? * (nll * share))?;
         match output.divergence {
             Some(kl) => Ok((loss + (kl * divergence)?)?),

@@ -1,12 +1,12 @@
 //! The validation set at the mean of a member's posterior, and the loss that training shares with it.
 
 use bayeslora_adapters::Draw;
-use bayeslora_models::classify;
 use candle_core::{D, Tensor};
 
 use crate::context::FitContext;
 use crate::error::Result;
 use crate::member::Member;
+use crate::readout::outputs;
 
 /// Rows of one forward pass of validation.
 const ROWS_PER_PASS: usize = 2048;
@@ -23,15 +23,7 @@ pub(crate) fn validate(context: &FitContext<'_>, member: &Member) -> Result<Vali
     let (mut nll, mut right) = (0.0, 0);
     for places in context.validation.batches_of_rows(ROWS_PER_PASS) {
         let batch = context.validation.batch(&places, context.backbone.device())?;
-        let output = classify(
-            context.backbone,
-            &member.head,
-            &member.adapters,
-            Draw::Mean,
-            context.from,
-            &batch.hidden,
-            &batch.packing,
-        )?;
+        let output = outputs(context.backbone, member, Draw::Mean, context.from, &batch)?;
         nll += f64::from(mean_nll(&output.logits, &batch.labels)?.to_scalar::<f32>()?) * places.len() as f64;
         let predicted: Vec<u32> = output.logits.squeeze(0)?.argmax(D::Minus1)?.to_vec1()?;
         right += predicted.iter().zip(&batch.labels).filter(|(predicted, label)| predicted == label).count();

@@ -53,6 +53,7 @@ fn logits(changes: &Changes) -> Vec<f32> {
         train: &train,
         validation: &validation,
         classes: 2,
+        language: None,
         seed: changes.seed,
         folder: folder.path(),
         progress: &Silent,

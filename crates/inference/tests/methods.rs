@@ -95,6 +95,7 @@ impl Fixture {
             train: &self.train,
             validation: &self.validation,
             classes: 2,
+            language: None,
             seed,
             folder: folder.path(),
             progress: &Silent,

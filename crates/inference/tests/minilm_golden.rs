@@ -26,14 +26,21 @@ fn predictions_of_a_peft_adapter_are_those_of_pytorch() {
         seed: 0,
         max_tokens: Some(128),
         choices: Vec::new(),
+        readout: None,
+        normalisation: None,
+        completions: false,
         site: None,
         scope: None,
         dropout: None,
     };
     let classifier = Classifier::load(model.path(), &golden.join("query-value"), options).unwrap();
     let texts = json("expected.json")["texts"].as_array().unwrap().clone();
-    let text =
-        |(line, text): (u64, &serde_json::Value)| Text { line, text: text.as_str().unwrap().to_owned(), second: None };
+    let text = |(line, text): (u64, &serde_json::Value)| Text {
+        line,
+        text: text.as_str().unwrap().to_owned(),
+        second: None,
+        choices: None,
+    };
     let texts: Vec<Text> = (1..).zip(&texts).map(text).collect();
     let predictions = classifier.predict(&texts).unwrap();
     let expected = json("query-value/expected.json");

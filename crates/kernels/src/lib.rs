@@ -10,12 +10,14 @@
 
 mod activation;
 mod attention;
+mod averages;
 mod draws;
 mod dropout;
 mod frozen_linear;
 mod gated;
 mod keep;
 mod layer_norm;
+mod likelihood;
 mod math;
 mod multiply;
 mod packed;
@@ -36,16 +38,18 @@ mod testing;
 
 pub use activation::Activation;
 pub use attention::{AttentionScratch, Context, Heads, Mask, attend, attend_within, attention, attention_within};
+pub use averages::{Averages, TokenScore};
 pub use draws::Draws;
 pub use dropout::dropout;
 pub use frozen_linear::{FrozenLinear, LowRankTerm};
 pub use gated::{gate_into, gated};
 pub use keep::Keep;
 pub use layer_norm::{add_and_normalise, add_layer_norm};
+pub use likelihood::{LanguageMap, Target, log_likelihoods};
 pub use multiply::multiply;
 pub use packed::{Packed, affine};
-pub use packing::Packing;
-pub use product::{Onto, Threads, product};
+pub use packing::{Layout, Packing};
+pub use product::{Onto, Threads, product, product_with_rows};
 pub use rms_norm::{rms_norm, rms_normalise};
 pub use rope::Rotary;
 pub use storage::borrow;

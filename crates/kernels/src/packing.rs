@@ -1,6 +1,47 @@
-//! Sentences one after another in one tensor, without padding.
+//! Examples one after another in one tensor, without padding.
 
 use std::ops::Range;
+
+/// How the rows of an example lie: those of its prompt, then those of each continuation of it. A text is a prompt alone.
+///
+/// Every continuation follows the prompt: its positions go on where the prompt ends, and it does not see the others.
+///
+/// # Examples
+/// ```
+/// let layout = bayeslora_kernels::Layout { prompt: 3, continuations: vec![2, 1] };
+/// assert_eq!((layout.rows(), layout.longest()), (6, 5));
+/// assert_eq!(layout.positions().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 3]);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Rows of the prompt.
+    pub prompt: usize,
+    /// Rows of each continuation.
+    pub continuations: Vec<usize>,
+}
+
+impl Layout {
+    /// A text of `length` tokens.
+    pub fn text(length: usize) -> Self {
+        Self { prompt: length, continuations: Vec::new() }
+    }
+
+    /// Rows of the whole example.
+    pub fn rows(&self) -> usize {
+        self.prompt + self.continuations.iter().sum::<usize>()
+    }
+
+    /// Positions in use: those of the prompt with its longest continuation.
+    pub fn longest(&self) -> usize {
+        self.prompt + self.continuations.iter().max().copied().unwrap_or(0)
+    }
+
+    /// The position of each row.
+    pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
+        let continued = self.continuations.iter().flat_map(|&length| self.prompt..self.prompt + length);
+        (0..self.prompt).chain(continued)
+    }
+}
 
 /// Where each sentence of a batch begins and ends among the packed rows.
 ///
@@ -16,23 +57,30 @@ use std::ops::Range;
 pub struct Packing {
     /// First row of each sentence, then the number of rows.
     starts: Vec<usize>,
+    layouts: Vec<Layout>,
 }
 
 impl Packing {
     /// Sentences of these lengths.
     pub fn from_lengths(lengths: &[usize]) -> Self {
+        Self::from_layouts(lengths.iter().map(|&length| Layout::text(length)))
+    }
+
+    /// Examples whose rows lie so.
+    pub fn from_layouts(layouts: impl IntoIterator<Item = Layout>) -> Self {
+        let layouts: Vec<Layout> = layouts.into_iter().collect();
         let mut starts = vec![0];
         let mut end = 0;
-        for length in lengths {
-            end += length;
+        for layout in &layouts {
+            end += layout.rows();
             starts.push(end);
         }
-        Self { starts }
+        Self { starts, layouts }
     }
 
     /// One row per sentence.
     pub fn single_rows(sentences: usize) -> Self {
-        Self { starts: (0..=sentences).collect() }
+        Self::from_lengths(&vec![1; sentences])
     }
 
     /// Rows of all sentences together.
@@ -42,17 +90,22 @@ impl Packing {
 
     /// Number of sentences.
     pub fn len(&self) -> usize {
-        self.starts.len() - 1
+        self.layouts.len()
     }
 
     /// Whether there is no sentence.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.layouts.is_empty()
     }
 
     /// The rows of each sentence.
     pub fn sentences(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.starts.windows(2).map(|pair| pair[0]..pair[1])
+    }
+
+    /// How the rows of each sentence lie.
+    pub fn layouts(&self) -> &[Layout] {
+        &self.layouts
     }
 
     /// The first row of each sentence, where `[CLS]` stands.

@@ -47,7 +47,39 @@ pub fn product(
     (m, k, n): (usize, usize, usize),
     threads: Threads,
 ) {
+    strided(out, onto, scale, left, right, (m, k, n), (1, k), threads);
+}
+
+/// The same with `right: [k, n]`: `out = [out +] scale * left right`.
+///
+/// # Panics
+/// When a slice does not have its shape's length.
+pub fn product_with_rows(
+    out: &mut [f32],
+    onto: Onto,
+    scale: f32,
+    left: &[f32],
+    right: &[f32],
+    (m, k, n): (usize, usize, usize),
+    threads: Threads,
+) {
+    strided(out, onto, scale, left, right, (m, k, n), (n, 1), threads);
+}
+
+/// A product whose right operand has these strides along `k` and along `n`.
+#[expect(clippy::too_many_arguments, reason = "those of both products above, and the strides that tell them apart")]
+fn strided(
+    out: &mut [f32],
+    onto: Onto,
+    scale: f32,
+    left: &[f32],
+    right: &[f32],
+    (m, k, n): (usize, usize, usize),
+    strides: (usize, usize),
+    threads: Threads,
+) {
     assert_eq!((left.len(), right.len(), out.len()), (m * k, n * k, m * n), "extents of a product");
+    assert!(strides == (1, k) || strides == (n, 1), "strides of a product");
     if k == 0 && onto == Onto::Nothing {
         out.fill(0.0);
     }
@@ -59,7 +91,8 @@ pub fn product(
         Threads::All => Parallelism::Rayon(rayon::current_num_threads()),
     };
     let (k_stride, n_stride) = (k.cast_signed(), n.cast_signed());
-    // SAFETY: the three slices hold m k, n k and m n values (checked above), which is what strides (1, k), (k, 1) and
+    let (along_k, along_n) = (strides.0.cast_signed(), strides.1.cast_signed());
+    // SAFETY: the three slices hold m k, n k and m n values (checked above), which is what strides (1, k), (1, k) or (n, 1), and
     // (1, n) reach; `out` is borrowed mutably, so it overlaps neither of the others.
     unsafe {
         gemm::gemm(
@@ -74,8 +107,8 @@ pub fn product(
             1,
             k_stride,
             right.as_ptr(),
-            k_stride,
-            1,
+            along_n,
+            along_k,
             1.0,
             scale,
             false,
@@ -100,6 +133,9 @@ mod tests {
                 for onto in [Onto::Nothing, Onto::Values] {
                     let mut out = vec![1.5; m * n];
                     product(&mut out, onto, 0.5, &left, &right, (m, k, n), threads);
+                    let mut same = vec![1.5; m * n];
+                    let turned: Vec<f32> = (0..k * n).map(|at| right[at % n * k + at / n]).collect();
+                    product_with_rows(&mut same, onto, 0.5, &left, &turned, (m, k, n), threads);
                     for row in 0..m {
                         for column in 0..n {
                             let terms = (0..k).map(|i| f64::from(left[row * k + i]) * f64::from(right[column * k + i]));
@@ -109,6 +145,8 @@ mod tests {
                             // Wilkinson's bound for k + 2 roundings in f32.
                             let bound = (k + 2) as f64 * f64::from(f32::EPSILON) * (start + 0.5 * size);
                             assert!(error.abs() <= bound, "{m} {k} {n} {threads:?} {onto:?}: {error}");
+                            let error = error + f64::from(same[row * n + column]) - f64::from(out[row * n + column]);
+                            assert!(error.abs() <= bound, "rows: {m} {k} {n} {threads:?} {onto:?}: {error}");
                         }
                     }
                 }

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use bayeslora_adapters::files::{read_tensors, write_tensors};
 use bayeslora_adapters::peft::{
-    CONFIG_FILE, HEAD_FILE, Initialisation, Pair, PeftAdapter, PeftConfig, PlainSettings, Task, ends_with_module,
-    save_plain,
+    CONFIG_FILE, HEAD_FILE, Initialisation, Pair, PeftAdapter, PeftConfig, PlainSettings, ends_with_module, save_plain,
 };
 use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
@@ -19,6 +18,7 @@ use crate::base::{changes_base, load_under};
 use crate::classifier::Head;
 use crate::decoder;
 use crate::error::{Error, Result, wrong};
+use crate::head_of::HeadOf;
 use crate::slots::{is_of_head, pooler_slot};
 
 /// Settings of the posterior, written beside PEFT's files; without it an adapter has PEFT's input-site dropout.
@@ -127,13 +127,21 @@ impl SavedAdapter {
     ) -> Result<Self> {
         let peft = PeftAdapter::load(folder, backbone.device())?;
         if changes_base(&peft) {
-            return Err(wrong(&peft,
-                "changes the model's own weights; expected low-rank pairs on linear maps and a head alone here: it is read by \
-                 `bayeslora predict`"
-                    .to_owned(),
-            ));
+            return Err(changed(&peft));
         }
-        Self::on(&peft, backbone, model_folder, None, choose)
+        Self::on(&peft, backbone, model_folder, HeadOf::Classes, choose)
+    }
+
+    /// The same with the head that is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and where the adapter was trained for another head.
+    pub fn load_for(folder: &Path, backbone: &Backbone, model_folder: &Path, head: HeadOf<'_>) -> Result<Self> {
+        let peft = PeftAdapter::load(folder, backbone.device())?;
+        if changes_base(&peft) {
+            return Err(changed(&peft));
+        }
+        Self::on(&peft, backbone, model_folder, head, Ok)
     }
 
     /// Reads an adapter together with the model that it was trained on; an encoder's biases, normalisations or embeddings it may change.
@@ -148,6 +156,21 @@ impl SavedAdapter {
         answers: Option<&[u32]>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<(Backbone, Self)> {
+        let head = answers.map_or(HeadOf::Classes, HeadOf::Tokens);
+        Self::load_with_head(folder, model_folder, device, head, choose)
+    }
+
+    /// The same with the head that is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::load_with_model`], and where the adapter was trained for another head.
+    pub fn load_with_head(
+        folder: &Path,
+        model_folder: &Path,
+        device: &Device,
+        head: HeadOf<'_>,
+        choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
+    ) -> Result<(Backbone, Self)> {
         let peft = PeftAdapter::load(folder, device)?;
         let is_decoder = decoder::is_decoder(model_folder)?;
         if is_decoder {
@@ -158,7 +181,7 @@ impl SavedAdapter {
         } else {
             Backbone::load(model_folder, device)?
         };
-        let saved = Self::on(&peft, &backbone, model_folder, answers, choose)?;
+        let saved = Self::on(&peft, &backbone, model_folder, head, choose)?;
         Ok((backbone, saved))
     }
 
@@ -166,18 +189,12 @@ impl SavedAdapter {
         peft: &PeftAdapter,
         backbone: &Backbone,
         model_folder: &Path,
-        answers: Option<&[u32]>,
+        head: HeadOf<'_>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<Self> {
         let folder = &peft.folder;
         check_targets(peft, backbone)?;
-        let head = match (answers, peft.config.task) {
-            (None, Task::Classes | Task::Unsaid) => Head::find(peft, model_folder, backbone)?,
-            (Some(answers), Task::NextToken | Task::Unsaid) if backbone.is_causal() => {
-                Head::of_answers(backbone, model_folder, answers)?
-            }
-            (_, task) => return Err(mismatched(peft, backbone, task)),
-        };
+        let head = head.of(peft, backbone, model_folder)?;
         let posterior = choose(read_posterior(folder, &peft.config)?)
             .map_err(|problem| Error::File { path: folder.join(POSTERIOR_FILE), problem })?;
         let mut tensors: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
@@ -198,20 +215,14 @@ impl SavedAdapter {
     }
 }
 
-/// Why an adapter is not read with answers to choose from, or not without.
-fn mismatched(adapter: &PeftAdapter, backbone: &Backbone, task: Task) -> Error {
-    let problem = if task == Task::Classes || (task == Task::Unsaid && !backbone.is_causal()) {
-        "the adapter is of a classifier, which has classes of its own: leave out the answers to choose from".to_owned()
-    } else if backbone.is_causal() {
-        "task_type is \"CAUSAL_LM\", without classes of its own; give the answers to choose from, each with --choice"
-            .to_owned()
-    } else {
-        format!(
-            "task_type is \"CAUSAL_LM\", but the model is a {}, which reads no next token; is this its base model?",
-            backbone.kind()
-        )
-    };
-    Error::File { path: adapter.folder.join(CONFIG_FILE), problem }
+/// Why an adapter is not read for a model that is loaded.
+fn changed(adapter: &PeftAdapter) -> Error {
+    wrong(
+        adapter,
+        "changes the model's own weights; expected low-rank pairs on linear maps and a head alone here: it is read by \
+         `bayeslora predict`"
+            .to_owned(),
+    )
 }
 
 /// The low-rank pairs of a PEFT adapter by slot.
@@ -323,8 +334,8 @@ fn read_posterior(folder: &Path, config: &PeftConfig) -> Result<PosteriorSetting
     })
 }
 
-/// Writes an adapter and its head into `folder`: PEFT's two files (the head as PEFT saves `classifier`), and what the
-/// posterior needs beyond them.
+/// Writes an adapter and its head into `folder`: PEFT's two files (the head as PEFT saves `classifier`, unless it is the model's language
+/// head), and what the posterior needs beyond them.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -354,8 +365,11 @@ pub fn save_adapter(
             pairs.insert(backbone.module_path(slot), Pair { a, b, bias: None, scale: alpha / rank as f64 });
         }
     }
-    let settings = PlainSettings { base_model: base_model.to_owned(), rank, alpha, dropout: posterior.peft_dropout() };
-    save_plain(folder, &settings, &pairs, &head.tensors())?;
+    let (base_model, dropout) = (base_model.to_owned(), posterior.peft_dropout());
+    let settings = PlainSettings { base_model, rank, alpha, dropout, is_language: head.is_language() };
+    // The language head is the model's own.
+    let head = if head.is_language() { BTreeMap::new() } else { head.tensors() };
+    save_plain(folder, &settings, &pairs, &head)?;
     let path = folder.join(POSTERIOR_FILE);
     let text = serde_json::to_string_pretty(posterior)
         .map_err(|error| Error::File { path: path.clone(), problem: format!("cannot be encoded: {error}") })?;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bayeslora_adapters::{Slot, TargetMap};
-use bayeslora_kernels::{FrozenLinear, Packing};
+use bayeslora_kernels::{FrozenLinear, Layout, Packing};
 use candle_core::{Device, Tensor};
 
 use crate::block::Block;
@@ -169,6 +169,27 @@ impl Backbone {
         self.embed_rows(&sentences, counts.then_some(segments))
     }
 
+    /// Activations below the first block of prompts with their continuations, `tokens` row after row as they are packed.
+    ///
+    /// # Shapes
+    /// To `[1, rows, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Slot`] for a model that reads no next token, and as [`Self::embed`]: a prompt with its longest continuation is a text.
+    pub fn embed_packed(&self, tokens: &[u32], packing: &Packing) -> Result<Tensor> {
+        if !self.is_causal() {
+            let expected = format!("a {} reads no next token: expected a decoder", self.kind());
+            return Err(Error::Slot { what: "continuations of a prompt".to_owned(), expected });
+        }
+        if tokens.len() != packing.rows() {
+            let expected = format!("expected {}, one a row", packing.rows());
+            return Err(Error::Slot { what: format!("{} tokens for the rows", tokens.len()), expected });
+        }
+        let longest = packing.layouts().iter().map(Layout::longest).max().unwrap_or(0);
+        self.check_text(longest, tokens)?;
+        self.embeddings.rows(tokens, std::iter::empty(), None)
+    }
+
     /// How many segments tokens may belong to, in models that tell them apart.
     pub fn segments(&self) -> Option<usize> {
         self.description.segments()
@@ -193,20 +214,25 @@ impl Backbone {
 
     /// Activations below the first block; all tokens are of segment 0 unless `segments` says otherwise, row by row.
     fn embed_rows(&self, sentences: &[&[u32]], segments: Option<Vec<u32>>) -> Result<Tensor> {
-        let (longest, known) = (self.longest_text(), self.vocabulary());
         for sentence in sentences {
-            if sentence.len() > longest {
-                let what = format!("position {}", sentence.len() - 1);
-                return Err(Error::Slot { what, expected: format!("texts are at most {longest} tokens long") });
-            }
-            if let Some(token) = sentence.iter().find(|&&token| token as usize >= known) {
-                let expected = format!("its vocabulary has {known} entries: is this its tokenizer?");
-                return Err(Error::Slot { what: format!("token {token}"), expected });
-            }
+            self.check_text(sentence.len(), sentence)?;
         }
         let words: Vec<u32> = sentences.iter().copied().flatten().copied().collect();
         let positions = sentences.iter().flat_map(|sentence| self.description.positions(sentence));
         self.embeddings.rows(&words, positions, segments)
+    }
+
+    /// Refuses tokens of a text of `length` that the model does not have.
+    fn check_text(&self, length: usize, tokens: &[u32]) -> Result<()> {
+        let (longest, known) = (self.longest_text(), self.vocabulary());
+        if length > longest {
+            let what = format!("position {}", length - 1);
+            return Err(Error::Slot { what, expected: format!("texts are at most {longest} tokens long") });
+        }
+        tokens.iter().find(|&&token| token as usize >= known).map_or(Ok(()), |token| {
+            let expected = format!("its vocabulary has {known} entries: is this its tokenizer?");
+            Err(Error::Slot { what: format!("token {token}"), expected })
+        })
     }
 
     /// Activations above the blocks of `range`, given those below.
@@ -236,8 +262,20 @@ impl Backbone {
     /// # Errors
     /// When shapes do not go together.
     pub fn states(&self, from: usize, x: &Tensor, packing: &Packing, pass: &mut Pass<'_>) -> Result<Tensor> {
+        self.states_at(from, x, packing, self.read_rows(packing), pass)
+    }
+
+    /// [`states`](Self::states) at the rows `read`, in ascending order.
+    fn states_at(
+        &self,
+        from: usize,
+        x: &Tensor,
+        packing: &Packing,
+        read: Vec<u32>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
         let last = self.blocks.len().saturating_sub(1);
-        let mut tape = Tape::new(pass, packing, self.read_rows(packing))?;
+        let mut tape = Tape::new(pass, packing, read)?;
         let below = &self.blocks[from.min(last)..last];
         let x = below.iter().try_fold(x.clone(), |x, block| block.run(&mut tape, x, At::All))?;
         self.blocks[last].run(&mut tape, x, At::Read)
@@ -252,8 +290,20 @@ impl Backbone {
     /// # Errors
     /// When shapes do not go together.
     pub fn pooled(&self, from: usize, x: &Tensor, packing: &Packing, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let states = self.states(from, x, packing, pass)?;
-        self.top.run(&mut Tape::new(pass, packing, self.read_rows(packing))?, states, self.blocks.len())
+        self.pooled_at(from, x, packing, self.read_rows(packing), pass)
+    }
+
+    /// [`pooled`](Self::pooled) at the rows `read`, in ascending order.
+    pub(crate) fn pooled_at(
+        &self,
+        from: usize,
+        x: &Tensor,
+        packing: &Packing,
+        read: Vec<u32>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let states = self.states_at(from, x, packing, read.clone(), pass)?;
+        self.top.run(&mut Tape::new(pass, packing, read)?, states, self.blocks.len())
     }
 
     /// The row of each text that is read.

@@ -31,6 +31,8 @@ pub struct Head {
     pub(crate) dense: Option<Dense>,
     parts: HeadParts,
     trained: bool,
+    /// Whether its classes are the whole vocabulary, as next tokens.
+    language: bool,
 }
 
 /// The first map of a head that has two.
@@ -73,7 +75,15 @@ impl Head {
         let parts = backbone.family().head;
         let dense = |(_, activation)| map(width, 0).map(|(weight, bias)| Dense { weight, bias, activation });
         let bias = parts.last.1.map(|_| bias);
-        Ok(Self { weight, bias, softcap: None, dense: parts.dense.map(dense).transpose()?, parts, trained: true })
+        Ok(Self {
+            weight,
+            bias,
+            softcap: None,
+            dense: parts.dense.map(dense).transpose()?,
+            parts,
+            trained: true,
+            language: false,
+        })
     }
 
     /// The language head of the decoder in `model`, at the tokens of some answers: its logits are those of the answers as next tokens.
@@ -81,9 +91,50 @@ impl Head {
     /// # Errors
     /// When the checkpoint cannot be read.
     pub fn of_answers(backbone: &Backbone, model: &Path, tokens: &[u32]) -> Result<Self> {
+        Self::of_language(backbone, model, Some(tokens))
+    }
+
+    /// The whole language head of the decoder in `model`, never trained: what [`answer`](crate::answer) and
+    /// [`Sampler::answers`](crate::Sampler::answers) score texts with. Clones share its memory.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read.
+    pub fn language(backbone: &Backbone, model: &Path) -> Result<Self> {
+        Self::of_language(backbone, model, None)
+    }
+
+    fn of_language(backbone: &Backbone, model: &Path, tokens: Option<&[u32]>) -> Result<Self> {
         let (weight, softcap) = language_rows(model, tokens, backbone.device())?;
-        let parts = backbone.family().head;
-        Ok(Self { weight: Var::from_tensor(&weight)?, bias: None, softcap, dense: None, parts, trained: false })
+        let (weight, parts) = (Var::from_tensor(&weight)?, backbone.family().head);
+        Ok(Self { weight, bias: None, softcap, dense: None, parts, trained: false, language: tokens.is_none() })
+    }
+
+    /// Its rows of some tokens, as [`of_answers`](Self::of_answers) reads them.
+    ///
+    /// # Errors
+    /// [`Error::Slot`] where this is no language head or a token is beyond it.
+    pub fn of_tokens(&self, tokens: &[u32]) -> Result<Self> {
+        self.check_language()?;
+        if let Some(token) = tokens.iter().find(|&&token| token as usize >= self.classes()) {
+            let expected = format!("its vocabulary has {} entries: is this its tokenizer?", self.classes());
+            return Err(Error::Slot { what: format!("token {token}"), expected });
+        }
+        let rows = self.weight.index_select(&Tensor::new(tokens, self.weight.device())?, 0)?;
+        Ok(Self { weight: Var::from_tensor(&rows)?, language: false, ..self.clone() })
+    }
+
+    /// Whether its classes are all tokens of the vocabulary.
+    pub fn is_language(&self) -> bool {
+        self.language
+    }
+
+    /// Refuses a head of classes where next tokens are asked for.
+    pub(crate) fn check_language(&self) -> Result<()> {
+        if self.language {
+            return Ok(());
+        }
+        let expected = "a head of classes does not score texts: take the model's language head".to_owned();
+        Err(Error::Slot { what: "log-likelihood of a text".to_owned(), expected })
     }
 
     /// The same head, left out of what is trained.
@@ -136,7 +187,7 @@ impl Head {
                 _ => None,
             },
         };
-        Ok(Some(Self { weight, bias, softcap: None, dense, parts, trained: true }))
+        Ok(Some(Self { weight, bias, softcap: None, dense, parts, trained: true, language: false }))
     }
 
     /// The head saved with an adapter: in its file, beside it in `head.safetensors`, or in the checkpoint itself.

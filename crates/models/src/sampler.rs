@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use bayeslora_adapters::{AdapterSet, Draw, Noise, Rows, Sampling};
-use bayeslora_kernels::{Context, Packing};
+use bayeslora_kernels::{Context, Layout, Packing};
 use rayon::prelude::*;
 
 use crate::backbone::Backbone;
@@ -118,7 +118,19 @@ impl Sampler<'_> {
     /// # Errors
     /// [`Error::Slot`] when lengths and values do not go together; else what an adapter or a tensor says.
     pub fn logits(&self, hidden: Hidden<'_>, samples: &Samples, advance: &(dyn Fn(u64) + Sync)) -> Result<Vec<f32>> {
-        let (classes, count) = (self.head.classes(), samples.count());
+        let classes = Classes { head: self.head, lengths: hidden.lengths, is_causal: self.backbone.is_causal() };
+        self.asked(hidden, &classes, samples, advance)
+    }
+
+    /// What is asked of examples, `[samples, examples, outputs]`, row after row.
+    pub(crate) fn asked(
+        &self,
+        hidden: Hidden<'_>,
+        asked: &impl Asked,
+        samples: &Samples,
+        advance: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<f32>> {
+        let (outputs, count) = (asked.outputs(), samples.count());
         let sentences = hidden.lengths.len();
         hidden.check(self.backbone.width())?;
         let pool = Mutex::new(Vec::new());
@@ -128,34 +140,43 @@ impl Sampler<'_> {
             .map(|pass| {
                 let idle = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 let mut work: Work = idle.unwrap_or_default();
-                let logits = self.pass(hidden, samples, pass, &mut work);
+                let found = self.pass(hidden, asked, samples, pass, &mut work);
                 pool.lock().unwrap_or_else(PoisonError::into_inner).push(work);
                 advance(pass.places.iter().map(|&place| (hidden.lengths[place] * pass.samples.len()) as u64).sum());
-                logits
+                found
             })
             .collect::<Result<Vec<_>>>()?;
-        let mut logits = vec![0.0; count * sentences * classes];
+        let mut all = vec![0.0; count * sentences * outputs];
         for (pass, values) in passes.iter().zip(parts) {
             // Where nothing was drawn, one sample stands for all.
-            let drawn = values.len() / (pass.places.len() * classes).max(1);
+            let drawn = values.len() / (pass.places.len() * outputs).max(1);
             for (index, sample) in pass.samples.clone().enumerate() {
-                let values = &values[index % drawn.max(1) * pass.places.len() * classes..];
-                for (value, &place) in values.chunks_exact(classes).zip(&pass.places) {
-                    logits[(sample * sentences + place) * classes..][..classes].copy_from_slice(value);
+                let values = &values[index % drawn.max(1) * pass.places.len() * outputs..];
+                for (value, &place) in values.chunks_exact(outputs.max(1)).zip(&pass.places) {
+                    all[(sample * sentences + place) * outputs..][..outputs].copy_from_slice(value);
                 }
             }
         }
-        Ok(logits)
+        Ok(all)
     }
 
-    /// Logits `[samples or 1, sentences of the pass, classes]`.
-    fn pass(&self, hidden: Hidden<'_>, samples: &Samples, pass: &Pass, work: &mut Work) -> Result<Vec<f32>> {
+    /// Outputs `[samples or 1, sentences of the pass, outputs]`.
+    fn pass(
+        &self,
+        hidden: Hidden<'_>,
+        asked: &impl Asked,
+        samples: &Samples,
+        pass: &Pass,
+        work: &mut Work,
+    ) -> Result<Vec<f32>> {
         let width = self.backbone.width();
-        let lengths: Vec<usize> = pass.places.iter().map(|&place| hidden.lengths[place]).collect();
         let examples: Vec<u64> = pass.places.iter().map(|&place| hidden.examples[place]).collect();
-        let rows = Rows::of_sentences(&examples, &lengths);
-        let packing = Packing::from_lengths(&lengths);
-        let read_rows = self.backbone.read_rows(&packing);
+        let packing = Packing::from_layouts(pass.places.iter().map(|&place| asked.layout(place)));
+        let rows = Rows::of_packing(&examples, &packing);
+        let read = packing.sentences().zip(&pass.places).flat_map(|(sentence, &place)| {
+            asked.read(place).map(move |row| u32::try_from(sentence.start + row).unwrap_or(u32::MAX))
+        });
+        let read_rows: Vec<u32> = read.collect();
         let read = rows.at(&read_rows);
         let all = Context::sentences(&packing)?;
         let at_read = all.at_rows(&read_rows)?;
@@ -182,11 +203,53 @@ impl Sampler<'_> {
         }
         x = self.backbone.blocks[last].run(&mut engine, x, At::Read)?;
         x = self.backbone.top.run(&mut engine, x, self.backbone.blocks())?;
+        asked.answer(&pass.places, x.values())
+    }
+}
+
+/// What is asked of examples, which are known by their places.
+pub(crate) trait Asked: Sync {
+    /// Numbers that are the answer for an example and a sample.
+    fn outputs(&self) -> usize;
+
+    /// How an example's rows lie.
+    fn layout(&self, place: usize) -> Layout;
+
+    /// The rows that are read, counted from the example's first.
+    fn read(&self, place: usize) -> Range<usize>;
+
+    /// The answers `[samples, places, outputs]`, from what stands above the last block at the rows that are read, `[samples, rows,
+    /// width]`.
+    fn answer(&self, places: &[usize], x: &[f32]) -> Result<Vec<f32>>;
+}
+
+/// The logits of classes.
+struct Classes<'a> {
+    head: &'a Head,
+    lengths: &'a [usize],
+    is_causal: bool,
+}
+
+impl Asked for Classes<'_> {
+    fn outputs(&self) -> usize {
+        self.head.classes()
+    }
+
+    fn layout(&self, place: usize) -> Layout {
+        Layout::text(self.lengths[place])
+    }
+
+    fn read(&self, place: usize) -> Range<usize> {
+        let row = if self.is_causal { self.lengths[place] - 1 } else { 0 };
+        row..row + 1
+    }
+
+    fn answer(&self, _: &[usize], x: &[f32]) -> Result<Vec<f32>> {
         let Head { weight, bias, dense, softcap, .. } = self.head;
         let mut logits = match dense {
-            None => affine(x.values(), weight, bias.as_ref())?,
+            None => affine(x, weight, bias.as_ref())?,
             Some(Dense { weight: dense, bias: shift, activation }) => {
-                let mut features = affine(x.values(), dense, Some(shift))?;
+                let mut features = affine(x, dense, Some(shift))?;
                 activation.apply_in_place(&mut features);
                 affine(&features, weight, bias.as_ref())?
             }

@@ -130,6 +130,28 @@ impl Tokenizer {
         Self { marks: false, ..self }
     }
 
+    /// The end of `text` that more than `tokens` tokens are made of, and whether there is more before it: a text of megabytes is not
+    /// tokenised to keep a few of its tokens.
+    pub fn end_of(text: &str, tokens: usize) -> (&str, bool) {
+        let bytes = tokens.saturating_mul(BYTES_PER_TOKEN);
+        if text.len() <= bytes { (text, false) } else { kept(text, bytes, TruncationDirection::Left) }
+    }
+
+    /// The text of a token as it stands after another: a piece of a character is shown as U+FFFD.
+    ///
+    /// # Errors
+    /// [`Error::Tokenise`] when the tokenizer has no text for it.
+    pub fn text_after(&self, before: u32, token: u32) -> Result<String> {
+        let decode = |ids: &[u32]| {
+            without_panics(|| self.inner.decode(ids, false))
+                .map_err(|panic| format!("{} is malformed ({panic})", self.path.display()))
+                .and_then(|text| text.map_err(|error| error.to_string()))
+                .map_err(|problem| Error::Tokenise { text: format!("token {token}"), problem })
+        };
+        let (both, first) = (decode(&[before, token])?, decode(&[before])?);
+        both.strip_prefix(&first).map_or_else(|| decode(&[token]), |text| Ok(text.to_owned()))
+    }
+
     /// The length in tokens that the folder's `tokenizer_config.json` cuts texts to, if it says one.
     ///
     /// # Errors
@@ -208,18 +230,7 @@ impl Tokenizer {
             return (text, false);
         }
         let is_right = self.inner.get_truncation().is_none_or(|cut| cut.direction == TruncationDirection::Right);
-        // Up to the next space, or within a word that is as long again: its end lies beyond the tokens that are kept.
-        if is_right {
-            let from = text.ceil_char_boundary(bytes);
-            let farthest = text.ceil_char_boundary(bytes.saturating_mul(2));
-            let space = text[from..farthest].find(char::is_whitespace).map_or(farthest, |space| from + space);
-            (&text[..space], space < text.len())
-        } else {
-            let to = text.floor_char_boundary(text.len() - bytes);
-            let farthest = text.floor_char_boundary(text.len().saturating_sub(bytes.saturating_mul(2)));
-            let space = text[farthest..to].rfind(char::is_whitespace).map_or(farthest, |space| farthest + space);
-            (&text[space..], space > 0)
-        }
+        kept(text, bytes, if is_right { TruncationDirection::Right } else { TruncationDirection::Left })
     }
 
     fn encode_whole(&self, text: &str, second: Option<&str>) -> Result<Encoded> {
@@ -248,6 +259,25 @@ impl Tokenizer {
     /// Most tokens of a text.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
+    }
+}
+
+/// At least `bytes` of a longer text, cut at the end of `side`, and whether there is more: up to the next space, or within a word that is as
+/// long again, whose end lies beyond the tokens that are kept.
+fn kept(text: &str, bytes: usize, side: TruncationDirection) -> (&str, bool) {
+    match side {
+        TruncationDirection::Right => {
+            let from = text.ceil_char_boundary(bytes);
+            let farthest = text.ceil_char_boundary(bytes.saturating_mul(2));
+            let space = text[from..farthest].find(char::is_whitespace).map_or(farthest, |space| from + space);
+            (&text[..space], space < text.len())
+        }
+        TruncationDirection::Left => {
+            let to = text.floor_char_boundary(text.len() - bytes);
+            let farthest = text.floor_char_boundary(text.len().saturating_sub(bytes.saturating_mul(2)));
+            let space = text[farthest..to].rfind(char::is_whitespace).map_or(farthest, |space| farthest + space);
+            (&text[space..], space > 0)
+        }
     }
 }
 

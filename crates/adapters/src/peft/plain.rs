@@ -13,6 +13,8 @@ pub struct PlainSettings {
     pub alpha: f64,
     /// Dropout probability at the adapter's input in training.
     pub dropout: f64,
+    /// Whether it is of a language model, without a head of its own.
+    pub is_language: bool,
 }
 
 impl PlainSettings {
@@ -20,7 +22,7 @@ impl PlainSettings {
     pub(super) fn to_json(&self, modules: &[&String]) -> String {
         let settings = serde_json::json!({
             "peft_type": "LORA",
-            "task_type": "SEQ_CLS",
+            "task_type": if self.is_language { "CAUSAL_LM" } else { "SEQ_CLS" },
             "base_model_name_or_path": self.base_model,
             "r": self.rank,
             "lora_alpha": self.alpha,
@@ -28,7 +30,7 @@ impl PlainSettings {
             "bias": "none",
             // Whole paths, so that `dense` does not reach modules that were not adapted.
             "target_modules": modules,
-            "modules_to_save": ["classifier", "score"],
+            "modules_to_save": if self.is_language { serde_json::Value::Null } else { serde_json::json!(["classifier", "score"]) },
             "inference_mode": true,
         });
         debug_assert!(settings.is_object(), "{CONFIG_FILE} holds an object");

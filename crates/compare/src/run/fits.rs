@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::PosteriorSettings;
 use bayeslora_inference::{Fitted, Laplace, Member};
-use bayeslora_models::{SavedAdapter, save_adapter};
+use bayeslora_models::{HeadOf, SavedAdapter, save_adapter};
 use bayeslora_records::{FitRecord, read_json, write_json};
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +51,9 @@ impl OpenedPlan<'_> {
             let (mut members, mut laplace) = (Vec::new(), None);
             for number in 0..count {
                 let folder = member_folder(folder, number, count);
+                let head = self.language().map_or(HeadOf::Classes, HeadOf::Shared);
                 let SavedAdapter { adapters, head, posterior } =
-                    SavedAdapter::load(&folder, &self.backbone, self.model.path(), Ok)?;
+                    SavedAdapter::load_for(&folder, &self.backbone, self.model.path(), head)?;
                 if let PosteriorSettings::Laplace(settings) = posterior {
                     laplace = Some(Laplace::load(&folder, settings, &adapters, &head)?);
                 }

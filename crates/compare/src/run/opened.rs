@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bayeslora_adapters::{Slot, derive_seed};
-use bayeslora_models::{Backbone, Tokenizer, target_slots};
+use bayeslora_models::{Backbone, Head, Tokenizer, target_slots};
 use candle_core::{DType, Device};
 use ndarray::Array3;
 
@@ -19,9 +19,9 @@ use crate::scoring::distances::{Distances, distances};
 use crate::scoring::scored::Scored;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::{AssetDir, Assets};
-use bayeslora_data::tasks::{Example, TaskData};
+use bayeslora_data::tasks::{Example, Prompt, TaskData};
 use bayeslora_host::memory;
-use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Predictor, Sentences, tokenizer_of};
+use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Predictor, QuestionReader, Sentences, tokenizer_of};
 use bayeslora_records::{DomainRecord, Outcome, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord};
 
 /// A plan whose data and backbone are read: everything that units share.
@@ -31,6 +31,8 @@ pub(crate) struct OpenedPlan<'a> {
     pub(crate) model: AssetDir,
     pub(crate) data: TaskData,
     pub(crate) backbone: Backbone,
+    /// How the questions of the task are read, and the language head that scores their answers; none where texts have classes.
+    questions: Option<(QuestionReader, Head)>,
     /// Adapted slots, by method.
     slots: BTreeMap<&'a str, Vec<Slot>>,
     pub(crate) progress: &'a dyn Progress,
@@ -49,15 +51,6 @@ impl<'a> OpenedPlan<'a> {
     pub(crate) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
         let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
         let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
-        // A head of classes on the words of a question would be another task, and its numbers would look like this one's.
-        if plan.task.answers().is_some() {
-            let task = &plan.experiment.task;
-            let problem = format!(
-                "task \"{task}\" has questions with options, which no method is fitted or scored on yet; choose a task of classes, such as clinc150"
-            );
-            return Err(refused(problem));
-        }
-        let data = plan.task.load(assets, &mut tell)?;
         let model = plan.model.open(assets, &mut tell)?;
         let backbone = Backbone::load(model.path(), &Device::Cpu)?;
         let (longest, positions) = (plan.experiment.max_tokens, backbone.longest_text());
@@ -65,6 +58,23 @@ impl<'a> OpenedPlan<'a> {
             let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
             return Err(refused(problem));
         }
+        let questions = match plan.task.answers() {
+            None => None,
+            Some(_) if !backbone.is_causal() => {
+                // A head of classes on the words of a question would be another task, and its numbers would look like this one's.
+                let (task, model) = (&plan.experiment.task, plan.model.name());
+                let problem = format!(
+                    "task \"{task}\" asks which answer follows a question, and {model} reads no next token; choose a decoder, or a task of \
+                     classes, such as clinc150"
+                );
+                return Err(refused(problem));
+            }
+            Some(_) => {
+                let head = Head::language(&backbone, model.path())?;
+                Some((QuestionReader::of_model(&backbone, model.path(), longest)?, head))
+            }
+        };
+        let data = plan.task.load(assets, &mut tell)?;
         let mut slots = BTreeMap::new();
         for method in &plan.methods {
             let unknown = |what: &str, error: bayeslora_models::Error| {
@@ -81,7 +91,7 @@ impl<'a> OpenedPlan<'a> {
             }
             slots.insert(method.id.as_str(), own);
         }
-        let opened = Self { plan, store, model, data, backbone, slots, progress };
+        let opened = Self { plan, store, model, data, backbone, questions, slots, progress };
         // Refused now, not after the texts that come first.
         opened.tokenizer()?;
         Ok(opened)
@@ -128,7 +138,9 @@ impl<'a> OpenedPlan<'a> {
     pub(crate) fn announce(&self, missing: &[&Unit<'_>]) -> Result<()> {
         let tokenizer = self.tokenizer()?;
         let count = |examples: &[Example]| -> Result<u64> {
-            examples.iter().try_fold(0, |total, example| Ok(total + tokenizer.encode(&example.text)?.len() as u64))
+            let text =
+                |example: &Example| example.prompt().map_or_else(|| example.text.clone(), |prompt| prompt.text());
+            examples.iter().try_fold(0, |total, example| Ok(total + tokenizer.encode(&text(example))?.len() as u64))
         };
         let (train, validation) = (count(&self.data.train)?, count(&self.data.validation)?);
         let mut tested = 0;
@@ -151,8 +163,34 @@ impl<'a> OpenedPlan<'a> {
         self.progress.stage("frozen prefix of every sentence");
         let tokenizer = self.tokenizer()?;
         Ok(move |examples: &[Example], split| {
+            if let Some((reader, _)) = &self.questions {
+                return self.read_questions(reader, examples, split, from);
+            }
             Ok(Sentences::compute(&self.backbone, &tokenizer, examples, split, from, self.progress)?)
         })
+    }
+
+    /// The questions of a split, whose classes are the places of their answers.
+    fn read_questions(
+        &self,
+        reader: &QuestionReader,
+        examples: &[Example],
+        split: u8,
+        from: usize,
+    ) -> Result<Sentences> {
+        let mut questions = Vec::new();
+        for example in examples {
+            let Some(Prompt { context, cue, answers }) = example.prompt() else { continue };
+            questions.push(reader.cued(&context, &cue, &answers)?);
+        }
+        let labels = examples.iter().map(|example| example.label).collect::<Option<_>>().unwrap_or_default();
+        let labels = (labels, self.data.classes.len());
+        Ok(Sentences::of_choices(&self.backbone, questions, labels, split, from, self.progress)?)
+    }
+
+    /// The language head that is shared by all fits, where answers are chosen among.
+    pub(crate) fn language(&self) -> Option<&Head> {
+        self.questions.as_ref().map(|(_, head)| head)
     }
 
     /// What predicts from the activations below block `from`, with samples of one of the unit's streams of noise.
@@ -190,6 +228,7 @@ impl<'a> OpenedPlan<'a> {
             train,
             validation,
             classes: self.data.classes.len(),
+            language: self.language(),
             seed: unit.seed,
             folder,
             progress: self.progress,

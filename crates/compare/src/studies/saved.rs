@@ -14,6 +14,11 @@ pub(crate) fn dropout_adapters<'u, 'p>(
     opened: &OpenedPlan<'p>,
     units: &'u [Unit<'p>],
 ) -> Result<Vec<(&'u Unit<'p>, SavedAdapter, DropoutSite, f64)>> {
+    if opened.language().is_some() {
+        return Err(Error::Report(
+            "an experiment on questions has no fit to measure here: expected texts with classes".to_owned(),
+        ));
+    }
     let mut saved = Vec::new();
     for unit in units {
         let folder = opened.store.fit_folder(&unit.fit).join("adapter");

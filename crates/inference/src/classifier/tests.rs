@@ -1,5 +1,9 @@
+use std::path::Path;
+
+use bayeslora_adapters::Coupling;
 use bayeslora_models::TOKENIZER_FILE;
 
+use super::network::{SAMPLES_TOGETHER, together};
 use super::*;
 
 /// A tokenizer that knows one word, and fails on every other.
@@ -27,12 +31,15 @@ fn pairs_are_not_tokenised_before_they_are_predicted_where_the_model_reads_no_se
         seed: 0,
         max_tokens: None,
         choices: Vec::new(),
+        readout: None,
+        normalisation: None,
+        completions: false,
         site: None,
         scope: None,
         dropout: None,
     };
     let classifier = Classifier::load(folder.path(), &roberta.join("query-value"), options).unwrap();
-    let pair = |second: &str| Text { line: 1, text: "a".to_owned(), second: Some(second.to_owned()) };
+    let pair = |second: &str| Text { line: 1, text: "a".to_owned(), second: Some(second.to_owned()), choices: None };
     assert_eq!(classifier.predict(&[pair("a")]).unwrap()[0].tokens, 6);
     classifier.check(&pair("b")).unwrap();
     classifier.predict(&[pair("b")]).unwrap_err();

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::fitted::Fitted;
 use crate::laplace::{Laplace, Network};
 use crate::member::Member;
+use crate::readout::check_classes;
 use crate::recipe::{Objective, Recipe};
 use crate::train::train;
 use bayeslora_records::Reading;
@@ -71,6 +72,7 @@ impl Method for LaplaceLora {
         if self.reach == Reach::Head && !context.train_head {
             return Err(refused("reach is head".to_owned(), "all, or adapter.train-head = true".to_owned()));
         }
+        check_classes(context.train)?;
         let prior = self.prior_sd.map_or(0.0, |sd| 1.0 / (sd.powi(2) * context.train.len() as f64));
         let recipe = Recipe {
             objective: &|_| Objective { prior, ..Objective::default() },

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::packing::Packing;
+use crate::packing::{Layout, Packing};
 
 /// Which of the keys before it, by position, a query sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,14 +108,20 @@ impl Context {
         }
     }
 
-    /// Every row of every sentence is a query and a key.
+    /// Every row of every sentence is a query and a key. A continuation sees its prompt and itself, a prompt or a text itself.
     ///
     /// # Errors
-    /// When a sentence is empty or too long to count.
+    /// When a prompt or a continuation is empty, or too long to count.
     pub fn sentences(packing: &Packing) -> candle_core::Result<Self> {
         let mut context = Self::new(packing.rows());
-        for sentence in packing.sentences() {
-            context.push(&counted(0, sentence.len())?, &[sentence])?;
+        for (sentence, layout) in packing.sentences().zip(packing.layouts()) {
+            let prompt = sentence.start..sentence.start + layout.prompt;
+            context.push(&counted(0, layout.prompt)?, std::slice::from_ref(&prompt))?;
+            let mut row = prompt.end;
+            for part in &layout.continuations {
+                context.push(&counted(layout.prompt, *part)?, &[prompt.clone(), row..row + part])?;
+                row += part;
+            }
         }
         Ok(context)
     }
@@ -138,18 +144,8 @@ impl Context {
     /// # Errors
     /// As [`sentences`](Self::sentences).
     pub fn branches(prompts: &[(usize, Vec<usize>)]) -> candle_core::Result<Self> {
-        let mut context = Self::new(prompts.iter().map(|(prompt, parts)| prompt + parts.iter().sum::<usize>()).sum());
-        let mut row = 0;
-        for (length, parts) in prompts {
-            let prompt = row..row + length;
-            row = prompt.end;
-            context.push(&counted(0, *length)?, std::slice::from_ref(&prompt))?;
-            for part in parts {
-                context.push(&counted(*length, *part)?, &[prompt.clone(), row..row + part])?;
-                row += part;
-            }
-        }
-        Ok(context)
+        let layout = |(prompt, parts): &(usize, Vec<usize>)| Layout { prompt: *prompt, continuations: parts.clone() };
+        Self::sentences(&Packing::from_layouts(prompts.iter().map(layout)))
     }
 
     /// The same keys, and of the queries those in `rows`, in ascending order: the last block needs only what is read.

@@ -37,14 +37,15 @@ pub(crate) fn load(model: &Path, device: &Device) -> Result<Backbone> {
     })
 }
 
-/// The language head's rows of some tokens, in f32, with the cap of its logits.
+/// The language head's rows of some tokens, or of all, in f32, with the cap of its logits.
 ///
 /// # Shapes
 /// `[tokens, width]`.
-pub(crate) fn language_rows(model: &Path, tokens: &[u32], device: &Device) -> Result<(Tensor, Option<f64>)> {
+pub(crate) fn language_rows(model: &Path, tokens: Option<&[u32]>, device: &Device) -> Result<(Tensor, Option<f64>)> {
     let (config, checkpoint) = Checkpoint::open(model, device)?;
     let name = if config.tied { Family::embedding() } else { Family::LANGUAGE_HEAD.to_owned() };
     let head = checkpoint.stored(&format!("{name}.weight"), &[config.vocab_size, config.hidden_size])?;
+    let Some(tokens) = tokens else { return Ok((head.dense(device)?, config.final_softcap)) };
     // Rows before they are widened: the whole head may be gigabytes.
     let rows = Tensor::new(tokens, device)?;
     let head = match head {

@@ -11,10 +11,13 @@ pub(super) enum Format {
     Auto,
     /// One text a line as it stands.
     Text,
-    /// A JSON object a line, with its text in `text` and the second text of a pair in `text_pair`. An empty `text_pair` makes a pair
+    /// A JSON object a line, with its text in `text`, the second text of a pair in `text_pair`, and answers to choose from in `choices`. An empty `text_pair` makes a pair
     /// whose second text has no words, as in batches of transformers; without the field, or with null there, the text stands alone.
     #[value(alias = "json")]
     Jsonl,
+    /// A JSON object a line with `prompt` and `completion`.
+    #[value(skip)]
+    Completions,
 }
 
 /// The field of a pair's second text.
@@ -57,14 +60,20 @@ pub(super) fn parse(line: String, number: u64, format: &mut Format) -> anyhow::R
         *format = if start.starts_with('{') { Format::Jsonl } else { Format::Text };
     }
     if *format == Format::Text {
-        return Ok(Text { line: number, text: line, second: None });
+        return Ok(Text { line: number, text: line, second: None, choices: None });
     }
     // Files that were joined keep their marks.
+    if *format == Format::Completions {
+        let found = fields(start.trim_start_matches('\u{feff}')).and_then(|fields| completion(&fields));
+        let (text, completion) =
+            found.map_err(|problem| anyhow::anyhow!("standard input, line {number}: {problem}"))?;
+        return Ok(Text { line: number, text, second: None, choices: Some(vec![completion]) });
+    }
     let found = fields(start.trim_start_matches('\u{feff}'))
-        .and_then(|fields| texts(&fields))
+        .and_then(|fields| Ok((texts(&fields)?, choices(&fields)?)))
         .map_err(|problem| anyhow::anyhow!("standard input, line {number}: {problem}"));
-    let (text, second) = found?;
-    Ok(Text { line: number, text, second })
+    let ((text, second), choices) = found?;
+    Ok(Text { line: number, text, second, choices })
 }
 
 /// The fields of a JSON object.
@@ -111,6 +120,33 @@ fn texts(fields: &Map<String, Value>) -> anyhow::Result<(String, Option<String>)
         );
     }
     Ok((text, second))
+}
+
+/// The prompt and its completion among an object's fields.
+fn completion(fields: &Map<String, Value>) -> anyhow::Result<(String, String)> {
+    let text = |name: &str| match fields.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => bail!("`{name}` is {}; expected a string", kind(other)),
+        None => bail!(
+            "no `{name}` field; expected a JSON object with `prompt` and `completion`, as --completions reads them"
+        ),
+    };
+    Ok((text("prompt")?, text("completion")?))
+}
+
+/// The answers to choose from among an object's fields.
+fn choices(fields: &Map<String, Value>) -> anyhow::Result<Option<Vec<String>>> {
+    let answers = match fields.get("choices") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(answers)) => answers,
+        Some(other) => bail!("`choices` is {}; expected an array of strings, such as [\" yes\", \" no\"]", kind(other)),
+    };
+    ensure!(answers.len() >= 2, "`choices` has {} of the answers to choose from; expected two or more", answers.len());
+    let text = |answer: &Value| match answer {
+        Value::String(text) => Ok(text.clone()),
+        other => bail!("`choices` has {}; expected strings alone, such as [\" yes\", \" no\"]", kind(other)),
+    };
+    answers.iter().map(text).collect::<anyhow::Result<_>>().map(Some)
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -193,6 +229,37 @@ mod tests {
         let message = refusal(r#"{"text": ["a", "b"]}"#);
         assert!(message.contains("`text` is an array (fields: `text`); expected a string"), "{message}");
         assert!(message.contains("--format text"), "{message}");
+    }
+
+    #[test]
+    fn answers_to_choose_from_are_two_strings_or_more() {
+        let given = text(r#"{"text": "a", "choices": [" b", " c d"]}"#).choices;
+        assert_eq!(given, Some(vec![" b".to_owned(), " c d".to_owned()]));
+        assert_eq!(text(r#"{"text": "a", "choices": null}"#).choices, None);
+        for (value, says) in [
+            ("3", "`choices` is a number; expected an array of strings"),
+            ("[]", "`choices` has 0 of the answers"),
+            ("[\"a\"]", "`choices` has 1 of the answers"),
+            ("[\"a\", 3]", "`choices` has a number; expected strings alone"),
+        ] {
+            let message = refusal(&format!(r#"{{"text": "a", "choices": {value}}}"#));
+            assert!(message.contains("line 7") && message.contains(says), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_completion_stands_beside_its_prompt() {
+        let read = |line: &str| parse(line.to_owned(), 3, &mut Format::Completions.clone());
+        let found = read(r#"{"prompt": "a", "completion": " b", "id": 4}"#).unwrap();
+        assert_eq!((found.text.as_str(), found.choices, found.line), ("a", Some(vec![" b".to_owned()]), 3));
+        for (line, says) in [
+            (r#"{"prompt": "a"}"#, "no `completion` field"),
+            (r#"{"text": "a", "completion": "b"}"#, "no `prompt` field"),
+            (r#"{"prompt": "a", "completion": ["b"]}"#, "`completion` is an array; expected a string"),
+        ] {
+            let message = read(line).unwrap_err().to_string();
+            assert!(message.contains("line 3") && message.contains(says), "{message}");
+        }
     }
 
     #[test]

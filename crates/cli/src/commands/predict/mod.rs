@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use bayeslora_adapters::{Coupling, DropoutSite, MaskScope};
 use bayeslora_data::assets::AssetId;
-use bayeslora_inference::{Classifier, InferenceOptions, MOST_SAMPLES, SAMPLES};
+use bayeslora_inference::{Classifier, InferenceOptions, MOST_SAMPLES, Normalisation, Readout, SAMPLES, Text};
 use bayeslora_terminal::say;
 
 use self::input::Input;
@@ -22,6 +22,9 @@ Examples:
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR
   bayeslora predict --model DIR --adapter DIR --samples 32 < texts.txt > answers.jsonl
   echo 'Q: is water wet? A, yes. B, no. Answer:' | bayeslora predict --model m.gguf --adapter DIR --choice ' A' --choice ' B'
+  echo 'Is water wet?' | bayeslora predict --model DIR --adapter DIR --choice ' Yes, it is.' --choice ' No.' --normalise mean
+  echo '{\"text\": \"Q: 2 + 2? A:\", \"choices\": [\" four\", \" twenty-two\"]}' | bayeslora predict --model DIR --adapter DIR
+  echo '{\"prompt\": \"Q: 2 + 2? A:\", \"completion\": \" four, of course\"}' | bayeslora predict --model DIR --adapter DIR --completions
   echo '{\"text\": \"a gorgeous, witty film\"}' | bayeslora predict --model DIR --adapter DIR --format jsonl";
 
 #[derive(Debug, clap::Args)]
@@ -54,9 +57,22 @@ pub(crate) struct Arguments {
     /// Cut texts to this many tokens [default: the tokenizer's own length, at most the model's positions].
     #[arg(long)]
     max_tokens: Option<usize>,
-    /// Answer to choose from, for an adapter of a language model (`CAUSAL_LM`). Give two or more, each one token as it stands after the text.
+    /// Answer to choose from, for an adapter of a language model (`CAUSAL_LM`). Give two or more, each as it stands after the text, its space
+    /// included. Answers that differ from text to text go into the JSON line's `choices`.
     #[arg(long = "choice", value_name = "ANSWER")]
     choices: Vec<String>,
+    /// How answers are read: tokens (each is one token, whose logit counts) or texts (each by its log-likelihood after the text)
+    /// [default: tokens where each answer is one and --normalise is not given].
+    #[arg(long)]
+    readout: Option<Readout>,
+    /// What becomes of the log-likelihood of an answer that is a text: its sum, its mean over tokens, or the sum over characters
+    /// [default: mean].
+    #[arg(long, value_name = "sum|mean|characters")]
+    normalise: Option<Normalisation>,
+    /// Score completions instead of choosing: each line is a JSON object with `prompt` and `completion`, for an adapter of a language model.
+    /// Of every token of the completion the log-probability, entropies and mutual information are told, and their sums and means.
+    #[arg(long, conflicts_with_all = ["choices", "readout", "normalise", "adaptive", "linearised", "format"])]
+    completions: bool,
     /// Form of the input. Blank lines are skipped; each other line is answered as soon as no more input waits.
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
@@ -97,6 +113,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         seed: arguments.seed,
         max_tokens: arguments.max_tokens,
         choices: arguments.choices.clone(),
+        readout: arguments.readout,
+        normalisation: arguments.normalise,
+        completions: arguments.completions,
         site: arguments.site,
         scope: arguments.scope,
         dropout: arguments.dropout,
@@ -106,25 +125,47 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         say("note: the adapter has no dropout, so all samples agree and its epistemic uncertainty is 0; \
              --dropout 0.1 would sample with dropout it was not trained with");
     }
-    let mut input = Input::read(BufReader::new(std::io::stdin()), stdin_is_file(), arguments.format);
+    let format = if arguments.completions { Format::Completions } else { arguments.format };
+    let mut input = Input::read(BufReader::new(std::io::stdin()), stdin_is_file(), format);
     loop {
         let texts = input.next()?;
         if texts.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
+        let check = |text: &Text| {
+            if arguments.completions { classifier.check_completion(text) } else { classifier.check(text) }
+        };
         // Texts before a line that cannot be predicted are answered.
-        let checked = texts.iter().take_while(|text| classifier.check(text).is_ok()).count();
-        for prediction in classifier.predict(&texts[..checked])? {
-            let line = serde_json::to_string(&prediction.rounded()).context("prediction cannot be encoded")?;
-            if !super::print_line(line)? {
-                // Nobody reads what this command is for.
-                return Ok(ExitCode::SUCCESS);
-            }
+        let checked = texts.iter().take_while(|text| check(text).is_ok()).count();
+        if !answer(&classifier, &texts[..checked], arguments.completions)? {
+            // Nobody reads what this command is for.
+            return Ok(ExitCode::SUCCESS);
         }
         if let Some(text) = texts.get(checked) {
-            classifier.check(text).with_context(|| format!("standard input, line {}", text.line))?;
+            check(text).with_context(|| format!("standard input, line {}", text.line))?;
         }
     }
+}
+
+/// Prints a line for each text, and returns whether anybody still reads them.
+fn answer(classifier: &Classifier, texts: &[Text], completions: bool) -> anyhow::Result<bool> {
+    const ENCODED: &str = "prediction cannot be encoded";
+    if completions {
+        // One by one: each is work enough.
+        for text in texts {
+            let scores = classifier.complete(text)?.rounded();
+            if !super::print_line(serde_json::to_string(&scores).context(ENCODED)?)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    for prediction in classifier.predict(texts)? {
+        if !super::print_line(serde_json::to_string(&prediction.rounded()).context(ENCODED)?)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether standard input is a file, whose lines are all there.
