@@ -133,8 +133,8 @@ impl Predictor<'_> {
     ) -> Result<Array3<f32>> {
         let noise = Noise::new(self.seed, Stream::Predictive).coupled(coupling);
         let shape = (numbers.len(), places.len(), member.head.classes());
-        let (values, lengths, addresses) = sentences.gather(places);
-        let hidden = Hidden { values: &values, lengths: &lengths, examples: &addresses };
+        let (values, lengths, addresses) = sentences.gather(places)?;
+        let hidden = Hidden { values: (&values).into(), lengths: &lengths, examples: &addresses };
         let samples = Samples::Drawn { noise, numbers };
         let logits = self.sampler(member).logits(hidden, &samples, &|rows| self.progress.advance(rows))?;
         samples_of(shape, logits)

@@ -9,7 +9,7 @@ use bayeslora_adapters::{
 use bayeslora_metrics::GaussianLogits;
 use bayeslora_models::{Backbone, Encoded, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter};
 use bayeslora_records::seven_digits;
-use candle_core::Device;
+use candle_core::DType;
 use ndarray::{Array3, Axis};
 use serde::Serialize;
 
@@ -17,8 +17,9 @@ use crate::adaptive;
 use crate::adaptive::Stopping;
 use crate::error::{Error, Result};
 use crate::laplace::{Laplace, Network};
-use crate::prefix::Sentences;
+use crate::prefix::{ROWS_PER_PASS, Sentences, chunks_of_rows};
 use crate::reader::{Reader, Text, answer_tokens};
+use crate::resources::{Resources, check_samples};
 use crate::shapes::{gaussian, samples_of};
 use crate::summary::Summary;
 use bayeslora_data::Silent;
@@ -47,6 +48,8 @@ pub struct InferenceOptions {
     pub scope: Option<MaskScope>,
     /// Replaces the adapter's dropout probability.
     pub dropout: Option<f64>,
+    /// Device, precision and memory.
+    pub resources: Resources,
 }
 
 /// The prediction for one text.
@@ -136,7 +139,7 @@ impl Classifier {
             choices => Some(answer_tokens(model, adapter, choices)?),
         };
         let (backbone, saved) =
-            SavedAdapter::load_with_model(adapter, model, &Device::Cpu, answers.as_deref(), |found| {
+            SavedAdapter::load_with_model(adapter, model, &options.resources.place, answers.as_deref(), |found| {
                 replaced(found, &options)
             })?;
         let reader = Reader::load(&backbone, model, adapter, (options.max_tokens, answers.is_some()))?;
@@ -160,6 +163,11 @@ impl Classifier {
                 expected: format!("expected at most {most}; choose fewer with --samples"),
             });
         }
+        let is_sampled = samples > 0 && !options.linearised && laplace.is_none();
+        if is_sampled && posterior.is_stochastic() {
+            check_samples(&options.resources.place, "samples of an adapter with noise")?;
+        }
+        options.resources.room(&backbone, 0)?;
         let names = match answers {
             None => backbone.class_names(saved.head.classes()),
             Some(_) => Some(options.choices.clone()),
@@ -193,26 +201,33 @@ impl Classifier {
         }
     }
 
-    /// Predicts texts. A text's samples depend on its line's number and the seed only.
+    /// Predicts texts, so many together that they fill the matrix products. A text's samples depend on its line's number and the seed only.
     ///
     /// # Errors
     /// When a text cannot be tokenised.
     pub fn predict(&self, texts: &[Text]) -> Result<Vec<TextPrediction>> {
-        if texts.is_empty() {
-            return Ok(Vec::new());
-        }
         let tokens = texts.iter().map(|text| self.reader.encode(text)).collect::<Result<Vec<_>, _>>()?;
+        let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
+        let mut predictions = Vec::new();
+        for piece in chunks_of_rows(&lengths, ROWS_PER_PASS) {
+            predictions.extend(self.predict_together(&texts[piece.clone()], &tokens[piece])?);
+        }
+        Ok(predictions)
+    }
+
+    /// Some texts with their tokens.
+    fn predict_together(&self, texts: &[Text], tokens: &[Encoded]) -> Result<Vec<TextPrediction>> {
         let numbers: Vec<u64> = texts.iter().map(|text| text.line).collect();
         let found = if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
-            self.linearised(&tokens, &numbers)?.into_iter().map(|summary| (summary, None)).collect()
+            self.linearised(tokens, &numbers)?.into_iter().map(|summary| (summary, None)).collect()
         } else if let Some(stopping) = self.stopping() {
-            self.adaptive(&tokens, &numbers, stopping)?
+            self.adaptive(tokens, &numbers, stopping)?
         } else {
             // Samples that agree decide at once.
             let decided = self.options.adaptive.map(|_| true);
-            self.sampled(&tokens, &numbers)?.into_iter().map(|summary| (summary, decided)).collect()
+            self.sampled(tokens, &numbers)?.into_iter().map(|summary| (summary, decided)).collect()
         };
-        let described = texts.iter().zip(&tokens).zip(found);
+        let described = texts.iter().zip(tokens).zip(found);
         Ok(described.map(|((text, tokens), (found, decided))| self.describe(text, tokens, found, decided)).collect())
     }
 
@@ -247,7 +262,9 @@ impl Classifier {
         let gaussians = if let Some(laplace) = &self.laplace {
             let SavedAdapter { adapters, head, .. } = &self.saved;
             let from = self.first_adapted();
-            let sentences = Sentences::of_encoded(&self.backbone, tokens, Vec::new(), 0, from, &Silent)?;
+            let longest = tokens.iter().map(|text| text.ids.len()).max().unwrap_or(0);
+            let budget = self.options.resources.room(&self.backbone, longest)?;
+            let sentences = Sentences::of_encoded(&self.backbone, tokens, Vec::new(), 0, from, (&budget, &Silent))?;
             laplace.gaussian(Network { backbone: &self.backbone, from, adapters, head }, &sentences, &Silent)?
         } else {
             let parts = self.embedded(tokens, numbers, |sampler, hidden| sampler.linearised(hidden, &|_| ()))?;
@@ -302,14 +319,15 @@ impl Classifier {
     ) -> Result<T> {
         let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
         let SavedAdapter { adapters, head, .. } = &self.saved;
+        self.options.resources.room(&self.backbone, lengths.iter().copied().max().unwrap_or(0))?;
         // What lies below the first adapter is the same for all samples.
         let from = self.first_adapted();
         let (packing, none) = (Packing::from_lengths(&lengths), AdapterSet::new());
         let x = self.backbone.embed_encoded(tokens)?;
         let x = self.backbone.run_blocks(0..from, &x, &packing, &mut Pass::new(&none, Draw::Mean))?;
-        let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
+        let values: Vec<f32> = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         let sampler = Sampler { backbone: &self.backbone, head, adapters, from };
-        Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
+        Ok(f(sampler, Hidden { values: (&values).into(), lengths: &lengths, examples })?)
     }
 
     fn describe(&self, text: &Text, tokens: &Encoded, found: Summary, decided: Option<bool>) -> TextPrediction {

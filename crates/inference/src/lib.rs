@@ -4,6 +4,7 @@
 //! `[samples, examples, classes]`; [`Classifier`] does so for the texts of `bayeslora predict`.
 
 mod adaptive;
+mod budget;
 mod checkpoint;
 mod classifier;
 mod context;
@@ -16,6 +17,7 @@ mod predictor;
 mod prefix;
 mod reader;
 mod recipe;
+mod resources;
 mod settings;
 mod shapes;
 mod summary;
@@ -25,7 +27,9 @@ mod validation;
 pub mod methods;
 
 pub use adaptive::Decision;
+pub use bayeslora_models::{DeviceName, Place, Precision};
 pub use bayeslora_records::Reading;
+pub use budget::Budget;
 pub use classifier::{Classifier, InferenceOptions, MOST_SAMPLES, SAMPLES, TextPrediction};
 pub use context::FitContext;
 pub use error::{Error, Result};
@@ -37,5 +41,6 @@ pub use predictor::Predictor;
 pub use prefix::{Batch, Sentences};
 pub use reader::{Text, tokenizer_of};
 pub use recipe::{DivergenceUpdate, Objective, Position, Recipe, TrainingSet};
+pub use resources::{Resources, check_samples};
 pub use settings::{AdapterSettings, PredictionSettings, Schedule, Selection, TrainingSettings};
 pub use train::train;

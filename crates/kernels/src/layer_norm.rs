@@ -1,6 +1,6 @@
 //! Residual sum and layer normalisation in one pass.
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::math::{dot, sum};
@@ -29,13 +29,15 @@ pub fn add_layer_norm(
     }
 }
 
-/// The same, composed of tensor operations.
+/// The same, composed of tensor operations; half-precision values are added and normalised in f32.
 fn plain(a: &Tensor, b: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> candle_core::Result<Tensor> {
-    let x = a.broadcast_add(b)?;
+    let wide = if a.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let x = a.to_dtype(wide)?.broadcast_add(&b.to_dtype(wide)?)?;
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
     let normalised = centred.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
-    normalised.broadcast_mul(&weight.to_dtype(x.dtype())?)?.broadcast_add(&bias.to_dtype(x.dtype())?)
+    let scaled = normalised.broadcast_mul(&weight.to_dtype(wide)?)?;
+    scaled.broadcast_add(&bias.to_dtype(wide)?)?.to_dtype(a.dtype())
 }
 
 struct AddLayerNorm {

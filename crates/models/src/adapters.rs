@@ -12,13 +12,14 @@ use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
 };
 use bayeslora_host::{read, write_atomically};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::backbone::Backbone;
 use crate::base::{changes_base, load_under};
 use crate::classifier::Head;
 use crate::decoder;
 use crate::error::{Error, Result, wrong};
+use crate::place::Place;
 use crate::slots::{is_of_head, pooler_slot};
 
 /// Settings of the posterior, written beside PEFT's files; without it an adapter has PEFT's input-site dropout.
@@ -144,19 +145,20 @@ impl SavedAdapter {
     pub fn load_with_model(
         folder: &Path,
         model_folder: &Path,
-        device: &Device,
+        place: impl Into<Place>,
         answers: Option<&[u32]>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<(Backbone, Self)> {
-        let peft = PeftAdapter::load(folder, device)?;
+        let place = place.into();
+        let peft = PeftAdapter::load(folder, &place.device)?;
         let is_decoder = decoder::is_decoder(model_folder)?;
         if is_decoder {
             check_on_decoder(&peft)?;
         }
         let backbone = if !is_decoder && (changes_base(&peft) || !peft.config.modules_to_save.is_empty()) {
-            load_under(&peft, model_folder, device)?
+            load_under(&peft, model_folder, place)?
         } else {
-            Backbone::load(model_folder, device)?
+            Backbone::load(model_folder, &place)?
         };
         let saved = Self::on(&peft, &backbone, model_folder, answers, choose)?;
         Ok((backbone, saved))

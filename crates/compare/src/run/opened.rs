@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use bayeslora_adapters::{Slot, derive_seed};
 use bayeslora_models::{Backbone, Tokenizer, target_slots};
-use candle_core::{DType, Device};
 use ndarray::Array3;
 
 use super::keys::{Arithmetic, Sources};
@@ -21,7 +20,10 @@ use bayeslora_data::Progress;
 use bayeslora_data::assets::{AssetDir, Assets};
 use bayeslora_data::tasks::{Example, TaskData};
 use bayeslora_host::memory;
-use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Predictor, Sentences, tokenizer_of};
+use bayeslora_inference::{
+    AdapterSettings, Budget, FitContext, Fitted, Place, Predictor, Reading, Resources, Sentences, check_samples,
+    tokenizer_of,
+};
 use bayeslora_records::{DomainRecord, Outcome, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord};
 
 /// A plan whose data and backbone are read: everything that units share.
@@ -31,6 +33,8 @@ pub(crate) struct OpenedPlan<'a> {
     pub(crate) model: AssetDir,
     pub(crate) data: TaskData,
     pub(crate) backbone: Backbone,
+    /// For activations that wait.
+    budget: Budget,
     /// Adapted slots, by method.
     slots: BTreeMap<&'a str, Vec<Slot>>,
     pub(crate) progress: &'a dyn Progress,
@@ -46,17 +50,25 @@ pub(crate) struct Splits {
 }
 
 impl<'a> OpenedPlan<'a> {
-    pub(crate) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
+    pub(crate) fn open(
+        plan: &'a Plan,
+        store: Store,
+        resources: &Resources,
+        assets: &Assets,
+        progress: &'a dyn Progress,
+    ) -> Result<Self> {
+        check_readings(plan, &resources.place)?;
         let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
         let data = plan.task.load(assets, &mut tell)?;
         let model = plan.model.open(assets, &mut tell)?;
-        let backbone = Backbone::load(model.path(), &Device::Cpu)?;
+        let backbone = Backbone::load(model.path(), &resources.place)?;
         let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
         let (longest, positions) = (plan.experiment.max_tokens, backbone.longest_text());
         if longest > positions {
             let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
             return Err(refused(problem));
         }
+        let budget = resources.room(&backbone, longest)?;
         let mut slots = BTreeMap::new();
         for method in &plan.methods {
             let unknown = |what: &str, error: bayeslora_models::Error| {
@@ -73,7 +85,7 @@ impl<'a> OpenedPlan<'a> {
             }
             slots.insert(method.id.as_str(), own);
         }
-        let opened = Self { plan, store, model, data, backbone, slots, progress };
+        let opened = Self { plan, store, model, data, backbone, budget, slots, progress };
         // Refused now, not after the texts that come first.
         opened.tokenizer()?;
         Ok(opened)
@@ -91,8 +103,8 @@ impl<'a> OpenedPlan<'a> {
 
     /// What every fit is made of.
     pub(crate) fn sources(&self) -> Sources<'_> {
-        // The backbone's tensors are f32 whatever its file holds.
-        let arithmetic = Arithmetic::new(DType::F32, self.backbone.device());
+        let place = self.backbone.place();
+        let arithmetic = Arithmetic::new(place.precision.dtype(), &place.device);
         Sources { model: self.model.digest(), data: &self.data.digest, arithmetic }
     }
 
@@ -143,7 +155,7 @@ impl<'a> OpenedPlan<'a> {
         self.progress.stage("frozen prefix of every sentence");
         let tokenizer = self.tokenizer()?;
         Ok(move |examples: &[Example], split| {
-            Ok(Sentences::compute(&self.backbone, &tokenizer, examples, split, from, self.progress)?)
+            Ok(Sentences::compute(&self.backbone, &tokenizer, examples, split, from, (&self.budget, self.progress))?)
         })
     }
 
@@ -204,7 +216,7 @@ impl<'a> OpenedPlan<'a> {
             Err(error) if error.is_of_the_fit() => Outcome::Failed { reason: error.to_string() },
             other => other.map_err(|error| error.in_unit(unit.name()))?,
         };
-        let provenance = provenance::current(self.model.digest(), &self.data.digest);
+        let provenance = provenance::current(self.backbone.place(), self.model.digest(), &self.data.digest);
         Ok(UnitRecord {
             schema: SCHEMA,
             key: unit.key.clone(),
@@ -293,4 +305,12 @@ impl<'a> OpenedPlan<'a> {
         let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
         Ok(RowRecord { row, temperature, domains, ..record.clone() })
     }
+}
+
+/// Refuses rows of samples where their spread would be of rounding as well.
+fn check_readings(plan: &Plan, place: &Place) -> Result<()> {
+    for row in plan.rows.iter().filter(|row| row.reading == Reading::Sampled) {
+        check_samples(place, &format!("the samples of {}", row.label))?;
+    }
+    Ok(())
 }

@@ -30,6 +30,7 @@ fn pairs_are_not_tokenised_before_they_are_predicted_where_the_model_reads_no_se
         site: None,
         scope: None,
         dropout: None,
+        resources: Resources::default(),
     };
     let classifier = Classifier::load(folder.path(), &roberta.join("query-value"), options).unwrap();
     let pair = |second: &str| Text { line: 1, text: "a".to_owned(), second: Some(second.to_owned()) };
