@@ -158,7 +158,7 @@ impl CustomOp2 for AddLayerNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_gradient, assert_twins, normal};
+    use crate::testing::{assert_gradient, assert_twins, flat, normal};
 
     #[test]
     fn agrees_with_its_plain_twin_and_finite_differences() {
@@ -173,5 +173,17 @@ mod tests {
                 assert_gradient(&b, || run(add_layer_norm), 1e-2);
             }
         }
+    }
+
+    /// One rounding, of the result: sums of 384 numbers in bf16 would stop growing.
+    #[test]
+    fn half_precision_is_added_and_normalised_in_f32() {
+        let half = |seed: u32| normal(seed, (2, 7, 384)).to_dtype(DType::BF16).unwrap();
+        let (a, b, weight, bias) = (half(1), half(2), normal(3, 384), normal(4, 384));
+        let found = add_layer_norm(&a, &b, &weight, &bias, 1e-12).unwrap();
+        assert_eq!(found.dtype(), DType::BF16);
+        let wide = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
+        let exact = plain(&wide(&a), &wide(&b), &weight, &bias, 1e-12).unwrap().to_dtype(DType::BF16).unwrap();
+        assert_eq!(flat(&wide(&found)), flat(&wide(&exact)));
     }
 }
