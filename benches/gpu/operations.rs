@@ -21,9 +21,10 @@ type Operation<'a> = Box<dyn Fn(&[&Tensor]) -> candle_core::Result<Tensor> + 'a>
 
 pub(crate) fn check(device: &Device) -> Result<Vec<Check>> {
     let all = [SAMPLES, ROWS, WIDTH];
-    let constant =
-        |number: u32, shape: &[usize]| move |like: &Tensor| normal(number, &shape.to_vec()).to_device(like.device());
-    let (weight, bias) = (constant(90, &[WIDTH]), constant(91, &[WIDTH]));
+    let there = |x: &Tensor, number: u32, shape: &[usize]| normal(number, shape).to_device(x.device());
+    let weight = |x: &Tensor| there(x, 90, &[WIDTH]);
+    let bias = |x: &Tensor| there(x, 91, &[WIDTH]);
+    let frozen = |x: &Tensor| there(x, 92, &[WIDTH, WIDTH]);
     let packing = Packing::from_lengths(&[20, 1, 24]);
     let heads = Heads { cap: Some(5.0), ..Heads::new(4, 2, 16, Mask::Window(7)) };
     let context = Context::sentences(&packing)?;
@@ -54,7 +55,6 @@ pub(crate) fn check(device: &Device) -> Result<Vec<Check>> {
         vec![all.to_vec(), vec![4, WIDTH]],
         Box::new(move |x| weight_dropout(x[0], x[1], draws()?, keep)),
     ));
-    let frozen = constant(92, &[WIDTH, WIDTH]);
     operations.push((
         "frozen map with a low-rank pair".into(),
         vec![vec![1, ROWS, WIDTH], vec![SAMPLES, ROWS, 4], vec![WIDTH, 4]],

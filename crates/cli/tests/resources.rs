@@ -178,9 +178,11 @@ fn a_run_in_bf16_is_recorded_as_one_and_has_keys_of_its_own() {
     }
     let page = fs::read_to_string(folder.path().join("quick/table.md")).unwrap();
     assert!(page.contains("cpu, bf16"), "{page}");
-    // What is finished in one arithmetic is not what another one asks for.
-    let (message, _) = refusal(&run(&path.with_file_name("none.toml"), &[]), 1);
-    assert_says(&message, &["none.toml"]);
+    // A page cannot show both, which is said before anything is computed.
+    let before = records(other.path());
+    let (message, lines) = refusal(&run(&path, &["--precision", "bf16"]), 1);
+    assert_says(&message, &["quick/units", "at seed 1 was computed in another precision", "a folder of its own"]);
+    assert_eq!((lines, records(other.path())), (1, before), "{message}");
 }
 
 #[test]

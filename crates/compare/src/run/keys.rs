@@ -91,6 +91,16 @@ pub(crate) fn arithmetic_of(unit: &UnitRecord) -> [(&'static str, Option<&Value>
     ["precision", "device"].map(|name| (name, unit.settings.as_ref().and_then(|own| own.get(name))))
 }
 
+/// Whether a record was computed in this arithmetic.
+pub(crate) fn is_computed_in(unit: &UnitRecord, Arithmetic { precision, device }: Arithmetic) -> bool {
+    let plain = [Arithmetic::PLAIN.precision.as_str(), Arithmetic::PLAIN.device];
+    let own = arithmetic_of(unit)
+        .into_iter()
+        .zip(plain)
+        .map(|((_, own), plain)| own.and_then(Value::as_str).unwrap_or(plain));
+    own.eq([precision.as_str(), device])
+}
+
 /// Key that a record has if it belongs to this method of the plan: its own bytes and arithmetic in the plan's settings.
 pub(crate) fn key_on_record(plan: &Plan, method: &PlannedMethod, unit: &UnitRecord) -> String {
     let Provenance { model_digest: model, data_digest: data, .. } = &unit.provenance;

@@ -46,6 +46,7 @@ pub fn run(
     let store = Store::new(&plan.folder);
     store.check_writable()?;
     let opened = OpenedPlan::open(plan, store, resources, assets, progress)?;
+    opened.check_arithmetic()?;
     let examples = opened.data.train.len();
     plan.check_steps(examples).map_err(|problem| Error::Experiment { path: plan.path.clone(), problem })?;
     let units = opened.units();

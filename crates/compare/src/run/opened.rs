@@ -9,7 +9,7 @@ use bayeslora_adapters::{Slot, derive_seed};
 use bayeslora_models::{Backbone, Tokenizer, target_slots};
 use ndarray::Array3;
 
-use super::keys::{Arithmetic, Sources};
+use super::keys::{Arithmetic, Sources, is_computed_in, key_on_record};
 use super::provenance;
 use super::unit::{Origin, Unit};
 use crate::error::{Error, Result};
@@ -99,6 +99,26 @@ impl<'a> OpenedPlan<'a> {
             }
         }
         units
+    }
+
+    /// Refuses to add to records of another precision or device: no page could show both.
+    pub(crate) fn check_arithmetic(&self) -> Result<()> {
+        let arithmetic = self.sources().arithmetic;
+        let belongs = |unit: &UnitRecord| {
+            let planned = self.plan.methods.iter().find(|planned| planned.id == unit.method);
+            self.plan.seeds.contains(&unit.seed)
+                && unit.provenance.model_digest == self.model.digest()
+                && planned.is_some_and(|method| key_on_record(self.plan, method, unit) == unit.key)
+        };
+        let mut units = self.store.units()?.into_iter().filter(belongs);
+        units.find(|unit| !is_computed_in(unit, arithmetic)).map_or(Ok(()), |unit| {
+            let problem = format!(
+                "{} at seed {} was computed in another precision or on another class of device; run as before, or copy the experiment file \
+                 into a folder of its own",
+                unit.method, unit.seed
+            );
+            Err(Error::Store { path: self.store.folder().join("units"), problem })
+        })
     }
 
     /// What every fit is made of.

@@ -39,6 +39,48 @@ fn pairs_are_not_tokenised_before_they_are_predicted_where_the_model_reads_no_se
     classifier.predict(&[pair("b")]).unwrap_err();
 }
 
+/// More tokens than one pass has: pieces of texts, in order, each text as it is alone.
+#[test]
+fn many_texts_are_predicted_in_pieces() {
+    let roberta = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/roberta");
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(roberta.join(file), folder.path().join(file)).unwrap();
+    }
+    std::fs::write(folder.path().join(TOKENIZER_FILE), ONE_WORD).unwrap();
+    let options = InferenceOptions {
+        samples: Some(3),
+        coupling: Coupling::Independent,
+        adaptive: None,
+        linearised: false,
+        seed: 4,
+        max_tokens: None,
+        choices: Vec::new(),
+        site: Some(DropoutSite::Rank),
+        scope: None,
+        dropout: Some(0.2),
+        resources: Resources::default(),
+    };
+    let classifier = Classifier::load(folder.path(), &roberta.join("query-value"), options).unwrap();
+    let text = |line: u64| Text { line, text: vec!["a"; 5 + (line % 17) as usize].join(" "), second: None };
+    let texts: Vec<Text> = (1..=180).map(text).collect();
+    let together = classifier.predict(&texts).unwrap();
+    let lengths: Vec<usize> = together.iter().map(|prediction| prediction.tokens).collect();
+    assert!(
+        chunks_of_rows(&lengths, ROWS_PER_PASS).len() > 1,
+        "{} tokens are one piece",
+        lengths.iter().sum::<usize>()
+    );
+    assert_eq!(together.iter().map(|prediction| prediction.line).collect::<Vec<_>>(), (1..=180).collect::<Vec<_>>());
+    for place in [0, 100, 179] {
+        let alone = &classifier.predict(&texts[place..=place]).unwrap()[0];
+        let apart = alone.probabilities.iter().zip(&together[place].probabilities).map(|(a, b)| (a - b).abs());
+        assert!(apart.fold(0.0, f64::max) < 1e-5, "{place}");
+        assert!(alone.variance.iter().any(|&variance| variance > 0.0), "nothing is sampled");
+    }
+    assert!(classifier.predict(&[]).unwrap().is_empty());
+}
+
 #[test]
 fn pieces_cover_all_samples_in_whole_groups() {
     for (samples, group) in [(0, 1), (20, 1), (SAMPLES_TOGETHER, 1), (10_000, 1), (10_000, 3), (9000, 2048)] {
