@@ -3,7 +3,7 @@
 # PyTorch + PEFT where Python has them, and one small experiment on both. Writes target/gpu/report.md and report.json.
 #
 #   benches/gpu/run.sh                    DEVICE=cuda:1 and PYTHON=/path/to/python are taken from the environment
-#   DEVICE=cpu QUICK=1 benches/gpu/run.sh tries the battery itself where there is no card
+#   DEVICE=cpu QUICK=1 benches/gpu/run.sh tries the battery itself where there is no card; BUILT names a folder with both programs
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 device=${DEVICE:-cuda:0}
@@ -33,10 +33,10 @@ part() { # name, command ..: runs it, keeps what it said, and goes on
   return $code
 }
 
-profile=(--release)
-[ -z "${QUICK:-}" ] || profile=()
-part build cargo build "${profile[@]}" -p bayeslora -p bayeslora-benches --bin bayeslora --bin gpu "${features[@]}" || exit 1
-built=target/$([ -n "${QUICK:-}" ] && echo debug || echo release)
+built=${BUILT:-target/release}
+if [ -z "${BUILT:-}" ]; then
+  part build cargo build --release -p bayeslora -p bayeslora-benches --bin bayeslora --bin gpu "${features[@]}" || exit 1
+fi
 
 part device "$built/gpu" --device "$device" --out "$out/parts" ${QUICK:+--quick}
 

@@ -17,6 +17,7 @@ use crate::adaptive;
 use crate::adaptive::Stopping;
 use crate::error::{Error, Result};
 use crate::laplace::{Laplace, Network};
+use crate::other_dropout::with_dropout;
 use crate::prefix::{ROWS_PER_PASS, Sentences, chunks_of_rows};
 use crate::reader::{Reader, Text, answer_tokens};
 use crate::resources::{Resources, check_samples};
@@ -140,7 +141,7 @@ impl Classifier {
         };
         let (backbone, saved) =
             SavedAdapter::load_with_model(adapter, model, &options.resources.place, answers.as_deref(), |found| {
-                replaced(found, &options)
+                with_dropout(found, (options.site, options.scope, options.dropout))
             })?;
         let reader = Reader::load(&backbone, model, adapter, (options.max_tokens, answers.is_some()))?;
         let SavedAdapter { adapters, head, posterior } = &saved;
@@ -369,36 +370,6 @@ fn together(
         (piece, from) = (piece + 1, to);
     }
     Ok(found)
-}
-
-/// The posterior found with an adapter, with the options' dropout settings put in.
-fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> Result<PosteriorSettings, String> {
-    if options.site.is_none() && options.scope.is_none() && options.dropout.is_none() {
-        return Ok(found);
-    }
-    let (site, scope, dropout, blocks) = match found {
-        PosteriorSettings::Dropout { site, scope, dropout } => (site, scope, dropout, None),
-        PosteriorSettings::DropoutInBlocks { blocks, site, scope, dropout } => (site, scope, dropout, Some(blocks)),
-        PosteriorSettings::Deterministic => (DropoutSite::Input, MaskScope::Token, 0.0, None),
-        PosteriorSettings::Contextual(_)
-        | PosteriorSettings::Gaussian(_)
-        | PosteriorSettings::RankGaussian(_)
-        | PosteriorSettings::Lrvd(_)
-        | PosteriorSettings::Laplace(_) => {
-            return Err(
-                "the adapter has Gaussian noise (C-LoRA, BLoB, TFB, ScalaBL, LRVD, Laplace), without dropout to change; leave out \
-                 --site, --scope and --dropout"
-                    .to_owned(),
-            );
-        }
-    };
-    let site = options.site.unwrap_or(site);
-    let scope = options.scope.unwrap_or(scope);
-    let dropout = options.dropout.unwrap_or(dropout);
-    Ok(match blocks {
-        Some(blocks) => PosteriorSettings::DropoutInBlocks { blocks, site, scope, dropout },
-        None => PosteriorSettings::Dropout { site, scope, dropout },
-    })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod fitted;
 mod laplace;
 mod member;
 mod optimise;
+mod other_dropout;
 mod predictor;
 mod prefix;
 mod reader;
