@@ -9,7 +9,7 @@ use bayeslora_adapters::{
 };
 use bayeslora_data::Silent;
 use bayeslora_inference::Sentences;
-use bayeslora_models::Backbone;
+use bayeslora_models::{Backbone, Place};
 use candle_core::{Device, Tensor};
 use serde_json::json;
 
@@ -59,6 +59,11 @@ const VOCABULARY: usize = 100;
 
 /// A random encoder with the sizes of `MiniLM` (six blocks, width 384, 12 heads), its vocabulary apart.
 pub fn encoder() -> Backbone {
+    encoder_at(&Place::default())
+}
+
+/// The same at a place.
+pub fn encoder_at(place: &Place) -> Backbone {
     let (width, inner, longest) = (D_IN, 4 * D_IN, 128);
     let mut shapes: Vec<(String, Vec<usize>)> = vec![
         ("embeddings.word_embeddings.weight".to_owned(), vec![VOCABULARY, width]),
@@ -101,7 +106,7 @@ pub fn encoder() -> Backbone {
     });
     std::fs::write(folder.path().join("config.json"), config.to_string()).expect("config.json is written");
     candle_core::safetensors::save(&tensors, folder.path().join("model.safetensors")).expect("the weights are written");
-    Backbone::load(folder.path(), &Device::Cpu).expect("the encoder is complete")
+    Backbone::load(folder.path(), place).expect("the encoder is complete")
 }
 
 /// `count` labelled sentences of 10 to 40 tokens, 25 on average, with their activations below block `from`.

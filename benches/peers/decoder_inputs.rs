@@ -121,6 +121,7 @@ impl DecoderInputs {
             slots: &slots,
             lora: LoraShape::new(SHAPE.0, SHAPE.1)?,
             train_head: true,
+            language: None,
             training: &settings,
             train: &train,
             validation: &validation,

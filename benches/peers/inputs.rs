@@ -12,7 +12,7 @@ use bayeslora_compare::{Experiment, Plan};
 use bayeslora_data::assets::{AssetOptions, Assets};
 use bayeslora_data::{Progress, Silent};
 use bayeslora_host::write_atomically;
-use bayeslora_inference::Sentences;
+use bayeslora_inference::{Resources, Sentences};
 use bayeslora_models::{Backbone, Head, Tokenizer, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -115,7 +115,7 @@ impl Inputs {
         let mut plan = Experiment::load(experiment)?.plan(experiment, "peers")?;
         plan.folder = folder.join("adapter");
         let assets = Assets::new(&AssetOptions::from_env())?;
-        bayeslora_compare::run(&plan, &assets, NonZeroUsize::MIN, progress)?;
+        bayeslora_compare::run(&plan, (&Resources::default(), NonZeroUsize::MIN), &assets, progress)?;
         let mut tell = |event: bayeslora_data::assets::Event| progress.note(&event.to_string());
         let model = plan.model.open(&assets, &mut tell)?.path().to_owned();
         let data = plan.task.load(&assets, &mut tell)?;

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use bayeslora_kernels::{borrow, vectorised};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::error::Result;
 use crate::site::MaskScope;
@@ -35,7 +35,8 @@ impl Dependence<'_> {
         mut derive: impl FnMut(&[f32], Range<usize>, &mut [f32]),
     ) -> Result<Vec<f64>> {
         let (outputs, rows, rank) = self.gradients.dims3()?;
-        let guard = self.gradients.storage_and_layout();
+        let gradients = self.gradients.to_device(&Device::Cpu)?;
+        let guard = gradients.storage_and_layout();
         let gradients = borrow(&guard)?;
         let mut covariance = Vec::with_capacity(self.sentences.len() * outputs * outputs);
         let mut own: Vec<Vec<f32>> = vec![Vec::new(); outputs];

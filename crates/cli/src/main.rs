@@ -2,6 +2,7 @@
 
 mod commands;
 mod failure;
+mod resources;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   bayeslora run results/every-method/experiment.toml
   bayeslora run results/every-method/experiment.toml --profile main
+  bayeslora run results/every-method/experiment.toml --device cuda:0
   bayeslora tune results/every-method/experiment.toml --profile main
   bayeslora report results/every-method/experiment.toml --profile main --check
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32

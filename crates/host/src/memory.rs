@@ -1,4 +1,4 @@
-//! The largest resident memory of this process over a stretch of time, as Linux counts it.
+//! The machine's memory, and the largest resident memory of this process over a stretch of time, as Linux counts them.
 
 /// Sets the system's mark to what is resident now; `false` where there is no such mark.
 pub fn reset_peak() -> bool {
@@ -11,9 +11,22 @@ pub fn peak() -> Option<u64> {
     high_water(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 
+/// The memory that this process may use, in bytes: the machine's, or less where a control group says so.
+pub fn total() -> Option<u64> {
+    let whole = field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")?;
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let limits = limits.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+    Some(limits.fold(whole, u64::min))
+}
+
 /// `VmHWM` of the text of `/proc/self/status`, in bytes.
 fn high_water(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    field(status, "VmHWM:")
+}
+
+/// The field `name` of a file of kibibytes, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -43,6 +56,12 @@ mod tests {
         assert!(reset_peak());
         let after = peak().unwrap();
         assert!(after + BYTES as u64 / 2 < during, "{during} {after}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_machine_has_more_than_this_process_uses() {
+        assert!(total().unwrap() > peak().unwrap_or(1));
     }
 
     #[test]

@@ -134,8 +134,8 @@ impl Predictor<'_> {
     ) -> Result<Array3<f32>> {
         let noise = Noise::new(self.seed, Stream::Predictive).coupled(coupling);
         let shape = (numbers.len(), places.len(), sentences.classes(&member.head));
-        let (values, lengths, addresses) = sentences.gather(places);
-        let hidden = Hidden { values: &values, lengths: &lengths, examples: &addresses };
+        let (values, lengths, addresses) = sentences.gather(places)?;
+        let hidden = Hidden { values: (&values).into(), lengths: &lengths, examples: &addresses };
         let samples = Samples::Drawn { noise, numbers };
         let advance = |rows| self.progress.advance(rows);
         let logits = sampled(self.sampler(member), sentences, places, hidden, &samples, &advance)?;

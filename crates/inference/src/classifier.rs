@@ -9,10 +9,12 @@ mod options;
 use bayeslora_records::seven_digits;
 use serde::Serialize;
 
+use self::asked::Asked;
 pub use self::completions::{CompletionScores, ScoredToken, Scores};
 pub use self::loaded::{Classifier, MOST_SAMPLES, SAMPLES};
 pub use self::options::InferenceOptions;
 use crate::error::Result;
+use crate::prefix::{ROWS_PER_PASS, chunks_of_rows};
 use crate::reader::Text;
 use crate::summary::Summary;
 
@@ -62,30 +64,37 @@ impl TextPrediction {
 }
 
 impl Classifier {
-    /// Predicts texts. A text's samples depend on its line's number and the seed only.
+    /// Predicts texts, so many together that they fill the matrix products. A text's samples depend on its line's number and the seed only.
     ///
     /// # Errors
     /// When a text cannot be tokenised.
     pub fn predict(&self, texts: &[Text]) -> Result<Vec<TextPrediction>> {
         let mut predictions = Vec::new();
         for group in self.groups(texts)? {
-            let numbers: Vec<u64> = group.places.iter().map(|&place| texts[place].line).collect();
-            let asked = &group.asked;
-            let found: Vec<_> = if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
-                self.linearised(asked, &numbers)?.into_iter().map(|summary| (summary, None)).collect()
-            } else if let Some(stopping) = self.stopping() {
-                self.adaptive(asked, &numbers, stopping)?
-            } else {
-                // Samples that agree decide at once.
-                let decided = self.options.adaptive.map(|_| true);
-                self.sampled(asked, &numbers)?.into_iter().map(|summary| (summary, decided)).collect()
-            };
-            for ((&place, &told), (found, decided)) in group.places.iter().zip(&group.told).zip(found) {
-                predictions.push((place, self.describe(&texts[place], told, found, decided)));
+            for piece in chunks_of_rows(&group.asked.lengths(), ROWS_PER_PASS) {
+                let (places, told) = (&group.places[piece.clone()], &group.told[piece.clone()]);
+                let numbers: Vec<u64> = places.iter().map(|&place| texts[place].line).collect();
+                let found = self.summaries(&group.asked.at(&piece.collect::<Vec<_>>()), &numbers)?;
+                for ((&place, &told), (found, decided)) in places.iter().zip(told).zip(found) {
+                    predictions.push((place, self.describe(&texts[place], told, found, decided)));
+                }
             }
         }
         predictions.sort_by_key(|&(place, _)| place);
         Ok(predictions.into_iter().map(|(_, prediction)| prediction).collect())
+    }
+
+    /// What the samples of some texts say together, and whether a class was decided, where that is asked.
+    fn summaries(&self, asked: &Asked, numbers: &[u64]) -> Result<Vec<(Summary, Option<bool>)>> {
+        if self.samples > 0 && (self.options.linearised || self.laplace.is_some()) {
+            return Ok(self.linearised(asked, numbers)?.into_iter().map(|summary| (summary, None)).collect());
+        }
+        if let Some(stopping) = self.stopping() {
+            return self.adaptive(asked, numbers, stopping);
+        }
+        // Samples that agree decide at once.
+        let decided = self.options.adaptive.map(|_| true);
+        Ok(self.sampled(asked, numbers)?.into_iter().map(|summary| (summary, decided)).collect())
     }
 
     fn describe(

@@ -4,6 +4,7 @@
 //! `[samples, examples, classes]`; [`Classifier`] does so for the texts of `bayeslora predict`.
 
 mod adaptive;
+mod budget;
 mod checkpoint;
 mod classifier;
 mod context;
@@ -18,6 +19,7 @@ mod questions;
 mod reader;
 mod readout;
 mod recipe;
+mod resources;
 mod settings;
 mod shapes;
 mod summary;
@@ -27,8 +29,9 @@ mod validation;
 pub mod methods;
 
 pub use adaptive::Decision;
-pub use bayeslora_models::Normalisation;
+pub use bayeslora_models::{DeviceName, Normalisation, Place, Precision};
 pub use bayeslora_records::Reading;
+pub use budget::Budget;
 pub use classifier::{
     Classifier, CompletionScores, InferenceOptions, MOST_SAMPLES, SAMPLES, ScoredToken, Scores, TextPrediction,
 };
@@ -43,5 +46,6 @@ pub use prefix::{Batch, Sentences};
 pub use questions::{QuestionReader, Readout};
 pub use reader::{Text, tokenizer_of};
 pub use recipe::{DivergenceUpdate, Objective, Position, Recipe, TrainingSet};
+pub use resources::{Resources, check_samples};
 pub use settings::{AdapterSettings, PredictionSettings, Schedule, Selection, TrainingSettings};
 pub use train::train;

@@ -3,11 +3,14 @@
 //! Nothing below the first adapter depends on method, seed, epoch or sample, so these activations are shared by all of
 //! them.
 
+use std::ops::Range;
+
 use bayeslora_adapters::{AdapterSet, Draw};
-use bayeslora_models::{Backbone, Encoded, Head, Hidden, Packing, Pass, Question, Tokenizer};
-use candle_core::{Device, Tensor};
+use bayeslora_models::{Backbone, Encoded, Head, Hidden, Packing, Pass, Question, RowFile, Tokenizer, Values};
+use candle_core::{DType, Device, Tensor};
 use ndarray::Array2;
 
+use crate::budget::{Budget, Share};
 use crate::error::{Error, Result};
 use bayeslora_data::Progress;
 use bayeslora_data::tasks::Example;
@@ -26,7 +29,41 @@ pub struct Sentences {
     answers: usize,
     width: usize,
     /// `[rows, width]`, packed.
-    hidden: Vec<f32>,
+    hidden: Held,
+}
+
+/// Activations in f32, bit by bit the same wherever they are.
+#[derive(Debug)]
+enum Held {
+    /// In memory, with what they take of the budget.
+    Memory(Vec<f32>, #[expect(dead_code, reason = "gives its bytes back when it is dropped")] Share),
+    /// In a file, where the budget has no room for them.
+    File(RowFile),
+}
+
+impl Held {
+    /// Room for `values`, none of them there yet.
+    fn with_room(values: usize, budget: &Budget) -> Result<Self> {
+        match budget.take(4 * values as u64) {
+            Some(share) => Ok(Self::Memory(Vec::with_capacity(values), share)),
+            None => Ok(Self::File(RowFile::create()?)),
+        }
+    }
+
+    fn append(&mut self, values: &[f32]) -> Result<()> {
+        match self {
+            Self::Memory(held, _) => held.extend_from_slice(values),
+            Self::File(file) => file.append(values)?,
+        }
+        Ok(())
+    }
+
+    fn values(&self) -> Values<'_> {
+        match self {
+            Self::Memory(held, _) => held.into(),
+            Self::File(file) => Values::File(file),
+        }
+    }
 }
 
 /// Some sentences gathered into one batch.
@@ -47,10 +84,10 @@ pub struct Batch {
 }
 
 /// Rows of one forward pass through the prefix.
-const ROWS_PER_PASS: usize = 2048;
+pub(crate) const ROWS_PER_PASS: usize = 2048;
 
 impl Sentences {
-    /// Tokenises `examples` and computes the activations below block `from`.
+    /// Tokenises `examples` and computes the activations below block `from`, which are in a file where the budget has no room for them.
     ///
     /// # Errors
     /// When a text cannot be tokenised or does not fit the backbone.
@@ -60,17 +97,17 @@ impl Sentences {
         examples: &[Example],
         split: u8,
         from: usize,
-        progress: &dyn Progress,
+        (budget, progress): (&Budget, &dyn Progress),
     ) -> Result<Self> {
         let encode = |example: &Example| -> Result<Encoded> {
             Ok(tokenizer.encode_text(&example.text, None)?.without_padding(backbone.padding()))
         };
         let texts = examples.iter().map(encode).collect::<Result<Vec<_>>>()?;
         let labels = examples.iter().map(|example| example.label).collect::<Option<_>>().unwrap_or_default();
-        Self::of_encoded(backbone, &texts, labels, split, from, progress)
+        Self::of_encoded(backbone, &texts, labels, split, from, (budget, progress))
     }
 
-    /// Computes the activations below block `from` of tokenised sentences; `labels` are one each, or none at all.
+    /// Computes the activations below block `from` of tokenised sentences, in the default budget; `labels` are one each, or none at all.
     ///
     /// # Errors
     /// When a sentence does not fit the backbone.
@@ -85,7 +122,7 @@ impl Sentences {
         let segments = |ids: &Vec<u32>| vec![0; ids.len()];
         let alone = |ids: &Vec<u32>| Encoded { ids: ids.clone(), segments: segments(ids), truncated: false };
         let texts: Vec<Encoded> = tokens.iter().map(alone).collect();
-        Self::of_encoded(backbone, &texts, labels, split, from, progress)
+        Self::of_encoded(backbone, &texts, labels, split, from, (&Budget::default(), progress))
     }
 
     /// The same for texts or pairs of texts, whose tokens belong to segments.
@@ -98,20 +135,14 @@ impl Sentences {
         labels: Vec<u32>,
         split: u8,
         from: usize,
-        progress: &dyn Progress,
+        (budget, progress): (&Budget, &dyn Progress),
     ) -> Result<Self> {
         let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
-        let packing = Packing::from_lengths(&lengths);
-        let width = backbone.width();
-        let mut hidden = Vec::with_capacity(packing.rows() * width);
-        let none = AdapterSet::new();
-        for chunk in chunks_of_rows(&lengths, ROWS_PER_PASS) {
-            let chunk_packing = Packing::from_lengths(&lengths[chunk.clone()]);
-            let x = backbone.embed_encoded(&texts[chunk])?;
-            let x = backbone.run_blocks(0..from, &x, &chunk_packing, &mut Pass::new(&none, Draw::Mean))?;
-            hidden.extend(x.flatten_all()?.to_vec1::<f32>()?);
-            progress.advance(chunk_packing.rows() as u64);
-        }
+        let embed = |chunk: Range<usize>| -> Result<(Tensor, Packing)> {
+            Ok((backbone.embed_encoded(&texts[chunk.clone()])?, Packing::from_lengths(&lengths[chunk])))
+        };
+        let hidden = below((backbone, from), &lengths, (budget, progress), embed)?;
+        let (packing, width) = (Packing::from_lengths(&lengths), backbone.width());
         Ok(Self { split, labels, packing, lengths, questions: Vec::new(), answers: 0, width, hidden })
     }
 
@@ -126,7 +157,7 @@ impl Sentences {
         (labels, answers): (Vec<u32>, usize),
         split: u8,
         from: usize,
-        progress: &dyn Progress,
+        (budget, progress): (&Budget, &dyn Progress),
     ) -> Result<Self> {
         if let Some(question) = questions.iter().find(|question| question.answers.len() > answers) {
             return Err(Error::Parameter {
@@ -136,18 +167,13 @@ impl Sentences {
         }
         let packing = Question::packing(&questions);
         let lengths: Vec<usize> = packing.sentences().map(|rows| rows.len()).collect();
-        let width = backbone.width();
-        let mut hidden = Vec::with_capacity(packing.rows() * width);
-        let none = AdapterSet::new();
-        for chunk in chunks_of_rows(&lengths, ROWS_PER_PASS) {
-            let chunk_packing = Question::packing(&questions[chunk.clone()]);
+        let embed = |chunk: Range<usize>| -> Result<(Tensor, Packing)> {
+            let own = Question::packing(&questions[chunk.clone()]);
             let tokens: Vec<u32> = questions[chunk].iter().flat_map(Question::tokens).collect();
-            let x = backbone.embed_packed(&tokens, &chunk_packing)?;
-            let x = backbone.run_blocks(0..from, &x, &chunk_packing, &mut Pass::new(&none, Draw::Mean))?;
-            hidden.extend(x.flatten_all()?.to_vec1::<f32>()?);
-            progress.advance(chunk_packing.rows() as u64);
-        }
-        Ok(Self { split, labels, packing, lengths, questions, answers, width, hidden })
+            Ok((backbone.embed_packed(&tokens, &own)?, own))
+        };
+        let hidden = below((backbone, from), &lengths, (budget, progress), embed)?;
+        Ok(Self { split, labels, packing, lengths, questions, answers, width: backbone.width(), hidden })
     }
 
     /// The sentences as questions, where answers are chosen among; else none.
@@ -187,45 +213,54 @@ impl Sentences {
 
     /// The sentences as a sampler reads them, with their `addresses`.
     pub(crate) fn hidden<'a>(&'a self, addresses: &'a [u64]) -> Hidden<'a> {
-        Hidden { values: &self.hidden, lengths: &self.lengths, examples: addresses }
+        Hidden { values: self.hidden.values(), lengths: &self.lengths, examples: addresses }
     }
 
     /// Mean over each sentence's tokens, or those of its prompt, of the activations below the first adapted block, `[sentences, width]`.
-    pub fn mean_hidden(&self) -> Array2<f64> {
+    ///
+    /// # Errors
+    /// When activations in a file cannot be read.
+    pub fn mean_hidden(&self) -> Result<Array2<f64>> {
         let mut means = Array2::zeros((self.len(), self.width));
+        let mut own = Vec::new();
         for ((mut mean, rows), layout) in
             means.outer_iter_mut().zip(self.packing.sentences()).zip(self.packing.layouts())
         {
             // Answers are no part of what a question is.
             let rows = rows.start..rows.start + layout.prompt;
             let tokens = rows.len().max(1) as f64;
-            for row in self.hidden[rows.start * self.width..rows.end * self.width].chunks(self.width) {
+            own.clear();
+            self.hidden.values().copy(rows.start * self.width..rows.end * self.width, &mut own)?;
+            for row in own.chunks(self.width) {
                 for (sum, &value) in mean.iter_mut().zip(row) {
                     *sum += f64::from(value) / tokens;
                 }
             }
         }
-        means
+        Ok(means)
     }
 
     /// Activations `[rows, width]`, lengths and noise addresses of the sentences at `places`.
-    pub fn gather(&self, places: &[usize]) -> (Vec<f32>, Vec<usize>, Vec<u64>) {
+    ///
+    /// # Errors
+    /// When activations in a file cannot be read.
+    pub fn gather(&self, places: &[usize]) -> Result<(Vec<f32>, Vec<usize>, Vec<u64>)> {
         let starts: Vec<usize> = self.packing.sentences().map(|rows| rows.start).collect();
         let lengths: Vec<usize> = places.iter().map(|&place| self.lengths[place]).collect();
         let mut hidden = Vec::with_capacity(lengths.iter().sum::<usize>() * self.width);
         for &place in places {
             let rows = starts[place]..starts[place] + self.lengths[place];
-            hidden.extend_from_slice(&self.hidden[rows.start * self.width..rows.end * self.width]);
+            self.hidden.values().copy(rows.start * self.width..rows.end * self.width, &mut hidden)?;
         }
-        (hidden, lengths, places.iter().map(|&place| self.address(place)).collect())
+        Ok((hidden, lengths, places.iter().map(|&place| self.address(place)).collect()))
     }
 
     /// Gathers sentences by their places.
     ///
     /// # Errors
-    /// When the tensor cannot be made on `device`.
+    /// When the tensor cannot be made on `device`, or activations in a file cannot be read.
     pub fn batch(&self, places: &[usize], device: &Device) -> Result<Batch> {
-        let (hidden, lengths, examples) = self.gather(places);
+        let (hidden, lengths, examples) = self.gather(places)?;
         let packing = Packing::from_layouts(places.iter().map(|&place| self.packing.layouts()[place].clone()));
         let hidden = Tensor::from_vec(hidden, (1, packing.rows(), self.width), device)?;
         Ok(Batch {
@@ -252,13 +287,31 @@ impl Sentences {
     }
 }
 
+/// Activations below block `from` of texts of these lengths, some texts at a time; `embed` gives those below the first block.
+fn below(
+    (backbone, from): (&Backbone, usize),
+    lengths: &[usize],
+    (budget, progress): (&Budget, &dyn Progress),
+    embed: impl Fn(Range<usize>) -> Result<(Tensor, Packing)>,
+) -> Result<Held> {
+    let mut hidden = Held::with_room(lengths.iter().sum::<usize>() * backbone.width(), budget)?;
+    let none = AdapterSet::new();
+    for chunk in chunks_of_rows(lengths, ROWS_PER_PASS) {
+        let (x, packing) = embed(chunk)?;
+        let x = backbone.run_blocks(0..from, &x, &packing, &mut Pass::new(&none, Draw::Mean))?;
+        hidden.append(&x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?)?;
+        progress.advance(packing.rows() as u64);
+    }
+    Ok(hidden)
+}
+
 /// Number, in noise addresses, of the sentence at `place` of a split: the split in bits 24 to 31, the place in those around them.
 fn noise_number(split: u8, place: u64) -> u64 {
     place >> 24 << 32 | u64::from(split) << 24 | place & 0x00FF_FFFF
 }
 
 /// Consecutive ranges of sentences of at most `rows` tokens together, each at least one sentence.
-fn chunks_of_rows(lengths: &[usize], rows: usize) -> Vec<std::ops::Range<usize>> {
+pub(crate) fn chunks_of_rows(lengths: &[usize], rows: usize) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
     let mut start = 0;
     let mut total = 0;

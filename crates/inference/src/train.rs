@@ -146,8 +146,10 @@ impl Fit<'_> {
     /// The batch is cut into parts that run side by side, one thread each: the small operations of a step do not share
     /// out well. Their number is fixed and their gradients add up in order, so results do not depend on threads.
     fn gradients(&self, places: &[usize], position: Position) -> Result<(Vec<Option<Tensor>>, u64)> {
+        // An accelerator has one queue.
+        let parts = if self.context.backbone.device().is_cpu() { PARTS } else { 1 };
         let parts = places
-            .par_chunks(places.len().div_ceil(PARTS).max(1))
+            .par_chunks(places.len().div_ceil(parts).max(1))
             .map(|part| {
                 let batch = self.context.train.batch(part, self.context.backbone.device())?;
                 let loss = self.loss(&batch, position, part.len() as f64 / places.len() as f64)?;

@@ -31,7 +31,7 @@ fn questions(backbone: &Backbone, split: u8, count: u32) -> Sentences {
     };
     let labels = (0..count).map(|i| i % 2).collect();
     let questions = (0..count).map(question).collect();
-    Sentences::of_choices(backbone, questions, (labels, ANSWERS), split, 1, &Silent).unwrap()
+    Sentences::of_choices(backbone, questions, (labels, ANSWERS), split, 1, (&Budget::default(), &Silent)).unwrap()
 }
 
 struct Fixture {

@@ -9,8 +9,8 @@ use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, 
 use bayeslora_data::Silent;
 use bayeslora_inference::methods::Method;
 use bayeslora_inference::{
-    AdapterSettings, Error, FitContext, Fitted, Objective, Predictor, Recipe, Schedule, Selection, Sentences,
-    TrainingSettings, train,
+    AdapterSettings, Error, FitContext, Fitted, Objective, Place, Precision, Predictor, Recipe, Schedule, Selection,
+    Sentences, TrainingSettings, train,
 };
 use bayeslora_inference::{Reading, methods};
 use bayeslora_models::{Backbone, Head, Pass, save_adapter, target_slots};
@@ -122,6 +122,14 @@ fn every_method_learns_repeats_itself_and_depends_on_its_seed() {
 #[test]
 fn every_method_does_so_on_a_decoder() {
     every_method_keeps_its_contract_on(&Fixture::on(golden("decoders/tiny/gemma3")));
+}
+
+/// Frozen weights and activations rounded to bf16, as on an accelerator: tensors all the way.
+#[test]
+fn every_method_does_so_in_bf16() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny");
+    let place = Place { device: Device::Cpu, precision: Precision::Bf16 };
+    every_method_keeps_its_contract_on(&Fixture::on(Backbone::load(&folder, place).unwrap()));
 }
 
 fn every_method_keeps_its_contract_on(fixture: &Fixture) {

@@ -32,6 +32,7 @@ fn predictions_of_a_peft_adapter_are_those_of_pytorch() {
         site: None,
         scope: None,
         dropout: None,
+        resources: bayeslora_inference::Resources::default(),
     };
     let classifier = Classifier::load(model.path(), &golden.join("query-value"), options).unwrap();
     let texts = json("expected.json")["texts"].as_array().unwrap().clone();

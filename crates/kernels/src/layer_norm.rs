@@ -1,6 +1,6 @@
 //! Residual sum and layer normalisation in one pass.
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::math::{dot, sum};
@@ -29,13 +29,15 @@ pub fn add_layer_norm(
     }
 }
 
-/// The same, composed of tensor operations.
+/// The same, composed of tensor operations; half-precision values are added and normalised in f32.
 fn plain(a: &Tensor, b: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> candle_core::Result<Tensor> {
-    let x = a.broadcast_add(b)?;
+    let wide = if a.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let x = a.to_dtype(wide)?.broadcast_add(&b.to_dtype(wide)?)?;
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
     let normalised = centred.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
-    normalised.broadcast_mul(&weight.to_dtype(x.dtype())?)?.broadcast_add(&bias.to_dtype(x.dtype())?)
+    let scaled = normalised.broadcast_mul(&weight.to_dtype(wide)?)?;
+    scaled.broadcast_add(&bias.to_dtype(wide)?)?.to_dtype(a.dtype())
 }
 
 struct AddLayerNorm {
@@ -156,7 +158,7 @@ impl CustomOp2 for AddLayerNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_gradient, assert_twins, normal};
+    use crate::testing::{assert_gradient, assert_twins, flat, normal};
 
     #[test]
     fn agrees_with_its_plain_twin_and_finite_differences() {
@@ -171,5 +173,17 @@ mod tests {
                 assert_gradient(&b, || run(add_layer_norm), 1e-2);
             }
         }
+    }
+
+    /// One rounding, of the result: sums of 384 numbers in bf16 would stop growing.
+    #[test]
+    fn half_precision_is_added_and_normalised_in_f32() {
+        let half = |seed: u32| normal(seed, (2, 7, 384)).to_dtype(DType::BF16).unwrap();
+        let (a, b, weight, bias) = (half(1), half(2), normal(3, 384), normal(4, 384));
+        let found = add_layer_norm(&a, &b, &weight, &bias, 1e-12).unwrap();
+        assert_eq!(found.dtype(), DType::BF16);
+        let wide = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
+        let exact = plain(&wide(&a), &wide(&b), &weight, &bias, 1e-12).unwrap().to_dtype(DType::BF16).unwrap();
+        assert_eq!(flat(&wide(&found)), flat(&wide(&exact)));
     }
 }

@@ -8,6 +8,7 @@
 //! An operation that draws noise is told where ([`Draws`]): words are pure functions of their [`Counter`]. All `unsafe` code
 //! of adapters and networks is here.
 
+mod accelerator;
 mod activation;
 mod attention;
 mod averages;
@@ -36,6 +37,7 @@ mod words;
 #[cfg(test)]
 mod testing;
 
+pub use accelerator::accelerator;
 pub use activation::Activation;
 pub use attention::{AttentionScratch, Context, Heads, Mask, attend, attend_within, attention, attention_within};
 pub use averages::{Averages, TokenScore};

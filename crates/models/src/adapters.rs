@@ -11,7 +11,7 @@ use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
 };
 use bayeslora_host::{read, write_atomically};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::backbone::Backbone;
 use crate::base::{changes_base, load_under};
@@ -19,6 +19,7 @@ use crate::classifier::Head;
 use crate::decoder;
 use crate::error::{Error, Result, wrong};
 use crate::head_of::HeadOf;
+use crate::place::Place;
 use crate::slots::{is_of_head, pooler_slot};
 
 /// Settings of the posterior, written beside PEFT's files; without it an adapter has PEFT's input-site dropout.
@@ -152,12 +153,12 @@ impl SavedAdapter {
     pub fn load_with_model(
         folder: &Path,
         model_folder: &Path,
-        device: &Device,
+        place: impl Into<Place>,
         answers: Option<&[u32]>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<(Backbone, Self)> {
         let head = answers.map_or(HeadOf::Classes, HeadOf::Tokens);
-        Self::load_with_head(folder, model_folder, device, head, choose)
+        Self::load_with_head(folder, model_folder, place, head, choose)
     }
 
     /// The same with the head that is asked for.
@@ -167,19 +168,20 @@ impl SavedAdapter {
     pub fn load_with_head(
         folder: &Path,
         model_folder: &Path,
-        device: &Device,
+        place: impl Into<Place>,
         head: HeadOf<'_>,
         choose: impl FnOnce(PosteriorSettings) -> Result<PosteriorSettings, String>,
     ) -> Result<(Backbone, Self)> {
-        let peft = PeftAdapter::load(folder, device)?;
+        let place = place.into();
+        let peft = PeftAdapter::load(folder, &place.device)?;
         let is_decoder = decoder::is_decoder(model_folder)?;
         if is_decoder {
             check_on_decoder(&peft)?;
         }
         let backbone = if !is_decoder && (changes_base(&peft) || !peft.config.modules_to_save.is_empty()) {
-            load_under(&peft, model_folder, device)?
+            load_under(&peft, model_folder, place)?
         } else {
-            Backbone::load(model_folder, device)?
+            Backbone::load(model_folder, &place)?
         };
         let saved = Self::on(&peft, &backbone, model_folder, head, choose)?;
         Ok((backbone, saved))

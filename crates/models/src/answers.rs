@@ -46,7 +46,13 @@ pub fn answer(
     });
     let mut pass = Pass::new(adapters, draw);
     let read = backbone.pooled_at(from, x, &packing, rows.collect(), &mut pass)?;
-    let found = log_likelihoods(&read, &head.weight, head.softcap, &joint_targets(questions))?;
+    Ok(Output { logits: logits_of(&read, head, questions, normalisation)?, divergence: pass.divergence()? })
+}
+
+/// Logits `[samples or 1, questions, most answers of one]` of the questions' answers, from what a language head reads, `[samples or 1, rows,
+/// width]`.
+fn logits_of(read: &Tensor, head: &Head, questions: &[&Question], normalisation: Normalisation) -> Result<Tensor> {
+    let found = log_likelihoods(read, &head.weight, head.softcap, &joint_targets(questions))?;
     let (samples, count) = found.dims2()?;
     let most = most_answers(questions.iter().copied());
     // A sum of shares is a product with few columns.
@@ -60,10 +66,10 @@ pub fn answer(
             target += 1;
         }
     }
-    let shares = Tensor::from_vec(shares, (count, questions.len() * most), x.device())?;
-    let missing = Tensor::from_vec(missing, (1, questions.len(), most), x.device())?;
+    let shares = Tensor::from_vec(shares, (count, questions.len() * most), read.device())?;
+    let missing = Tensor::from_vec(missing, (1, questions.len(), most), read.device())?;
     let logits = found.to_dtype(DType::F32)?.matmul(&shares)?.reshape((samples, questions.len(), most))?;
-    Ok(Output { logits: logits.broadcast_add(&missing)?, divergence: pass.divergence()? })
+    Ok(logits.broadcast_add(&missing)?)
 }
 
 impl Sampler<'_> {
@@ -155,6 +161,18 @@ impl Asked for Texts<'_> {
                 }
                 logits.resize(start + self.most, f32::NEG_INFINITY);
             }
+        }
+        Ok(logits)
+    }
+
+    fn answer_tensor(&self, places: &[usize], x: &Tensor) -> Result<Vec<f32>> {
+        let questions: Vec<&Question> = places.iter().map(|&place| self.questions[place]).collect();
+        let found = logits_of(x, self.head, &questions, self.normalisation)?;
+        let own = found.dim(2)?;
+        let mut logits = Vec::new();
+        for found in found.flatten_all()?.to_vec1::<f32>()?.chunks_exact(own.max(1)) {
+            logits.extend_from_slice(found);
+            logits.resize(logits.len() + self.most - own, f32::NEG_INFINITY);
         }
         Ok(logits)
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bayeslora_adapters::{Slot, TargetMap};
 use bayeslora_kernels::{FrozenLinear, Layout, Packing};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::block::Block;
 use crate::description::Description;
@@ -12,6 +12,7 @@ use crate::embeddings::Embeddings;
 use crate::engine::{At, Engine};
 use crate::error::{Error, Result};
 use crate::norm::Norm;
+use crate::place::Place;
 use crate::slots::{Names, Segments, pooler_slot};
 use crate::tape::{Pass, Tape};
 use crate::tokenize::Encoded;
@@ -24,7 +25,7 @@ pub struct Backbone {
     pub(crate) embeddings: Embeddings,
     pub(crate) blocks: Vec<Block>,
     pub(crate) top: Top,
-    pub(crate) device: Device,
+    pub(crate) place: Place,
 }
 
 /// What stands between the last block and the head, at the rows that are read.
@@ -100,7 +101,12 @@ impl Backbone {
 
     /// Where the weights are.
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.place.device
+    }
+
+    /// Where the weights are, and their type.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Path of a slot's module in checkpoints and PEFT files (`bert.encoder.layer.0.attention.self.query`).
@@ -219,7 +225,7 @@ impl Backbone {
         }
         let words: Vec<u32> = sentences.iter().copied().flatten().copied().collect();
         let positions = sentences.iter().flat_map(|sentence| self.description.positions(sentence));
-        self.embeddings.rows(&words, positions, segments)
+        self.place.narrowed(&self.embeddings.rows(&words, positions, segments)?)
     }
 
     /// Refuses tokens of a text of `length` that the model does not have.
@@ -250,7 +256,8 @@ impl Backbone {
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
         let mut tape = Tape::new(pass, packing, Vec::new())?;
-        self.blocks[range].iter().try_fold(x.clone(), |x, block| block.run(&mut tape, x, At::All))
+        let x = self.place.narrowed(x)?;
+        self.blocks[range].iter().try_fold(x, |x, block| block.run(&mut tape, x, At::All))
     }
 
     /// Activations above the last block at the row of each text that is read, given all rows below block `from`: the first token's
@@ -277,12 +284,13 @@ impl Backbone {
         let last = self.blocks.len().saturating_sub(1);
         let mut tape = Tape::new(pass, packing, read)?;
         let below = &self.blocks[from.min(last)..last];
-        let x = below.iter().try_fold(x.clone(), |x, block| block.run(&mut tape, x, At::All))?;
+        let x = self.place.narrowed(x)?;
+        let x = below.iter().try_fold(x, |x, block| block.run(&mut tape, x, At::All))?;
         self.blocks[last].run(&mut tape, x, At::Read)
     }
 
     /// What the head reads, given all rows below block `from`: [states](Self::states) after the pooler or the last normalisation, where
-    /// there is one.
+    /// there is one; in f32 whatever the place, for heads are.
     ///
     /// # Shapes
     /// `x: [samples or 1, rows, width]` to `[samples or 1, sentences, width]`.
@@ -303,7 +311,8 @@ impl Backbone {
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
         let states = self.states_at(from, x, packing, read.clone(), pass)?;
-        self.top.run(&mut Tape::new(pass, packing, read)?, states, self.blocks.len())
+        let read = self.top.run(&mut Tape::new(pass, packing, read)?, states, self.blocks.len())?;
+        Ok(read.to_dtype(DType::F32)?)
     }
 
     /// The row of each text that is read.

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bayeslora_adapters::peft::{Initialisation, PeftAdapter, ends_with_module};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::backbone::Backbone;
 use crate::config::BertConfig;
 use crate::error::{Error, Result, wrong};
 use crate::networks::encoder;
+use crate::place::Place;
 use crate::slots::{Names, is_of_head};
 use crate::weights::{Replacements, Weights};
 
@@ -31,9 +32,9 @@ pub(crate) fn changes_base(adapter: &PeftAdapter) -> bool {
 ///
 /// # Errors
 /// Naming the file and the tensor that does not fit the encoder.
-pub(crate) fn load_under(adapter: &PeftAdapter, folder: &Path, device: &Device) -> Result<Backbone> {
+pub(crate) fn load_under(adapter: &PeftAdapter, folder: &Path, place: Place) -> Result<Backbone> {
     let mut config = BertConfig::load(folder)?;
-    let weights = Weights::open(folder, device)?;
+    let weights = Weights::open(folder, &place.device)?;
     let mut changes = Changes { adapter, family: config.family(), weights: &weights, tensors: BTreeMap::new() };
     changes.copy_whole(&known_tensors(&config))?;
     changes.copy_under_adapters()?;
@@ -46,7 +47,7 @@ pub(crate) fn load_under(adapter: &PeftAdapter, folder: &Path, device: &Device) 
     let file = adapter.weights_path();
     let replaced: Replacements =
         changes.tensors.into_iter().map(|(name, tensor)| (name, (file.clone(), tensor))).collect();
-    encoder::from_parts(config, &weights.replaced(&replaced), device)
+    encoder::from_parts(config, &weights.replaced(&replaced), place)
 }
 
 /// Names of the encoder's tensors, without its prefix.

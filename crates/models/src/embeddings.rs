@@ -1,6 +1,6 @@
 //! What stands below the first block: rows of the tables of words and positions.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::error::Result;
 use crate::norm::Norm;
@@ -12,7 +12,7 @@ pub(crate) enum Embeddings {
     Encoder(EncoderEmbeddings),
     /// Of a decoder: words alone; positions enter in the blocks.
     Decoder {
-        /// `[vocabulary, width]`.
+        /// `[vocabulary, width]`, in the type of the weights.
         words: Tensor,
         /// Their factor, where there is one.
         scale: Option<f64>,
@@ -32,7 +32,7 @@ pub(crate) struct EncoderEmbeddings {
 }
 
 impl Embeddings {
-    /// `[1, rows, width]`; all tokens are of segment 0 unless `segments` says otherwise, row by row.
+    /// `[1, rows, width]` in f32; all tokens are of segment 0 unless `segments` says otherwise, row by row.
     pub(crate) fn rows(
         &self,
         words: &[u32],
@@ -43,6 +43,7 @@ impl Embeddings {
             Self::Encoder(tables) => tables.rows(words, positions, segments),
             Self::Decoder { words: table, scale } => {
                 let rows = table.index_select(&Tensor::new(words, table.device())?, 0)?.unsqueeze(0)?;
+                let rows = rows.to_dtype(DType::F32)?;
                 Ok(match scale {
                     None => rows,
                     Some(scale) => (rows * *scale)?,

@@ -38,6 +38,14 @@ pub enum Error {
         /// What there is.
         expected: String,
     },
+    /// A device that there is not, or that this build cannot use.
+    #[error("--device {device}: {problem}")]
+    Device {
+        /// The device as it was named.
+        device: String,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// Text the tokenizer refuses.
     #[error("cannot tokenise {text:?}: {problem}")]
     Tokenise {

@@ -70,7 +70,7 @@ impl Sampler<'_> {
         let width = self.backbone.width();
         let lengths: Vec<usize> = places.iter().map(|&place| hidden.lengths[place]).collect();
         let packing = Packing::from_lengths(&lengths);
-        let x = Tensor::from_vec(hidden.gather(places, width), (1, packing.rows(), width), device)?;
+        let x = Tensor::from_vec(hidden.gather(places, width)?, (1, packing.rows(), width), device)?;
         let taps = Taps::default();
         let mut adapters = AdapterSet::new();
         for (slot, adapter) in self.adapters.shared() {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bayeslora_adapters::{AdapterSet, Draw, Noise, Rows, Sampling};
 use bayeslora_kernels::{Context, Layout, Packing};
+use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::backbone::Backbone;
@@ -18,15 +19,18 @@ use crate::buffers::{Buffers, View, Work, affine};
 use crate::classifier::{Dense, Head};
 use crate::engine::At;
 use crate::error::{Error, Result};
+use crate::rows::Values;
 
 /// Rows (tokens times samples) of one pass: enough to fill the matrix products, few enough for a core's cache.
 const ROWS_PER_PASS: usize = 1024;
+/// The same on an accelerator, which computes one pass after the other.
+const ROWS_PER_PASS_THERE: usize = 8192;
 
 /// Sentences as activations below the first adapted block.
 #[derive(Debug, Clone, Copy)]
 pub struct Hidden<'a> {
     /// `[rows, width]`, packed without padding.
-    pub values: &'a [f32],
+    pub values: Values<'a>,
     /// Rows of each sentence.
     pub lengths: &'a [usize],
     /// Number of each sentence in noise addresses.
@@ -47,15 +51,15 @@ impl Hidden<'_> {
     }
 
     /// Activations of the sentences at `places`, packed.
-    pub(crate) fn gather(&self, places: &[usize], width: usize) -> Vec<f32> {
+    pub(crate) fn gather(&self, places: &[usize], width: usize) -> Result<Vec<f32>> {
         let packing = Packing::from_lengths(self.lengths);
         let starts = packing.first_rows();
         let mut values = Vec::new();
         for &place in places {
             let start = starts[place] as usize;
-            values.extend_from_slice(&self.values[start * width..][..self.lengths[place] * width]);
+            self.values.copy(start * width..(start + self.lengths[place]) * width, &mut values)?;
         }
-        values
+        Ok(values)
     }
 
     /// Places in batches of at most `rows` rows (or one sentence), similar lengths together, the longest first.
@@ -97,7 +101,7 @@ impl Samples {
     }
 }
 
-/// A network to draw predictive samples from, on a processor.
+/// A network to draw predictive samples from: in buffers where it is in f32 on a processor, elsewhere with tensors.
 #[derive(Debug, Clone, Copy)]
 pub struct Sampler<'a> {
     /// The frozen backbone.
@@ -133,19 +137,31 @@ impl Sampler<'_> {
         let (outputs, count) = (asked.outputs(), samples.count());
         let sentences = hidden.lengths.len();
         hidden.check(self.backbone.width())?;
+        let place = self.backbone.place();
         let pool = Mutex::new(Vec::new());
-        let passes = plan(hidden, count, rayon::current_num_threads());
-        let parts = passes
-            .par_iter()
-            .map(|pass| {
+        let one = |pass: &Pass| {
+            let found = if place.is_plain() {
                 let idle = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 let mut work: Work = idle.unwrap_or_default();
                 let found = self.pass(hidden, asked, samples, pass, &mut work);
                 pool.lock().unwrap_or_else(PoisonError::into_inner).push(work);
-                advance(pass.places.iter().map(|&place| (hidden.lengths[place] * pass.samples.len()) as u64).sum());
                 found
-            })
-            .collect::<Result<Vec<_>>>()?;
+            } else {
+                self.pass_on_tape(hidden, asked, samples, pass)
+            };
+            advance(pass.places.iter().map(|&place| (hidden.lengths[place] * pass.samples.len()) as u64).sum());
+            found
+        };
+        let (passes, parts): (_, Result<Vec<_>>) = if place.device.is_cpu() {
+            let passes = plan(hidden, count, (rayon::current_num_threads(), ROWS_PER_PASS));
+            let parts = passes.par_iter().map(one).collect();
+            (passes, parts)
+        } else {
+            let passes = plan(hidden, count, (1, ROWS_PER_PASS_THERE));
+            let parts = passes.iter().map(one).collect();
+            (passes, parts)
+        };
+        let parts = parts?;
         let mut all = vec![0.0; count * sentences * outputs];
         for (pass, values) in passes.iter().zip(parts) {
             // Where nothing was drawn, one sample stands for all.
@@ -170,33 +186,19 @@ impl Sampler<'_> {
         work: &mut Work,
     ) -> Result<Vec<f32>> {
         let width = self.backbone.width();
-        let examples: Vec<u64> = pass.places.iter().map(|&place| hidden.examples[place]).collect();
-        let packing = Packing::from_layouts(pass.places.iter().map(|&place| asked.layout(place)));
-        let rows = Rows::of_packing(&examples, &packing);
-        let read = packing.sentences().zip(&pass.places).flat_map(|(sentence, &place)| {
-            asked.read(place).map(move |row| u32::try_from(sentence.start + row).unwrap_or(u32::MAX))
-        });
-        let read_rows: Vec<u32> = read.collect();
+        let Layouts { packing, rows, read: read_rows } = pass.layouts(hidden, asked);
         let read = rows.at(&read_rows);
         let all = Context::sentences(&packing)?;
         let at_read = all.at_rows(&read_rows)?;
-        let draw = |rows| match samples {
-            Samples::Mean => Draw::Mean,
-            Samples::Drawn { noise, numbers } => {
-                let number = |index: usize| numbers.clone().nth(index).unwrap_or(numbers.end);
-                let samples = number(pass.samples.start)..number(pass.samples.end);
-                Draw::Sampled(Sampling { noise: *noise, samples, rows, with_divergence: false })
-            }
-        };
         let mut engine = Buffers {
             adapters: self.adapters,
-            all: View { context: all, draw: draw(&rows) },
-            read: View { context: at_read, draw: draw(&read) },
+            all: View { context: all, draw: pass.draw(samples, &rows) },
+            read: View { context: at_read, draw: pass.draw(samples, &read) },
             read_rows,
             work,
         };
         let mut x = engine.work.buffer(1, packing.rows(), width);
-        x.values_mut().copy_from_slice(&hidden.gather(&pass.places, width));
+        x.values_mut().copy_from_slice(&hidden.gather(&pass.places, width)?);
         let last = self.backbone.blocks() - 1;
         for block in &self.backbone.blocks[self.from.min(last)..last] {
             x = block.run(&mut engine, x, At::All)?;
@@ -204,6 +206,16 @@ impl Sampler<'_> {
         x = self.backbone.blocks[last].run(&mut engine, x, At::Read)?;
         x = self.backbone.top.run(&mut engine, x, self.backbone.blocks())?;
         asked.answer(&pass.places, x.values())
+    }
+
+    /// [`Self::pass`] with tensors.
+    fn pass_on_tape(&self, hidden: Hidden<'_>, asked: &impl Asked, samples: &Samples, pass: &Pass) -> Result<Vec<f32>> {
+        let Self { backbone, adapters, from, .. } = *self;
+        let Layouts { packing, rows, read } = pass.layouts(hidden, asked);
+        let values = hidden.gather(&pass.places, backbone.width())?;
+        let x = Tensor::from_vec(values, (1, packing.rows(), backbone.width()), backbone.device())?;
+        let mut tape = crate::tape::Pass::new(adapters, pass.draw(samples, &rows));
+        asked.answer_tensor(&pass.places, &backbone.pooled_at(from, &x, &packing, read, &mut tape)?)
     }
 }
 
@@ -221,6 +233,9 @@ pub(crate) trait Asked: Sync {
     /// The answers `[samples, places, outputs]`, from what stands above the last block at the rows that are read, `[samples, rows,
     /// width]`.
     fn answer(&self, places: &[usize], x: &[f32]) -> Result<Vec<f32>>;
+
+    /// The same from a tensor, on whatever device.
+    fn answer_tensor(&self, places: &[usize], x: &Tensor) -> Result<Vec<f32>>;
 }
 
 /// The logits of classes.
@@ -262,6 +277,10 @@ impl Asked for Classes<'_> {
         }
         Ok(logits)
     }
+
+    fn answer_tensor(&self, _: &[usize], x: &Tensor) -> Result<Vec<f32>> {
+        Ok(self.head.logits(x)?.flatten_all()?.to_vec1()?)
+    }
 }
 
 /// Some sentences and some samples of them.
@@ -272,14 +291,46 @@ struct Pass {
     samples: Range<usize>,
 }
 
-/// Cuts `count` samples of the sentences into passes of about [`ROWS_PER_PASS`] rows, or fewer, so that every thread has one.
-fn plan(hidden: Hidden<'_>, count: usize, threads: usize) -> Vec<Pass> {
+/// How the rows of a pass lie, their addresses, and which of them are read.
+struct Layouts {
+    packing: Packing,
+    rows: Rows,
+    read: Vec<u32>,
+}
+
+impl Pass {
+    fn layouts(&self, hidden: Hidden<'_>, asked: &impl Asked) -> Layouts {
+        let examples: Vec<u64> = self.places.iter().map(|&place| hidden.examples[place]).collect();
+        let packing = Packing::from_layouts(self.places.iter().map(|&place| asked.layout(place)));
+        let rows = Rows::of_packing(&examples, &packing);
+        let read = packing.sentences().zip(&self.places).flat_map(|(sentence, &place)| {
+            asked.read(place).map(move |row| u32::try_from(sentence.start + row).unwrap_or(u32::MAX))
+        });
+        let read = read.collect();
+        Layouts { packing, rows, read }
+    }
+
+    /// Its samples at `rows`.
+    fn draw<'r>(&self, samples: &Samples, rows: &'r Rows) -> Draw<'r> {
+        match samples {
+            Samples::Mean => Draw::Mean,
+            Samples::Drawn { noise, numbers } => {
+                let number = |index: usize| numbers.clone().nth(index).unwrap_or(numbers.end);
+                let samples = number(self.samples.start)..number(self.samples.end);
+                Draw::Sampled(Sampling { noise: *noise, samples, rows, with_divergence: false })
+            }
+        }
+    }
+}
+
+/// Cuts `count` samples of the sentences into passes of about `most` rows, or fewer, so that every thread has one.
+fn plan(hidden: Hidden<'_>, count: usize, (threads, most): (usize, usize)) -> Vec<Pass> {
     if count == 0 {
         return Vec::new();
     }
     let rows = |places: &[usize]| places.iter().map(|&place| hidden.lengths[place]).sum::<usize>();
     let total = hidden.lengths.iter().sum::<usize>() * count;
-    let budget = total.div_ceil(threads).clamp(1, ROWS_PER_PASS);
+    let budget = total.div_ceil(threads).clamp(1, most);
     let mut passes = Vec::new();
     for places in hidden.batches(budget / count) {
         // Parts of nearly equal size: a small remainder would waste its products.

@@ -2,7 +2,7 @@
 
 use bayeslora_adapters::{AdapterSet, Draw, Increment, Rows, Slot};
 use bayeslora_kernels::{Activation, Context, FrozenLinear, Heads, Packing, Rotary, attention_within, gated, rms_norm};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::engine::{At, Engine};
 use crate::error::Result;
@@ -37,14 +37,19 @@ impl<'a> Pass<'a> {
         Ok(total)
     }
 
-    /// An adapted map at the rows of `draw`.
+    /// An adapted map at the rows of `draw`. Adapters are computed in f32, whatever the type of `x`.
     pub(crate) fn linear(&mut self, slot: Slot, frozen: &FrozenLinear, x: &Tensor, draw: &Draw<'_>) -> Result<Tensor> {
-        let increment = match self.adapters.get(slot) {
-            None => None,
-            Some(adapter) => Some(adapter.increment(slot, x, draw)?),
-        };
-        self.divergences.extend(increment.as_ref().and_then(|increment| increment.divergence.clone()));
-        Ok(frozen.forward(x, increment.as_ref().map(Increment::term))?)
+        let Some(adapter) = self.adapters.get(slot) else { return Ok(frozen.forward(x, None)?) };
+        let increment = adapter.increment(slot, &x.to_dtype(DType::F32)?, draw)?;
+        self.divergences.extend(increment.divergence.clone());
+        if x.dtype() == DType::F32 {
+            return Ok(frozen.forward(x, Some(increment.term()))?);
+        }
+        let Increment { core, up, scale, offset, .. } = increment;
+        let added = (core.broadcast_matmul(&up.t()?)? * scale)?;
+        let sum = frozen.forward(x, None)?.to_dtype(DType::F32)?.broadcast_add(&added)?;
+        let sum = offset.map_or(Ok(sum.clone()), |offset| sum.broadcast_add(&offset))?;
+        Ok(sum.to_dtype(x.dtype())?)
     }
 }
 

@@ -71,7 +71,8 @@ impl Network {
         let Self { backbone, head, adapters } = self;
         let on_tape = classify(backbone, head, adapters, draw, 0, &x, &packing).unwrap().logits;
         let sampler = Sampler { backbone, head, adapters, from: 0 };
-        let hidden = Hidden { values: &flat(&x), lengths: &lengths, examples: &examples };
+        let values = flat(&x);
+        let hidden = Hidden { values: (&values).into(), lengths: &lengths, examples: &examples };
         [flat(&on_tape), sampler.logits(hidden, samples, &|_| ()).unwrap()]
     }
 }

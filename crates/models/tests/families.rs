@@ -49,7 +49,7 @@ fn both_logits(backbone: &Backbone, saved: &SavedAdapter, texts: &[Encoded]) -> 
     let slow = classify(backbone, &saved.head, &saved.adapters, Draw::Mean, 0, &x, &packing).unwrap().logits;
     let values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let examples: Vec<u64> = (0..).take(texts.len()).collect();
-    let hidden = Hidden { values: &values, lengths: &lengths, examples: &examples };
+    let hidden = Hidden { values: (&values).into(), lengths: &lengths, examples: &examples };
     let sampler = Sampler { backbone, head: &saved.head, adapters: &saved.adapters, from: 0 };
     [slow.flatten_all().unwrap().to_vec1().unwrap(), sampler.logits(hidden, &Samples::Mean, &|_| ()).unwrap()]
 }

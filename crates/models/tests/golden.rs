@@ -106,7 +106,7 @@ fn adapted_logits(model: &str, cases: &[&str]) {
         let values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
         let examples: Vec<u64> = (0..).take(ids.len()).collect();
-        let hidden = Hidden { values: &values, lengths: &lengths, examples: &examples };
+        let hidden = Hidden { values: (&values).into(), lengths: &lengths, examples: &examples };
         let sampler = Sampler { backbone: &backbone, head: &saved.head, adapters: &saved.adapters, from: 0 };
         let fast = sampler.logits(hidden, &Samples::Mean, &|_| ()).unwrap();
         assert_close(&Tensor::new(fast, &Device::Cpu).unwrap(), &logits.concat(), case);

@@ -53,7 +53,7 @@ impl Network {
 
     fn logits(&self, lengths: &[usize], examples: &[u64], samples: &Samples) -> Vec<f32> {
         let values = flat(&self.embed(lengths));
-        self.sampler().logits(Hidden { values: &values, lengths, examples }, samples, &|_| ()).unwrap()
+        self.sampler().logits(Hidden { values: (&values).into(), lengths, examples }, samples, &|_| ()).unwrap()
     }
 
     /// `[sentences, classes]` at the mean, with other adapters.
@@ -153,7 +153,7 @@ fn edges_are_results_or_errors() {
     // The longest text the positions allow, alone.
     assert_eq!(network.logits(&[160], &[0], &drawn("independent", 0..2)).len(), 4);
     let values = flat(&network.embed(&LENGTHS));
-    let bad = Hidden { values: &values[1..], lengths: &LENGTHS, examples: &EXAMPLES };
+    let bad = Hidden { values: (&values[1..]).into(), lengths: &LENGTHS, examples: &EXAMPLES };
     let message = network.sampler().logits(bad, &Samples::Mean, &|_| ()).unwrap_err().to_string();
     assert_eq!(
         message,
@@ -254,7 +254,7 @@ fn linearised_is_the_jacobian_of_finite_differences() {
         for scope in [MaskScope::Token, MaskScope::Sequence] {
             let network = network(&PosteriorSettings::Dropout { site, scope, dropout: 0.2 }, &[2]);
             let values = flat(&network.embed(&LENGTHS));
-            let hidden = Hidden { values: &values, lengths: &LENGTHS, examples: &EXAMPLES };
+            let hidden = Hidden { values: (&values).into(), lengths: &LENGTHS, examples: &EXAMPLES };
             let linearised = network.sampler().linearised(hidden, &|_| ()).unwrap();
             let plain = network.logits(&LENGTHS, &EXAMPLES, &Samples::Mean);
             let plain: Vec<f64> = plain.iter().map(|&logit| logit.into()).collect();
@@ -283,7 +283,7 @@ fn linearised_is_the_covariance_of_weak_samples() {
             }
         }
         let values = flat(&network.embed(&LENGTHS));
-        let hidden = Hidden { values: &values, lengths: &LENGTHS, examples: &EXAMPLES };
+        let hidden = Hidden { values: (&values).into(), lengths: &LENGTHS, examples: &EXAMPLES };
         let linearised = network.sampler().linearised(hidden, &|_| ());
         if let PosteriorSettings::Lrvd(LrvdSettings { variant, sampling, .. }) = posterior
             && (variant, sampling) != (LrvdVariant::Asymmetric, LrvdSampling::Weights)

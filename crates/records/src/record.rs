@@ -91,6 +91,17 @@ fn one() -> u32 {
     1
 }
 
+/// What every record was computed in before there was a choice.
+const F32: &str = "f32";
+
+fn f32_name() -> String {
+    F32.to_owned()
+}
+
+fn is_f32(name: &str) -> bool {
+    name == F32
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_one(count: &u32) -> bool {
     *count == 1
@@ -306,6 +317,12 @@ pub struct Provenance {
     pub jobs: u32,
     /// Device (`cpu`, `cuda:0`).
     pub device: String,
+    /// The accelerator's name and its driver's version; none for a processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<String>,
+    /// Type of frozen weights and activations.
+    #[serde(default = "f32_name", skip_serializing_if = "is_f32")]
+    pub precision: String,
     /// SHA-256 of the backbone's weights.
     pub model_digest: String,
     /// SHA-256 of the task's data.

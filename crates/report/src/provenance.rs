@@ -34,14 +34,21 @@ pub(crate) fn provenance(definition: &Definition, units: &[&UnitRecord]) -> Resu
             distinct(&|u| u.provenance.date.clone())
         ),
         format!(
-            "Seeds {}; {}, {} threads, {}",
+            "Seeds {}; {}, {} threads, {}{}",
             distinct(&|u| u.seed.to_string()),
             distinct(&|u| u.provenance.cpu.clone()),
             distinct(&|u| match u.provenance.jobs {
                 1 => u.provenance.threads.to_string(),
                 jobs => format!("{} (each of {jobs} at a time)", u.provenance.threads),
             }),
-            distinct(&|u| u.provenance.device.clone())
+            distinct(&|u| match &u.provenance.accelerator {
+                None => u.provenance.device.clone(),
+                Some(name) => format!("{} ({name})", u.provenance.device),
+            }),
+            match distinct(&|u| u.provenance.precision.clone()).as_str() {
+                "f32" | "" => String::new(),
+                precision => format!(", {precision}"),
+            }
         ),
     ])
 }

@@ -109,6 +109,8 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
             threads: 2,
             jobs: 1,
             device: "cpu".to_owned(),
+            accelerator: None,
+            precision: "f32".to_owned(),
             model_digest: "m".to_owned(),
             data_digest: "d".to_owned(),
         },

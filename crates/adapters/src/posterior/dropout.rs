@@ -2,7 +2,7 @@
 //! section 2; methods.md, section 4).
 
 use bayeslora_kernels::{Onto, Threads, affine, borrow, dropout, product, weight_dropout};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
 use crate::draw::{Draw, Sampling};
@@ -140,7 +140,7 @@ impl StochasticAdapter for DropoutLora {
             DropoutSite::Weight => {
                 let tensor = |t: &candle_core::Var| t.as_detached_tensor();
                 let width = self.lora.a().dims()[1];
-                let x = Tensor::from_slice(x.values, (x.samples, x.rows, width), &candle_core::Device::Cpu)?;
+                let x = Tensor::from_slice(x.values, (x.samples, x.rows, width), &Device::Cpu)?;
                 let drawn = weight_dropout(&x, &tensor(self.lora.a()), sampling.draws(slot, scope)?, keep.keep())?;
                 *core = drawn.flatten_all()?.to_vec1()?;
             }
@@ -171,10 +171,9 @@ impl StochasticAdapter for DropoutLora {
         let DropoutSettings { site, scope, keep } = self.settings;
         let (rank, width) = self.lora.a().dims2()?;
         let rows = dependence.x.dim(0)?;
-        let guard = dependence.x.storage_and_layout();
-        let x = borrow(&guard)?;
-        let guard = self.lora.a().storage_and_layout();
-        let a = borrow(&guard)?;
+        let (x, a) = (dependence.x.to_device(&Device::Cpu)?, self.lora.a().to_device(&Device::Cpu)?);
+        let (x, a) = (x.storage_and_layout(), a.storage_and_layout());
+        let (x, a) = (borrow(&x)?, borrow(&a)?);
         let mut covariance = match (site, scope) {
             (DropoutSite::Input, _) => {
                 let transposed: Vec<f32> = (0..width).flat_map(|j| (0..rank).map(move |i| a[i * width + j])).collect();

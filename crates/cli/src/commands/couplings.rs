@@ -8,6 +8,7 @@ use bayeslora_data::assets::Assets;
 use bayeslora_terminal::Terminal;
 
 use crate::AssetArguments;
+use crate::resources::ResourceArguments;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -32,6 +33,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    resources: ResourceArguments,
+    #[command(flatten)]
     assets: AssetArguments,
 }
 
@@ -50,8 +53,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         resamples: arguments.resamples,
     };
     let out = arguments.out.unwrap_or_else(|| plan.folder.join("couplings"));
+    let resources = arguments.resources.open()?;
     let terminal = Terminal::new();
-    let written = measure_couplings(&plan, options, &out, &assets, &terminal);
+    let written = measure_couplings(&plan, options, &out, &resources, &assets, &terminal);
     terminal.finish();
     super::print_paths(&written?)?;
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use bayeslora_data::assets::Assets;
 use bayeslora_terminal::Terminal;
 
 use crate::AssetArguments;
+use crate::resources::ResourceArguments;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -23,6 +24,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
     resamples: u32,
     #[command(flatten)]
+    resources: ResourceArguments,
+    #[command(flatten)]
     assets: AssetArguments,
 }
 
@@ -30,8 +33,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let plan = Experiment::load(&arguments.experiment)?.plan(&arguments.experiment, &arguments.profile)?;
     let assets = Assets::new(&arguments.assets.options())?;
     let options = GeometryOptions { texts: arguments.texts as usize, resamples: arguments.resamples };
+    let resources = arguments.resources.open()?;
     let terminal = Terminal::new();
-    let written = measure_geometry(&plan, options, &assets, &terminal);
+    let written = measure_geometry(&plan, options, &resources, &assets, &terminal);
     terminal.finish();
     super::print_paths(&written?)?;
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use bayeslora_data::assets::Assets;
 use bayeslora_terminal::Terminal;
 
 use crate::AssetArguments;
+use crate::resources::ResourceArguments;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -17,14 +18,17 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "quick")]
     profile: String,
     #[command(flatten)]
+    resources: ResourceArguments,
+    #[command(flatten)]
     assets: AssetArguments,
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let plan = Experiment::load(&arguments.experiment)?.plan(&arguments.experiment, &arguments.profile)?;
     let assets = Assets::new(&arguments.assets.options())?;
+    let resources = arguments.resources.open()?;
     let terminal = Terminal::new();
-    let written = measure_paper(&plan, &assets, &terminal);
+    let written = measure_paper(&plan, &resources, &assets, &terminal);
     terminal.finish();
     super::print_paths(&written?)?;
     Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ use bayeslora_data::assets::Assets;
 use bayeslora_terminal::{Terminal, say};
 
 use crate::AssetArguments;
+use crate::resources::ResourceArguments;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -23,14 +24,17 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "1", value_name = "COUNT")]
     jobs: NonZeroUsize,
     #[command(flatten)]
+    resources: ResourceArguments,
+    #[command(flatten)]
     assets: AssetArguments,
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let plan = Experiment::load(&arguments.experiment)?.plan(&arguments.experiment, &arguments.profile)?;
     let assets = Assets::new(&arguments.assets.options())?;
+    let resources = arguments.resources.open()?;
     let terminal = Terminal::new();
-    let result = run_plan(&plan, &assets, arguments.jobs, &terminal);
+    let result = run_plan(&plan, (&resources, arguments.jobs), &assets, &terminal);
     terminal.finish();
     let summary = result?;
     terminal.note(&format!("{} units computed, {} found finished", summary.computed, summary.found));

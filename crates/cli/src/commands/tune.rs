@@ -8,6 +8,7 @@ use bayeslora_data::assets::Assets;
 use bayeslora_terminal::Terminal;
 
 use crate::AssetArguments;
+use crate::resources::ResourceArguments;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -20,6 +21,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     check: bool,
     #[command(flatten)]
+    resources: ResourceArguments,
+    #[command(flatten)]
     assets: AssetArguments,
 }
 
@@ -29,8 +32,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         return Ok(super::report_stale(&check_tuning(&plan)?));
     }
     let assets = Assets::new(&arguments.assets.options())?;
+    let resources = arguments.resources.open()?;
     let terminal = Terminal::new();
-    let written = tune(&plan, &assets, &terminal);
+    let written = tune(&plan, &resources, &assets, &terminal);
     terminal.finish();
     super::print_paths(&written?)?;
     Ok(ExitCode::SUCCESS)

@@ -91,6 +91,16 @@ pub(crate) fn arithmetic_of(unit: &UnitRecord) -> [(&'static str, Option<&Value>
     ["precision", "device"].map(|name| (name, unit.settings.as_ref().and_then(|own| own.get(name))))
 }
 
+/// Whether a record was computed in this arithmetic.
+pub(crate) fn is_computed_in(unit: &UnitRecord, Arithmetic { precision, device }: Arithmetic) -> bool {
+    let plain = [Arithmetic::PLAIN.precision.as_str(), Arithmetic::PLAIN.device];
+    let own = arithmetic_of(unit)
+        .into_iter()
+        .zip(plain)
+        .map(|((_, own), plain)| own.and_then(Value::as_str).unwrap_or(plain));
+    own.eq([precision.as_str(), device])
+}
+
 /// Key that a record has if it belongs to this method of the plan: its own bytes and arithmetic in the plan's settings.
 pub(crate) fn key_on_record(plan: &Plan, method: &PlannedMethod, unit: &UnitRecord) -> String {
     let Provenance { model_digest: model, data_digest: data, .. } = &unit.provenance;
@@ -160,9 +170,11 @@ profiles.quick.seeds = [1]
 
     #[test]
     fn a_profile_may_name_another_task() {
-        let text = EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'") + "profiles.other = { seeds = [1], task = \"sst2\" }\n";
+        let text =
+            EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'") + "profiles.other = { seeds = [1], task = \"sst2\" }\n";
         let experiment: Experiment = toml::from_str(&text).unwrap();
-        let planned = |profile: &str| experiment.clone().plan(Path::new("results/toy/experiment.toml"), profile).unwrap();
+        let planned =
+            |profile: &str| experiment.clone().plan(Path::new("results/toy/experiment.toml"), profile).unwrap();
         let (own, other) = (planned("quick"), planned("other"));
         assert_eq!(other.task.domains()[0].id, "sst2");
         assert_ne!(fit_key(&own, &own.methods[0], 1, SOURCES), fit_key(&other, &other.methods[0], 1, SOURCES));

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
+use bayeslora_inference::Resources;
 use bayeslora_records::{Outcome, Store, UnitRecord};
 
 use super::opened::OpenedPlan;
@@ -36,10 +37,16 @@ pub struct RunSummary {
 /// # Errors
 /// When an asset cannot be had, data or weights are damaged, or results cannot be written. A fit whose loss or predictions are
 /// not finite is no error: it becomes a failed row.
-pub fn run(plan: &Plan, assets: &Assets, jobs: NonZeroUsize, progress: &dyn Progress) -> Result<RunSummary> {
+pub fn run(
+    plan: &Plan,
+    (resources, jobs): (&Resources, NonZeroUsize),
+    assets: &Assets,
+    progress: &dyn Progress,
+) -> Result<RunSummary> {
     let store = Store::new(&plan.folder);
     store.check_writable()?;
-    let opened = OpenedPlan::open(plan, store, assets, progress)?;
+    let opened = OpenedPlan::open(plan, store, resources, assets, progress)?;
+    opened.check_arithmetic()?;
     let examples = opened.data.train.len();
     plan.check_steps(examples).map_err(|problem| Error::Experiment { path: plan.path.clone(), problem })?;
     let units = opened.units();

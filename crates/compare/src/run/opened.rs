@@ -7,10 +7,9 @@ use std::time::Instant;
 
 use bayeslora_adapters::{Slot, derive_seed};
 use bayeslora_models::{Backbone, Head, Tokenizer, target_slots};
-use candle_core::{DType, Device};
 use ndarray::Array3;
 
-use super::keys::{Arithmetic, Sources};
+use super::keys::{Arithmetic, Sources, is_computed_in, key_on_record};
 use super::provenance;
 use super::unit::{Origin, Unit};
 use crate::error::{Error, Result};
@@ -21,7 +20,10 @@ use bayeslora_data::Progress;
 use bayeslora_data::assets::{AssetDir, Assets};
 use bayeslora_data::tasks::{Example, Prompt, TaskData};
 use bayeslora_host::memory;
-use bayeslora_inference::{AdapterSettings, FitContext, Fitted, Predictor, QuestionReader, Sentences, tokenizer_of};
+use bayeslora_inference::{
+    AdapterSettings, Budget, FitContext, Fitted, Place, Predictor, QuestionReader, Reading, Resources, Sentences,
+    check_samples, tokenizer_of,
+};
 use bayeslora_records::{DomainRecord, Outcome, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord};
 
 /// A plan whose data and backbone are read: everything that units share.
@@ -33,6 +35,8 @@ pub(crate) struct OpenedPlan<'a> {
     pub(crate) backbone: Backbone,
     /// How the questions of the task are read, and the language head that scores their answers; none where texts have classes.
     questions: Option<(QuestionReader, Head)>,
+    /// For activations that wait.
+    budget: Budget,
     /// Adapted slots, by method.
     slots: BTreeMap<&'a str, Vec<Slot>>,
     pub(crate) progress: &'a dyn Progress,
@@ -48,11 +52,18 @@ pub(crate) struct Splits {
 }
 
 impl<'a> OpenedPlan<'a> {
-    pub(crate) fn open(plan: &'a Plan, store: Store, assets: &Assets, progress: &'a dyn Progress) -> Result<Self> {
+    pub(crate) fn open(
+        plan: &'a Plan,
+        store: Store,
+        resources: &Resources,
+        assets: &Assets,
+        progress: &'a dyn Progress,
+    ) -> Result<Self> {
+        check_readings(plan, &resources.place)?;
         let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
         let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
         let model = plan.model.open(assets, &mut tell)?;
-        let backbone = Backbone::load(model.path(), &Device::Cpu)?;
+        let backbone = Backbone::load(model.path(), &resources.place)?;
         let (longest, positions) = (plan.experiment.max_tokens, backbone.longest_text());
         if longest > positions {
             let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
@@ -75,6 +86,7 @@ impl<'a> OpenedPlan<'a> {
             }
         };
         let data = plan.task.load(assets, &mut tell)?;
+        let budget = resources.room(&backbone, longest)?;
         let mut slots = BTreeMap::new();
         for method in &plan.methods {
             let unknown = |what: &str, error: bayeslora_models::Error| {
@@ -91,7 +103,7 @@ impl<'a> OpenedPlan<'a> {
             }
             slots.insert(method.id.as_str(), own);
         }
-        let opened = Self { plan, store, model, data, backbone, questions, slots, progress };
+        let opened = Self { plan, store, model, data, backbone, questions, budget, slots, progress };
         // Refused now, not after the texts that come first.
         opened.tokenizer()?;
         Ok(opened)
@@ -107,10 +119,30 @@ impl<'a> OpenedPlan<'a> {
         units
     }
 
+    /// Refuses to add to records of another precision or device: no page could show both.
+    pub(crate) fn check_arithmetic(&self) -> Result<()> {
+        let arithmetic = self.sources().arithmetic;
+        let belongs = |unit: &UnitRecord| {
+            let planned = self.plan.methods.iter().find(|planned| planned.id == unit.method);
+            self.plan.seeds.contains(&unit.seed)
+                && unit.provenance.model_digest == self.model.digest()
+                && planned.is_some_and(|method| key_on_record(self.plan, method, unit) == unit.key)
+        };
+        let mut units = self.store.units()?.into_iter().filter(belongs);
+        units.find(|unit| !is_computed_in(unit, arithmetic)).map_or(Ok(()), |unit| {
+            let problem = format!(
+                "{} at seed {} was computed in another precision or on another class of device; run as before, or copy the experiment file \
+                 into a folder of its own",
+                unit.method, unit.seed
+            );
+            Err(Error::Store { path: self.store.folder().join("units"), problem })
+        })
+    }
+
     /// What every fit is made of.
     pub(crate) fn sources(&self) -> Sources<'_> {
-        // The backbone's tensors are f32 whatever its file holds.
-        let arithmetic = Arithmetic::new(DType::F32, self.backbone.device());
+        let place = self.backbone.place();
+        let arithmetic = Arithmetic::new(place.precision.dtype(), &place.device);
         Sources { model: self.model.digest(), data: &self.data.digest, arithmetic }
     }
 
@@ -166,7 +198,7 @@ impl<'a> OpenedPlan<'a> {
             if let Some((reader, _)) = &self.questions {
                 return self.read_questions(reader, examples, split, from);
             }
-            Ok(Sentences::compute(&self.backbone, &tokenizer, examples, split, from, self.progress)?)
+            Ok(Sentences::compute(&self.backbone, &tokenizer, examples, split, from, (&self.budget, self.progress))?)
         })
     }
 
@@ -185,7 +217,7 @@ impl<'a> OpenedPlan<'a> {
         }
         let labels = examples.iter().map(|example| example.label).collect::<Option<_>>().unwrap_or_default();
         let labels = (labels, self.data.classes.len());
-        Ok(Sentences::of_choices(&self.backbone, questions, labels, split, from, self.progress)?)
+        Ok(Sentences::of_choices(&self.backbone, questions, labels, split, from, (&self.budget, self.progress))?)
     }
 
     /// The language head that is shared by all fits, where answers are chosen among.
@@ -251,7 +283,7 @@ impl<'a> OpenedPlan<'a> {
             Err(error) if error.is_of_the_fit() => Outcome::Failed { reason: error.to_string() },
             other => other.map_err(|error| error.in_unit(unit.name()))?,
         };
-        let provenance = provenance::current(self.model.digest(), &self.data.digest);
+        let provenance = provenance::current(self.backbone.place(), self.model.digest(), &self.data.digest);
         Ok(UnitRecord {
             schema: SCHEMA,
             key: unit.key.clone(),
@@ -340,4 +372,12 @@ impl<'a> OpenedPlan<'a> {
         let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
         Ok(RowRecord { row, temperature, domains, ..record.clone() })
     }
+}
+
+/// Refuses rows of samples where their spread would be of rounding as well.
+fn check_readings(plan: &Plan, place: &Place) -> Result<()> {
+    for row in plan.rows.iter().filter(|row| row.reading == Reading::Sampled) {
+        check_samples(place, &format!("the samples of {}", row.label))?;
+    }
+    Ok(())
 }

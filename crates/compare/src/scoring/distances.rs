@@ -53,12 +53,12 @@ impl Distances {
 /// # Errors
 /// When the features of the training texts are all alike.
 pub(crate) fn distances(train: &Sentences, classes: usize, tests: &[Sentences]) -> Result<Vec<Distances>> {
-    let features = train.mean_hidden();
+    let features = train.mean_hidden()?;
     let labels: Vec<usize> = train.labels().iter().map(|&label| label as usize).collect();
     let mahalanobis = Mahalanobis::fit(features.view(), &labels, classes, SHRINKAGE)?;
     let neighbours = NearestNeighbours::new(features.view(), NEIGHBOUR.min(train.len()))?;
     let of = |sentences: &Sentences| {
-        let features = sentences.mean_hidden();
+        let features = sentences.mean_hidden()?;
         Ok(Distances {
             input_norm: features.outer_iter().map(|row| row.dot(&row).sqrt()).collect(),
             mahalanobis: mahalanobis.score(features.view())?.to_vec(),
@@ -99,8 +99,8 @@ mod tests {
         let [inside_distances, foreign_distances] =
             <[Distances; 2]>::try_from(distances(&train, 2, &[inside, foreign]).unwrap()).unwrap();
 
-        let features = sentences(&backbone, 5, 60).mean_hidden();
-        let (rows, lengths, _) = sentences(&backbone, 5, 60).gather(&[7]);
+        let features = sentences(&backbone, 5, 60).mean_hidden().unwrap();
+        let (rows, lengths, _) = sentences(&backbone, 5, 60).gather(&[7]).unwrap();
         let width = rows.len() / lengths[0];
         let first: f64 = rows.iter().step_by(width).map(|&value| f64::from(value)).sum::<f64>() / lengths[0] as f64;
         assert!((features[[7, 0]] - first).abs() < 1e-12);

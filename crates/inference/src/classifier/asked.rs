@@ -45,6 +45,14 @@ impl Asked {
         }
     }
 
+    /// Rows of each text.
+    pub(super) fn lengths(&self) -> Vec<usize> {
+        match self {
+            Self::Classes { texts, .. } => texts.iter().map(|text| text.ids.len()).collect(),
+            Self::Answers { questions, .. } => questions.iter().map(|question| question.layout().rows()).collect(),
+        }
+    }
+
     /// The texts at some places.
     pub(super) fn at(&self, places: &[usize]) -> Self {
         match self {

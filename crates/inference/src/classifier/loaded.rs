@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{Coupling, PosteriorSettings};
 use bayeslora_models::{Backbone, HeadOf, SavedAdapter};
-use candle_core::Device;
 
 use super::options::{InferenceOptions, replaced};
 use crate::adaptive::Stopping;
@@ -12,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::laplace::Laplace;
 use crate::questions::{QuestionReader, Readout, reads_tokens, single_tokens};
 use crate::reader::Reader;
+use crate::resources::check_samples;
 
 /// Monte-Carlo samples by default.
 pub const SAMPLES: u32 = 20;
@@ -85,7 +85,7 @@ impl Classifier {
             (None, None) => HeadOf::Either,
         };
         let choose = |found| replaced(found, &options);
-        let (backbone, saved) = SavedAdapter::load_with_head(adapter, model, &Device::Cpu, head, choose)?;
+        let (backbone, saved) = SavedAdapter::load_with_head(adapter, model, &options.resources.place, head, choose)?;
         let reading = if saved.head.is_language() {
             let reader = questions.map_or_else(|| QuestionReader::load(model, adapter), Ok)?;
             Reading::Questions(reader.within(&backbone, model, adapter, options.max_tokens)?)
@@ -118,6 +118,17 @@ impl Classifier {
                 expected: format!("expected at most {most}; choose fewer with --samples"),
             });
         }
+        let is_sampled = samples > 0 && !options.linearised && laplace.is_none();
+        if is_sampled && posterior.is_stochastic() {
+            check_samples(&options.resources.place, "samples of an adapter with noise")?;
+        }
+        if options.completions && !options.resources.place.device.is_cpu() {
+            return Err(Error::Parameter {
+                what: format!("completions with --device {}", options.resources.place.device_name()),
+                expected: "they are scored on a processor: leave out --device".to_owned(),
+            });
+        }
+        options.resources.room(&backbone, 0)?;
         let names = match reading {
             Reading::Texts(_) if answers.is_none() => backbone.class_names(saved.head.classes()),
             _ => None,

@@ -6,6 +6,7 @@ use bayeslora_adapters::{AdapterSet, Draw, Noise, Stream, derive_seed};
 use bayeslora_data::Silent;
 use bayeslora_metrics::GaussianLogits;
 use bayeslora_models::{Hidden, Packing, Pass, Question, Sampler, Samples};
+use candle_core::DType;
 use ndarray::{Array3, Axis};
 
 use super::asked::{Asked, no_texts};
@@ -53,7 +54,9 @@ impl Classifier {
         let Asked::Classes { head, texts } = asked else { return Err(no_texts()) };
         let gaussians = if let Some(laplace) = &self.laplace {
             let from = self.first_adapted();
-            let sentences = Sentences::of_encoded(&self.backbone, texts, Vec::new(), 0, from, &Silent)?;
+            let longest = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
+            let budget = self.options.resources.room(&self.backbone, longest)?;
+            let sentences = Sentences::of_encoded(&self.backbone, texts, Vec::new(), 0, from, (&budget, &Silent))?;
             let network = Network { backbone: &self.backbone, from, adapters: &self.saved.adapters, head };
             laplace.gaussian(network, &sentences, &Silent)?
         } else {
@@ -129,12 +132,13 @@ impl Classifier {
             }
         };
         let lengths: Vec<usize> = packing.sentences().map(|rows| rows.len()).collect();
+        self.options.resources.room(&self.backbone, lengths.iter().copied().max().unwrap_or(0))?;
         // What lies below the first adapter is the same for all samples.
         let (from, none) = (self.first_adapted(), AdapterSet::new());
         let x = self.backbone.run_blocks(0..from, &x, &packing, &mut Pass::new(&none, Draw::Mean))?;
-        let values = x.flatten_all().and_then(|x| x.to_vec1()).map_err(bayeslora_models::Error::from)?;
+        let values: Vec<f32> = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         let sampler = Sampler { backbone: &self.backbone, head, adapters: &self.saved.adapters, from };
-        Ok(f(sampler, Hidden { values: &values, lengths: &lengths, examples })?)
+        Ok(f(sampler, Hidden { values: (&values).into(), lengths: &lengths, examples })?)
     }
 }
 

@@ -4,6 +4,7 @@ use bayeslora_adapters::{Coupling, DropoutSite, MaskScope, PosteriorSettings};
 use bayeslora_models::Normalisation;
 
 use crate::questions::Readout;
+use crate::resources::Resources;
 
 /// How to predict.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct InferenceOptions {
     pub scope: Option<MaskScope>,
     /// Replaces the adapter's dropout probability.
     pub dropout: Option<f64>,
+    /// Device, precision and memory.
+    pub resources: Resources,
 }
 
 /// The posterior found with an adapter, with the options' dropout settings put in.

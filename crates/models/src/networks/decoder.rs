@@ -13,28 +13,23 @@ use crate::description::{Description, MOST_POSITIONS};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::norm::Norm;
+use crate::place::Place;
 use crate::slots::{DECODER, MOST_BLOCKS};
 
 /// The decoder of a folder or a GGUF file.
-pub(crate) fn load(model: &Path, device: &Device) -> Result<Backbone> {
-    let (config, checkpoint) = Checkpoint::open(model, device)?;
+pub(crate) fn load(model: &Path, place: Place) -> Result<Backbone> {
+    let (config, checkpoint) = Checkpoint::open(model, &place.device)?;
     if config.blocks.len() > usize::from(MOST_BLOCKS) {
         let problem = format!("has {} blocks; expected at most {MOST_BLOCKS}", config.blocks.len());
         return Err(Error::File { path: model.to_owned(), problem });
     }
-    let loader = Loader { rotaries: rotaries(&config)?, config: &config, checkpoint: &checkpoint };
-    let words = loader.tensor(&Family::embedding(), &[config.vocab_size, config.hidden_size])?;
+    let loader = Loader { rotaries: rotaries(&config)?, config: &config, checkpoint: &checkpoint, place: &place };
+    let words = place.narrowed(&loader.tensor(&Family::embedding(), &[config.vocab_size, config.hidden_size])?)?;
     let embeddings = Embeddings::Decoder { words, scale: config.embedding_scale };
     let blocks = (0..MOST_BLOCKS).take(config.blocks.len());
     let blocks = blocks.map(|number| loader.block(number)).collect::<Result<_>>()?;
     let top = Top::Norm(loader.norm(&Family::last_norm(), config.hidden_size)?);
-    Ok(Backbone {
-        embeddings,
-        blocks,
-        top,
-        device: device.clone(),
-        description: Description::Decoder(Box::new(config)),
-    })
+    Ok(Backbone { embeddings, blocks, top, description: Description::Decoder(Box::new(config)), place })
 }
 
 /// The language head's rows of some tokens, or of all, in f32, with the cap of its logits.
@@ -64,6 +59,7 @@ fn rotaries(config: &DecoderConfig) -> Result<Vec<Rotary>> {
 struct Loader<'a> {
     config: &'a DecoderConfig,
     checkpoint: &'a Checkpoint,
+    place: &'a Place,
     rotaries: Vec<Rotary>,
 }
 
@@ -79,8 +75,9 @@ impl Loader<'_> {
     }
 
     fn linear(&self, path: &str, shape: [usize; 2], has_bias: bool) -> Result<FrozenLinear> {
-        let bias = || self.checkpoint.dense(&format!("{path}.bias"), &shape[..1]);
-        Ok(FrozenLinear::new(self.tensor(path, &shape)?, has_bias.then(bias).transpose()?))
+        let bias = || self.place.narrowed(&self.checkpoint.dense(&format!("{path}.bias"), &shape[..1])?);
+        let weight = self.place.narrowed(&self.tensor(path, &shape)?)?;
+        Ok(FrozenLinear::new(weight, has_bias.then(bias).transpose()?))
     }
 
     fn norms(&self, block: &str) -> Result<Norms> {

@@ -15,6 +15,7 @@ use bayeslora_terminal::say;
 
 use self::input::Input;
 use self::line::Format;
+use crate::resources::ResourceArguments;
 
 /// Shown below the options.
 pub(crate) const EXAMPLES: &str = "\
@@ -85,6 +86,8 @@ pub(crate) struct Arguments {
     /// Dropout probability, instead of the adapter's.
     #[arg(long)]
     dropout: Option<f64>,
+    #[command(flatten)]
+    resources: ResourceArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -119,6 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         site: arguments.site,
         scope: arguments.scope,
         dropout: arguments.dropout,
+        resources: arguments.resources.open()?,
     };
     let classifier = Classifier::load(&arguments.model, &arguments.adapter, options)?;
     if !arguments.deterministic && !classifier.is_stochastic() {

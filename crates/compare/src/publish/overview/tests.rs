@@ -104,6 +104,8 @@ fn run(results: &Path, name: &str, nll: [f64; 4]) {
             threads: 1,
             jobs: 1,
             device: "cpu".to_owned(),
+            accelerator: None,
+            precision: "f32".to_owned(),
             model_digest: "model".to_owned(),
             data_digest: "data".to_owned(),
         };

@@ -18,7 +18,7 @@ use crate::run::opened::OpenedPlan;
 use crate::studies::saved::dropout_adapters;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
-use bayeslora_inference::Member;
+use bayeslora_inference::{Member, Resources};
 use bayeslora_records::Store;
 
 /// Error levels of adaptive sampling, the smallest first.
@@ -33,12 +33,13 @@ pub fn measure_couplings(
     plan: &Plan,
     options: CouplingsOptions,
     out: &Path,
+    resources: &Resources,
     assets: &Assets,
     progress: &dyn Progress,
 ) -> Result<Vec<PathBuf>> {
     let store = Store::new(out);
     store.check_writable()?;
-    let opened = OpenedPlan::open(plan, Store::new(&plan.folder), assets, progress)?;
+    let opened = OpenedPlan::open(plan, Store::new(&plan.folder), resources, assets, progress)?;
     let units: Vec<_> = opened.units().into_iter().filter(|unit| plan.seeds.first() == Some(&unit.seed)).collect();
     let saved = dropout_adapters(&opened, &units)?;
     let domain = (2..).zip(&opened.data.domains).find(|(_, domain)| domain.info.in_distribution);

@@ -29,7 +29,7 @@ use crate::studies::saved::dropout_adapters;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
 use bayeslora_data::tasks::DomainInfo;
-use bayeslora_inference::Sentences;
+use bayeslora_inference::{Resources, Sentences};
 use bayeslora_records::{Reading, Store};
 
 /// Rows of one forward pass.
@@ -42,12 +42,13 @@ const ROWS_PER_PASS: usize = 4096;
 pub fn measure_geometry(
     plan: &Plan,
     options: GeometryOptions,
+    resources: &Resources,
     assets: &Assets,
     progress: &dyn Progress,
 ) -> Result<Vec<PathBuf>> {
     let store = Store::new(plan.folder.join("geometry"));
     store.check_writable()?;
-    let opened = OpenedPlan::open(plan, Store::new(&plan.folder), assets, progress)?;
+    let opened = OpenedPlan::open(plan, Store::new(&plan.folder), resources, assets, progress)?;
     let units = opened.units();
     let saved = dropout_adapters(&opened, &units)?;
     let compute = opened.prefixes(opened.lowest())?;

@@ -23,7 +23,7 @@ use bayeslora_data::assets::Assets;
 use bayeslora_data::tasks::{DomainInfo, Example};
 use bayeslora_inference::Member;
 use bayeslora_inference::Reading;
-use bayeslora_inference::Sentences;
+use bayeslora_inference::{Resources, Sentences};
 use bayeslora_records::Store;
 
 /// Rows of one pass.
@@ -37,10 +37,15 @@ const PICTURED: usize = 300;
 /// # Errors
 /// When an adapter is missing (the run was not finished here), the task has more than two classes, data or weights are damaged, or
 /// results cannot be written.
-pub fn measure_paper(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
+pub fn measure_paper(
+    plan: &Plan,
+    resources: &Resources,
+    assets: &Assets,
+    progress: &dyn Progress,
+) -> Result<Vec<PathBuf>> {
     let store = Store::new(plan.folder.join("protocol"));
     store.check_writable()?;
-    let opened = OpenedPlan::open(plan, Store::new(&plan.folder), assets, progress)?;
+    let opened = OpenedPlan::open(plan, Store::new(&plan.folder), resources, assets, progress)?;
     if opened.data.classes.len() != 2 {
         let classes = opened.data.classes.len();
         let task = &plan.experiment.task;

@@ -55,7 +55,7 @@ fn record(trial: &Trial, seed: u64, outcome: TrialOutcome) -> TrialRecord {
         seed,
         changes: std::collections::BTreeMap::new(),
         outcome,
-        provenance: crate::run::provenance::current("model", "data"),
+        provenance: crate::run::provenance::current(&bayeslora_inference::Place::default(), "model", "data"),
     }
 }
 

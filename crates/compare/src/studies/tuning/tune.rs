@@ -17,7 +17,7 @@ use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
 use bayeslora_inference::FitContext;
 use bayeslora_inference::Reading;
-use bayeslora_inference::Sentences;
+use bayeslora_inference::{Resources, Sentences};
 use bayeslora_records::SCHEMA;
 use bayeslora_records::{Store, write_json};
 
@@ -29,10 +29,10 @@ const JUDGED: u64 = u64::MAX - 3;
 /// # Errors
 /// When an asset cannot be had, data or weights are damaged, or results cannot be written. A fit that diverges is no error: its trial
 /// is not chosen.
-pub fn tune(plan: &Plan, assets: &Assets, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
+pub fn tune(plan: &Plan, resources: &Resources, assets: &Assets, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
     let store = Store::new(folder(plan));
     store.check_writable()?;
-    let opened = OpenedPlan::open(plan, store, assets, progress)?;
+    let opened = OpenedPlan::open(plan, store, resources, assets, progress)?;
     let compute = opened.prefixes(opened.lowest())?;
     let splits = Splits { train: compute(&opened.data.train, 0)?, validation: compute(&opened.data.validation, 1)? };
     // All trials are planned, and refused where a setting is out of range, before the first is run.
@@ -115,6 +115,6 @@ fn judge(opened: &OpenedPlan<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>
         seed: unit.seed,
         changes: trial.changes.0.iter().map(|(path, value)| (path.clone(), json(value))).collect(),
         outcome,
-        provenance: provenance::current(opened.model.digest(), &opened.data.digest),
+        provenance: provenance::current(opened.backbone.place(), opened.model.digest(), &opened.data.digest),
     })
 }
