@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bayeslora_adapters::{Coupling, LoraShape, Slot, TargetMap};
 use bayeslora_data::Silent;
 use bayeslora_inference::{
-    Error, FitContext, Fitted, Predictor, QuestionReader, Reading, Sentences, TrainingSettings, methods,
+    Budget, Error, FitContext, Fitted, Predictor, QuestionReader, Reading, Sentences, TrainingSettings, methods,
 };
 use bayeslora_metrics::{Averaging, Predictive};
 use bayeslora_models::{Answer, Backbone, Head, HeadOf, Question, SavedAdapter, save_adapter, target_slots};
