@@ -97,8 +97,12 @@ fn by_hand(f: &mut fmt::Formatter<'_>, asset: &Asset, places: &Places) -> fmt::R
             if !remark.is_empty() {
                 write!(f, " ({remark})")?;
             }
-            for (theirs, ours) in *renamed {
-                write!(f, ", where {ours} is called {theirs},")?;
+            for (place, (theirs, ours)) in renamed.iter().enumerate() {
+                let before = if place == 0 { "where " } else { "" };
+                write!(f, ", {before}{ours} is called {theirs}")?;
+            }
+            if !renamed.is_empty() {
+                write!(f, ",")?;
             }
             writeln!(f, " and put {names} into")?;
             (GivenBy::Data, &places.data)

@@ -9,9 +9,8 @@
 //! - The published test set is tested on and the development set validated on. `test-split = "dev"` is as in ARC ([`super::arc`]), for the
 //!   shifted sets of ARC as well; MMLU is always its test set.
 //! - Training item 12-1145 has five options, the last two labelled D. It is dropped, or kept with five classes (`odd-items = "keep"`).
-//! - Of the training questions, 14 stand in the test set, 7 in the development set and 42 repeat an earlier one, with their options in
-//!   another order, and once with another answer. They are dropped ([`super::science`]). 126 share only the words of the question
-//!   with another and stay.
+//! - Of the training questions, 14 stand in the test set, 7 in the development set and 42 repeat an earlier one, most with their
+//!   options in another order. They are dropped ([`super::science`]). Questions that share only their words with another stay.
 //! - Three questions have one option twice and stay as published.
 
 use std::path::Path;

@@ -8,7 +8,7 @@
 //! | `plain` | this program | texts of the options, or letters |
 //! | `blob` | BLoB and C-LoRA: an instruction to return the label, the question, the options one a line, `Answer:` | letters; `True`, `False` |
 //! | `laplace-lora` | Laplace-LoRA: `Select one of the choices`, all in one line, `Choices: A. .. B. .. Answer:` | letters; `True`, `False` |
-//! | `bag` | BayesAdapt: `Answer the multiple choice question below`, letter only | letters |
+//! | `bag` | `BayesAdapt`: `Answer the multiple choice question below`, letter only | letters |
 //! | `compat-blob` | `blob` with the defects of its published loaders | letters; `True`, `False` |
 //!
 //! The words quoted in this table are those of the sources. All others in `blob`, `laplace-lora` and `bag` are reconstructed from

@@ -146,7 +146,7 @@ impl Science {
 
     /// The examples of the set `name`, in the order of the file.
     pub(super) fn examples(&self, items: Vec<Item>, name: &str, notes: &mut Vec<String>) -> Result<Vec<Example>> {
-        self.examples_with(self.template()?, items, name, notes)
+        Ok(self.examples_with(self.template()?, items, name, notes))
     }
 
     /// The same for a set that the published loaders print in the right order.
@@ -156,7 +156,7 @@ impl Science {
         name: &str,
         notes: &mut Vec<String>,
     ) -> Result<Vec<Example>> {
-        self.examples_with(self.template()?.in_right_order(), items, name, notes)
+        Ok(self.examples_with(self.template()?.in_right_order(), items, name, notes))
     }
 
     fn examples_with(
@@ -165,7 +165,7 @@ impl Science {
         mut items: Vec<Item>,
         name: &str,
         notes: &mut Vec<String>,
-    ) -> Result<Vec<Example>> {
+    ) -> Vec<Example> {
         let all = items.len();
         if self.odd_items == OddItems::Drop {
             items.retain(|item| item.options.len() == USUAL);
@@ -181,7 +181,7 @@ impl Science {
             let choice = Choice { numbered, ..Choice::new(options, template) };
             Example { id, text, label: u32::try_from(right).ok(), ratings: None, choice: Some(choice) }
         };
-        Ok(items.into_iter().map(example).collect())
+        items.into_iter().map(example).collect()
     }
 
     /// The splits of a task whose published sets `read` gives by name, beside `shifted` test sets, already in their order.

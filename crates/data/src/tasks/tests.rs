@@ -197,8 +197,9 @@ fn the_digest_of_texts_is_that_of_committed_records_and_questions_have_their_own
     let rated = Example { ratings: Some(Ratings { each: vec![2, -1], mean: 0.5 }), ..plain("2", "fine", Some(1)) };
     let far = Domain { info: DomainInfo::new("far", "Far"), examples: vec![plain("3", "news", None)] };
     let classes = ["no", "yes"].map(str::to_owned);
-    let of =
-        |train: &Example| digest(&classes, std::slice::from_ref(train), &[rated.clone()], std::slice::from_ref(&far));
+    let of = |train: &Example| {
+        digest(&classes, std::slice::from_ref(train), std::slice::from_ref(&rated), std::slice::from_ref(&far))
+    };
     let text = plain("1", "poor", Some(0));
     // Computed apart, by a Python transcription of what it was before there were questions.
     assert_eq!(of(&text), "d238e6f5161a1ee813b941aa5a8346ef14c5c4e449badd99bb5d857b39d96bdb");

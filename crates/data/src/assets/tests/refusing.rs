@@ -134,6 +134,10 @@ fn what_nothing_downloads_says_where_to_get_it_and_where_to_put_it() {
         )
     );
     assert_eq!(scene.open(toy_by_hand()).1, ["toy: not from ROOT/data/toy: 1 of 2 files are missing there"]);
+    let arc = Scene::new(vec![Step::Unavailable]).without_network().refusal(crate::assets::AssetId::Arc.asset());
+    let expected = "GenMC (without the field `para` that its choices have there), where challenge_train.jsonl is called \
+                    arc_challenge/official/train.jsonl, challenge_dev.jsonl is called arc_challenge/official/dev.jsonl, ";
+    assert!(arc.contains(expected) && !arc.contains(",,"), "{arc}");
     let nowhere = Scene::new(vec![Step::Unavailable]).without_network().refusal(toy_by_hand());
     assert!(nowhere.contains("\n  DIR/toy and pass --data DIR (or BAYESLORA_DATA=DIR), or\n"), "{nowhere}");
 }

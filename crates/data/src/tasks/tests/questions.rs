@@ -58,7 +58,7 @@ fn winogrande_lines(set: &str, pairs: usize) -> String {
 
 fn boolq_lines(count: usize) -> String {
     let line = |n: usize| {
-        let answer = n % 3 == 0;
+        let answer = n.is_multiple_of(3);
         format!(
             "{{\"question\": \"is it number {n}\", \"passage\": \"Article {} -- It is {n}.\", \"idx\": {n}, \"label\": \
              \"{answer}\"}}\n",
@@ -74,7 +74,7 @@ fn boolq_train(count: usize) -> String {
             "    {{\n        \"instruction\": \"Please answer the following question with true or false, question: is it trained \
              {n}?\\n\\nAnswer format: true/false\",\n        \"input\": \"\",\n        \"output\": \"\",\n        \"answer\": \
              \"{}\"\n    }}",
-            n % 3 == 0
+            n.is_multiple_of(3)
         )
     };
     format!("[\n{}\n]", (0..count).map(item).collect::<Vec<_>>().join(",\n"))

@@ -46,18 +46,20 @@ fn settings_of_questions_that_do_not_go_together_are_refused() {
     }
 }
 
+/// The message for a toy copy of which one file is this, without the file's name.
+fn said(root: &TempDir, task: &str, file: &str, content: &str) -> String {
+    let path = root.path().join(file);
+    let good = fs::read(&path).unwrap();
+    let message = complaint_in(root, task, file, content);
+    fs::write(path, good).unwrap();
+    message.strip_prefix(file).unwrap_or(&message).to_owned()
+}
+
 #[test]
-fn malformed_questions_name_file_line_expected_and_found() {
+fn malformed_science_questions_name_file_line_expected_and_found() {
     let root = questions();
-    let said = |task: &str, file: &str, content: &str| {
-        let path = root.path().join(file);
-        let good = fs::read(&path).unwrap();
-        let message = complaint_in(&root, task, file, content);
-        fs::write(path, good).unwrap();
-        message.strip_prefix(file).unwrap_or(&message).to_owned()
-    };
     let good = arc_lines("x", 1);
-    let arc = |line: &str| said("arc-easy", "arc_original/easy_train.jsonl", &format!("{good}{line}"));
+    let arc = |line: &str| said(&root, "arc-easy", "arc_original/easy_train.jsonl", &format!("{good}{line}"));
     let four = ["a", "b", "c", "d"];
     let form = "id, question (stem, choices of text and label) and answerKey, as JSON";
     assert_eq!(
@@ -81,7 +83,7 @@ fn malformed_questions_name_file_line_expected_and_found() {
         format!("{labels} \"A, B, C, D, E, F\"")
     );
 
-    let obqa = |text: &str| said("openbookqa", "openbookqa_original/dev.tsv", text);
+    let obqa = |text: &str| said(&root, "openbookqa", "openbookqa_original/dev.tsv", text);
     assert!(
         obqa("id\n").starts_with(
             ", line 1: expected the header ID, Question Stem, Choices, Complete Question, Answer Key, found"
@@ -102,7 +104,7 @@ fn malformed_questions_name_file_line_expected_and_found() {
     assert_eq!(line("1\ts\t(A) a (B)  (C) c (D) d\t-\tA"), ", line 2: expected an option, found \"\"");
 
     let header = "question,choice0,choice1,choice2,choice3,answer\n";
-    let mmlu = |text: &str| said("openbookqa", "mmlu/conceptual_physics_test.csv", text);
+    let mmlu = |text: &str| said(&root, "openbookqa", "mmlu/conceptual_physics_test.csv", text);
     assert!(mmlu("a,b,c,d,e,f\n").starts_with(", line 1: expected the header question, choice0"));
     assert!(mmlu("").starts_with(", line 1: expected the header question, choice0"));
     assert_eq!(
@@ -110,19 +112,23 @@ fn malformed_questions_name_file_line_expected_and_found() {
         ", line 4: expected the place of an option, from 0 to 3, found \"4\""
     );
     assert_eq!(mmlu(&format!("{header}q,a, ,c,d,0\n")), ", line 2: expected an option, found \"\"");
+}
 
+#[test]
+fn malformed_sentences_and_yes_or_no_questions_name_file_line_expected_and_found() {
+    let root = questions();
     let winogrande = |sentence: &str, option: &str, answer: &str| {
         let line = format!(
             "{{\"qID\": \"q-1\", \"sentence\": \"{sentence}\", \"option1\": \"{option}\", \"option2\": \"b\", \"answer\": \"{answer}\"}}\n"
         );
-        said("winogrande-s", "winogrande_original/dev.jsonl", &line)
+        said(&root, "winogrande-s", "winogrande_original/dev.jsonl", &line)
     };
     assert_eq!(winogrande("none", "a", "1"), ", line 1: expected a sentence with one blank, _, found \"none\"");
     assert_eq!(winogrande("_ and _", "a", "1"), ", line 1: expected a sentence with one blank, _, found \"_ and _\"");
     assert_eq!(winogrande("a _", " ", "1"), ", line 1: expected an option, found \" \"");
     assert_eq!(winogrande("a _", "a", ""), ", line 1: expected the answer 1 or 2, found \"\"");
 
-    let boolq = |text: &str| said("boolq", "boolq_passages/val.jsonl", text);
+    let boolq = |text: &str| said(&root, "boolq", "boolq_passages/val.jsonl", text);
     let line = |question: &str, passage: &str, label: &str| {
         boolq(&format!(
             "{{\"question\": \"{question}\", \"passage\": \"{passage}\", \"idx\": 0, \"label\": {label}}}\n"
