@@ -17,7 +17,7 @@ use crate::experiment::{Plan, PlannedMethod, Row};
 use crate::scoring::distances::{Distances, distances};
 use crate::scoring::scored::Scored;
 use bayeslora_data::Progress;
-use bayeslora_data::assets::{AssetDir, Assets};
+use bayeslora_data::assets::{AssetDir, Assets, Event};
 use bayeslora_data::tasks::{Example, Prompt, TaskData};
 use bayeslora_host::memory;
 use bayeslora_inference::{
@@ -60,10 +60,26 @@ impl<'a> OpenedPlan<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self> {
         check_readings(plan, &resources.place)?;
-        let mut tell = |event: bayeslora_data::assets::Event| event.tell(progress);
+        let mut tell = |event: Event| event.tell(progress);
         let refused = |problem: String| Error::Experiment { path: plan.path.clone(), problem };
-        let model = plan.model.open(assets, &mut tell)?;
-        let backbone = Backbone::load(model.path(), &resources.place)?;
+        let open = |tell: &mut dyn FnMut(Event)| -> Result<(AssetDir, Backbone)> {
+            let model = plan.model.open(assets, tell)?;
+            let backbone = Backbone::load(model.path(), &resources.place)?;
+            Ok((model, backbone))
+        };
+        // What cannot answer questions is refused before they are there.
+        let asked = plan.task.answers().is_some().then(|| open(&mut tell)).transpose()?;
+        if let Some((_, backbone)) = asked.as_ref().filter(|(_, backbone)| !backbone.is_causal()) {
+            // A head of classes on the words of a question would be another task, and its numbers would look like this one's.
+            let (task, model, kind) = (&plan.experiment.task, plan.model.name(), backbone.kind());
+            let problem = format!(
+                "task \"{task}\" asks which answer follows a question, and {model}, a {kind}, reads no next token; choose a decoder, or a task \
+                 of classes, such as clinc150"
+            );
+            return Err(refused(problem));
+        }
+        let data = plan.task.load(assets, &mut tell)?;
+        let (model, backbone) = asked.map_or_else(|| open(&mut tell), Ok)?;
         let (longest, positions) = (plan.experiment.max_tokens, backbone.longest_text());
         if longest > positions {
             let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
@@ -71,21 +87,11 @@ impl<'a> OpenedPlan<'a> {
         }
         let questions = match plan.task.answers() {
             None => None,
-            Some(_) if !backbone.is_causal() => {
-                // A head of classes on the words of a question would be another task, and its numbers would look like this one's.
-                let (task, model) = (&plan.experiment.task, plan.model.name());
-                let problem = format!(
-                    "task \"{task}\" asks which answer follows a question, and {model} reads no next token; choose a decoder, or a task of \
-                     classes, such as clinc150"
-                );
-                return Err(refused(problem));
-            }
             Some(_) => {
                 let head = Head::language(&backbone, model.path())?;
                 Some((QuestionReader::of_model(&backbone, model.path(), longest)?, head))
             }
         };
-        let data = plan.task.load(assets, &mut tell)?;
         let budget = resources.room(&backbone, longest)?;
         let mut slots = BTreeMap::new();
         for method in &plan.methods {
