@@ -9,11 +9,15 @@
 //! of adapters and networks is here.
 
 mod activation;
+mod affine;
+mod affine_back;
 mod attention;
 mod draws;
 mod dropout;
+mod frozen;
 mod frozen_linear;
 mod gated;
+mod half;
 mod keep;
 mod layer_norm;
 mod math;
@@ -35,15 +39,17 @@ mod words;
 mod testing;
 
 pub use activation::Activation;
+pub use affine::affine;
 pub use attention::{AttentionScratch, Context, Heads, Mask, attend, attend_within, attention, attention_within};
 pub use draws::Draws;
 pub use dropout::dropout;
-pub use frozen_linear::{FrozenLinear, LowRankTerm};
+pub use frozen::{Frozen, FrozenScratch};
+pub use frozen_linear::{FrozenLinear, LowRankTerm, LowRankValues};
 pub use gated::{gate_into, gated};
 pub use keep::Keep;
 pub use layer_norm::{add_and_normalise, add_layer_norm};
 pub use multiply::multiply;
-pub use packed::{Packed, affine};
+pub use packed::Packed;
 pub use packing::Packing;
 pub use product::{Onto, Threads, product};
 pub use rms_norm::{rms_norm, rms_normalise};

@@ -81,7 +81,7 @@ impl Head {
     /// # Errors
     /// When the checkpoint cannot be read.
     pub fn of_answers(backbone: &Backbone, model: &Path, tokens: &[u32]) -> Result<Self> {
-        let (weight, softcap) = language_rows(model, tokens, backbone.device())?;
+        let (weight, softcap) = language_rows(backbone, model, tokens)?;
         let parts = backbone.family().head;
         Ok(Self { weight: Var::from_tensor(&weight)?, bias: None, softcap, dense: None, parts, trained: false })
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bayeslora_adapters::{Slot, TargetMap};
-use bayeslora_kernels::{FrozenLinear, Heads, Mask};
+use bayeslora_kernels::{Frozen, FrozenLinear, Heads, Mask};
 use candle_core::Device;
 
 use crate::backbone::{Backbone, Top};
@@ -71,5 +71,5 @@ fn norm(weights: &Weights, name: &str, config: &BertConfig) -> Result<Norm> {
 fn linear(weights: &Weights, path: &str, d_out: usize, d_in: usize) -> Result<FrozenLinear> {
     let weight = weights.get(&format!("{path}.weight"), &[d_out, d_in])?;
     let bias = weights.get(&format!("{path}.bias"), &[d_out])?;
-    Ok(FrozenLinear::new(weight, Some(bias)))
+    Ok(FrozenLinear::new(Frozen::dense(weight)?, Some(bias)))
 }
