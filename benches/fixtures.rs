@@ -1,4 +1,5 @@
-//! Fixtures shared by the benchmarks: adapters, activations and an encoder of the size `MiniLM` has, random and offline.
+//! Fixtures shared by the benchmarks: adapters, activations, an encoder of the size `MiniLM` has and a decoder as wide as `SmolLM2`,
+//! random and offline.
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a benchmark without its fixture cannot go on")]
 
 use std::collections::HashMap;
@@ -90,23 +91,55 @@ pub fn encoder_at(place: &Place) -> Backbone {
         norm(&mut shapes, format!("{at}.output.LayerNorm"));
     }
     linear(&mut shapes, "pooler.dense".to_owned(), width, width);
-    let tensors: HashMap<String, Tensor> = (0_u32..)
-        .zip(shapes)
-        .map(|(number, (name, shape))| {
-            let values = (normal(number, &shape) * 0.05).expect("a product");
-            let is_scale = name.ends_with("LayerNorm.weight");
-            (name, if is_scale { (values + 1.0).expect("a sum") } else { values })
-        })
-        .collect();
-    let folder = tempfile::tempdir().expect("a temporary folder");
     let config = json!({
         "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": width, "num_hidden_layers": BLOCKS,
         "num_attention_heads": 12, "intermediate_size": inner, "max_position_embeddings": longest,
         "layer_norm_eps": 1e-12, "hidden_act": "gelu",
     });
+    random(&shapes, &config)
+}
+
+/// A random decoder of as wide blocks as `SmolLM2`-135M has (576, 9 heads, 3 of keys), its vocabulary apart.
+pub fn decoder(blocks: usize) -> Backbone {
+    let (width, keys, inner) = (576, 192, 1536);
+    let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![VOCABULARY, width])];
+    for block in 0..blocks {
+        let maps = [
+            ("self_attn.q_proj", vec![width, width]),
+            ("self_attn.k_proj", vec![keys, width]),
+            ("self_attn.v_proj", vec![keys, width]),
+            ("self_attn.o_proj", vec![width, width]),
+            ("mlp.gate_proj", vec![inner, width]),
+            ("mlp.up_proj", vec![inner, width]),
+            ("mlp.down_proj", vec![width, inner]),
+            ("input_layernorm", vec![width]),
+            ("post_attention_layernorm", vec![width]),
+        ];
+        shapes.extend(maps.map(|(map, shape)| (format!("model.layers.{block}.{map}.weight"), shape)));
+    }
+    shapes.push(("model.norm.weight".to_owned(), vec![width]));
+    let config = json!({
+        "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": width, "num_hidden_layers": blocks,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": inner, "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5, "rope_theta": 100_000.0, "hidden_act": "silu", "tie_word_embeddings": true,
+    });
+    random(&shapes, &config)
+}
+
+/// A model of these tensors with random values.
+fn random(shapes: &[(String, Vec<usize>)], config: &serde_json::Value) -> Backbone {
+    let tensors: HashMap<String, Tensor> = (0_u32..)
+        .zip(shapes)
+        .map(|(number, (name, shape))| {
+            let values = (normal(number, shape) * 0.05).expect("a product");
+            let is_scale = name.to_lowercase().ends_with("norm.weight");
+            (name.clone(), if is_scale { (values + 1.0).expect("a sum") } else { values })
+        })
+        .collect();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("config.json"), config.to_string()).expect("config.json is written");
     candle_core::safetensors::save(&tensors, folder.path().join("model.safetensors")).expect("the weights are written");
-    Backbone::load(folder.path(), place).expect("the encoder is complete")
+    Backbone::load(folder.path(), place).expect("the model is complete")
 }
 
 /// `count` labelled sentences of 10 to 40 tokens, 25 on average, with their activations below block `from`.

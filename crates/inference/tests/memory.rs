@@ -52,6 +52,7 @@ fn results(backbone: &Backbone, budget: &Budget) -> Vec<u64> {
             slots: &slots,
             lora: LoraShape::new(2, 4.0).unwrap(),
             train_head: true,
+            language: None,
             training: &training,
             train: &train,
             validation: &validation,

@@ -4,6 +4,10 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Storage, Tensor};
 use rayon::prelude::*;
 
+use crate::affine::{Columns, Start, affine_within};
+use crate::frozen::{Frozen, FrozenScratch};
+use crate::packed::Packed;
+use crate::product::{Onto, Threads};
 use crate::storage::{borrow, is_fast, values};
 
 /// What an adapter adds to a map's output: `s B e + o`.
@@ -23,30 +27,80 @@ pub struct LowRankTerm<'a> {
 #[derive(Debug, Clone)]
 pub struct FrozenLinear {
     /// `[d_out, d_in]`.
-    weight: Tensor,
+    weight: Frozen,
     /// `[d_out]`.
     bias: Option<Tensor>,
 }
 
+/// An increment's parts on a processor.
+#[derive(Debug, Clone, Copy)]
+pub struct LowRankValues<'a> {
+    /// The core `e [samples x rows, r]`.
+    pub core: &'a [f32],
+    /// The up-projection `B [d_out, r]`.
+    pub up: &'a [f32],
+    /// The scale `s`.
+    pub scale: f32,
+    /// The rank `r`.
+    pub rank: usize,
+}
+
 impl FrozenLinear {
     /// The map of `weight [d_out, d_in]` and `bias [d_out]`, where there is one.
-    pub fn new(weight: Tensor, bias: impl Into<Option<Tensor>>) -> Self {
+    pub fn new(weight: Frozen, bias: impl Into<Option<Tensor>>) -> Self {
         Self { weight, bias: bias.into() }
     }
 
     /// `(d_out, d_in)`.
     pub fn shape(&self) -> (usize, usize) {
-        (self.weight.dims()[0], self.weight.dims()[1])
+        self.weight.shape()
     }
 
-    /// Calls `f` with the values of `W0 [d_out, d_in]` and of the bias, where there is one, on a processor.
+    /// Bytes of its values.
+    pub fn bytes(&self) -> usize {
+        let bias = self.bias.as_ref().map_or(0, |bias| bias.elem_count() * bias.dtype().size_in_bytes());
+        self.weight.bytes() + bias
+    }
+
+    /// `W0 x + bias + s B e`, forward only, on the caller's thread; the frozen product is computed once where `x` is shared by samples.
+    ///
+    /// # Shapes
+    /// `x: [samples or 1, rows, d_in]`, core `[samples, rows, r]` to `out: [samples, rows, d_out]`.
     ///
     /// # Errors
-    /// When they are elsewhere.
-    pub fn with_values<T>(&self, f: impl FnOnce(&[f32], Option<&[f32]>) -> T) -> candle_core::Result<T> {
-        let weight = self.weight.storage_and_layout();
+    /// When the map is not on a processor.
+    ///
+    /// # Panics
+    /// When extents do not go together.
+    pub fn forward_into(
+        &self,
+        out: &mut [f32],
+        x: &[f32],
+        increment: Option<LowRankValues<'_>>,
+        scratch: &mut FrozenScratch,
+    ) -> candle_core::Result<()> {
+        let (d_out, d_in) = self.shape();
+        let (first, others) = out.split_at_mut(x.len() / d_in.max(1) * d_out);
         let bias = self.bias.as_ref().map(Tensor::storage_and_layout);
-        Ok(f(borrow(&weight)?, bias.as_ref().map(borrow).transpose()?))
+        let bias = bias.as_ref().map(borrow).transpose()?;
+        self.weight.multiply(first, bias, x, Threads::One, scratch)?;
+        let Some(LowRankValues { core, up, scale, rank }) = increment else {
+            others.chunks_exact_mut(first.len().max(1)).for_each(|other| other.copy_from_slice(first));
+            return Ok(());
+        };
+        if self.weight.plain().is_some() {
+            // The order in which encoders have always added.
+            others.chunks_exact_mut(first.len().max(1)).for_each(|other| other.copy_from_slice(first));
+            let rows = out.len() / d_out.max(1);
+            crate::product::product(out, Onto::Values, scale, core, up, (rows, rank, d_out), Threads::One);
+            return Ok(());
+        }
+        scratch.up.fill(up, scale, (d_out, rank));
+        let (outputs, inputs) = (Columns { width: d_out, first: 0 }, Columns { width: rank, first: 0 });
+        let (own, further) = core.split_at(first.len() / d_out.max(1) * rank);
+        affine_within((others, outputs), Start::Rows(first), (further, inputs), &scratch.up);
+        affine_within((first, outputs), Start::Output, (own, inputs), &scratch.up);
+        Ok(())
     }
 
     /// `W0 x + bias + s B e + o` with the increment's core `e`, up-projection `B` and offset `o`.
@@ -58,7 +112,11 @@ impl FrozenLinear {
     /// # Errors
     /// When shapes do not go together.
     pub fn forward(&self, x: &Tensor, increment: Option<LowRankTerm<'_>>) -> candle_core::Result<Tensor> {
-        let out = if is_fast(x) { self.fast(&x.contiguous()?, increment)? } else { self.plain(x, increment)? };
+        let out = if is_fast(x) && self.weight.is_fast() {
+            self.fast(&x.contiguous()?, increment)?
+        } else {
+            self.plain(x, increment)?
+        };
         match increment.and_then(|increment| increment.offset) {
             None => Ok(out),
             Some(offset) => out.broadcast_add(offset),
@@ -78,7 +136,7 @@ impl FrozenLinear {
     /// The same without the offset, composed of tensor operations.
     fn plain(&self, x: &Tensor, increment: Option<LowRankTerm<'_>>) -> candle_core::Result<Tensor> {
         let cast = |t: &Tensor| t.to_dtype(x.dtype());
-        let mut frozen = x.broadcast_matmul(&cast(&self.weight)?.t()?)?;
+        let mut frozen = self.weight.of_tensors(x)?;
         if let Some(bias) = &self.bias {
             frozen = frozen.broadcast_add(&cast(bias)?)?;
         }
@@ -90,20 +148,35 @@ impl FrozenLinear {
         }
     }
 
-    /// `W0 x` without bias.
-    fn product(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<Vec<f32>> {
+    /// `W0 x`, with the bias unless it is added later.
+    fn product(&self, x: &CpuStorage, layout: &Layout, bias: Option<&[f32]>) -> candle_core::Result<Vec<f32>> {
         let (d_out, d_in) = self.shape();
-        let rows = layout.shape().elem_count() / d_in;
-        let transposed = self.weight.t()?;
+        let rows = layout.shape().elem_count() / d_in.max(1);
+        let Some(weight) = self.weight.plain() else {
+            let mut out = vec![0.0; rows * d_out];
+            let scratch = &mut FrozenScratch::default();
+            self.weight.multiply(&mut out, bias, values(x, layout)?, Threads::All, scratch)?;
+            return Ok(out);
+        };
+        let transposed = weight.t()?;
         let (weight, weight_layout) = transposed.storage_and_layout();
         let Storage::Cpu(weight) = &*weight else {
             candle_core::bail!("expected weights on the processor");
         };
         let layout = Layout::contiguous_with_offset((rows, d_in), layout.start_offset());
-        match x.matmul(weight, (1, rows, d_out, d_in), &layout, weight_layout)? {
-            CpuStorage::F32(product) => Ok(product),
-            _ => candle_core::bail!("expected an f32 product"),
+        let CpuStorage::F32(mut out) = x.matmul(weight, (1, rows, d_out, d_in), &layout, weight_layout)? else {
+            candle_core::bail!("expected an f32 product")
+        };
+        if let Some(bias) = bias {
+            out.par_chunks_mut((ROWS_PER_TASK * bias.len()).max(1)).for_each(|chunk| {
+                for row in chunk.chunks_exact_mut(bias.len()) {
+                    for (y, b) in row.iter_mut().zip(bias) {
+                        *y += b;
+                    }
+                }
+            });
         }
+        Ok(out)
     }
 
     fn bias(&self) -> candle_core::Result<Option<Vec<f32>>> {
@@ -115,8 +188,15 @@ impl FrozenLinear {
 fn input_gradient(frozen: &FrozenLinear, x: &Tensor, gradient: &Tensor) -> candle_core::Result<Tensor> {
     let (d_out, _) = frozen.shape();
     let gradient = if x.dim(0)? == gradient.dim(0)? { gradient.clone() } else { gradient.sum_keepdim(0)? };
-    let rows = gradient.elem_count() / d_out;
-    gradient.reshape((rows, d_out))?.matmul(&frozen.weight)?.reshape(x.shape())
+    let rows = gradient.elem_count() / d_out.max(1);
+    if let Some(weight) = frozen.weight.plain() {
+        return gradient.reshape((rows, d_out))?.matmul(weight)?.reshape(x.shape());
+    }
+    let gradient = gradient.contiguous()?;
+    let mut out = vec![0.0; x.elem_count()];
+    let scratch = &mut FrozenScratch::default();
+    frozen.weight.multiply_back(&mut out, borrow(&gradient.storage_and_layout())?, Threads::All, scratch)?;
+    Tensor::from_vec(out, x.shape(), x.device())
 }
 
 /// Rows that one task of the thread pool handles.
@@ -129,16 +209,7 @@ impl CustomOp1 for FrozenLinear {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (samples, rows, _) = layout.shape().dims3()?;
-        let mut out = self.product(x, layout)?;
-        if let Some(bias) = self.bias()? {
-            out.par_chunks_mut(ROWS_PER_TASK * bias.len()).for_each(|chunk| {
-                for row in chunk.chunks_exact_mut(bias.len()) {
-                    for (y, b) in row.iter_mut().zip(&bias) {
-                        *y += b;
-                    }
-                }
-            });
-        }
+        let out = self.product(x, layout, self.bias()?.as_deref())?;
         Ok((CpuStorage::F32(out), Shape::from((samples, rows, self.shape().0))))
     }
 
@@ -155,6 +226,27 @@ fn product(left: Vec<f32>, right: Vec<f32>, (m, k, n): (usize, usize, usize)) ->
         CpuStorage::F32(product) => Ok(product),
         _ => candle_core::bail!("expected an f32 product"),
     }
+}
+
+/// `frozen[i] + e[i] up'`, both over and over for `all` rows; what is shared by samples has `rows` rows.
+fn increased(frozen: &[f32], core: &[f32], up: &Packed, all: usize, rows: usize) -> Vec<f32> {
+    let (d_out, rank) = up.shape();
+    let (outputs, inputs) = (Columns { width: d_out, first: 0 }, Columns { width: rank, first: 0 });
+    let mut out = vec![0.0; all * d_out];
+    let (own_frozen, own_core) = (frozen.len() == all * d_out, core.len() == all * rank);
+    out.par_chunks_mut((rows * d_out).max(1)).enumerate().for_each(|(sample, out)| {
+        let of = |x: &[f32], own: bool| if own { sample * rows * (x.len() / all.max(1)) } else { 0 };
+        let frozen = &frozen[of(frozen, own_frozen)..];
+        let core = &core[of(core, own_core)..];
+        let parts =
+            out.par_chunks_mut((ROWS_PER_TASK * d_out).max(1)).zip(frozen.par_chunks((ROWS_PER_TASK * d_out).max(1)));
+        parts.zip(core.par_chunks((ROWS_PER_TASK * rank).max(1))).for_each(|((out, frozen), core)| {
+            let count = out.len() / d_out.max(1);
+            let start = Start::Rows(&frozen[..count * d_out]);
+            affine_within((out, outputs), start, (&core[..count * rank], inputs), up);
+        });
+    });
+    out
 }
 
 struct Adapted {
@@ -185,7 +277,10 @@ impl CustomOp3 for Adapted {
         let (core, up) = (values(core, core_layout)?, values(up, up_layout)?);
         let scale = self.scale as f32;
         let scaled = |up: &[f32], out: &mut [f32]| out.iter_mut().zip(up).for_each(|(out, up)| *out = scale * up);
-        let out = if x_samples == samples {
+        let out = if self.frozen.weight.plain().is_none() {
+            let frozen = self.frozen.product(x, x_layout, bias.as_deref())?;
+            increased(&frozen, core, &Packed::new(up, scale, (d_out, rank)), samples * rows, rows)
+        } else if x_samples == samples {
             // One product: [x, e, 1] [W0, s B, bias]^T, or [x, e] [W0, s B]^T.
             let x = values(x, x_layout)?;
             let width = d_in + rank + usize::from(bias.is_some());
@@ -197,9 +292,8 @@ impl CustomOp3 for Adapted {
                     out[d_in..d_in + rank].copy_from_slice(&core[row % (core_samples * rows) * rank..][..rank]);
                 }
             });
-            let (weight, weight_layout) = self.frozen.weight.storage_and_layout();
-            let Storage::Cpu(weight) = &*weight else { candle_core::bail!("expected weights on the processor") };
-            let weight = values(weight, weight_layout)?;
+            let weight = self.frozen.weight.plain().map(Tensor::storage_and_layout);
+            let weight = weight.as_ref().map_or(Ok(&[][..]), borrow)?;
             let mut map = vec![0.0; d_out * width];
             for (output, out) in map.chunks_exact_mut(width).enumerate() {
                 out[..d_in].copy_from_slice(&weight[output * d_in..][..d_in]);
@@ -210,7 +304,7 @@ impl CustomOp3 for Adapted {
             }
             product(joined, map, (samples * rows, width, d_out))?
         } else {
-            let mut frozen = self.frozen.product(x, x_layout)?;
+            let mut frozen = self.frozen.product(x, x_layout, None)?;
             if let Some(bias) = &bias {
                 for row in frozen.chunks_exact_mut(d_out) {
                     for (w, b) in row.iter_mut().zip(bias) {
@@ -261,8 +355,11 @@ impl CustomOp3 for Adapted {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::quantized::{GgmlDType, QTensor};
+    use candle_core::{DType, Device};
+
     use super::*;
-    use crate::testing::{assert_gradient, assert_twins, normal};
+    use crate::testing::{assert_gradient, assert_twins, flat, normal, relative_difference};
 
     #[test]
     fn agrees_with_its_plain_twin_and_finite_differences() {
@@ -271,7 +368,7 @@ mod tests {
         {
             let (d_out, d_in, rows, rank) = (37, 21, 45, 3);
             let bias = with_bias.then(|| normal(2, d_out).as_detached_tensor());
-            let frozen = FrozenLinear::new(normal(1, (d_out, d_in)).as_detached_tensor(), bias);
+            let frozen = FrozenLinear::new(Frozen::dense(normal(1, (d_out, d_in)).as_detached_tensor()).unwrap(), bias);
             let x = normal(3, (x_samples, rows, d_in));
             let core = normal(4, (core_samples, rows, rank));
             let up = normal(5, (d_out, rank));
@@ -288,6 +385,94 @@ mod tests {
                 &frozen.plain(&x, None).unwrap(),
                 1e-5,
             );
+        }
+    }
+
+    /// The same matrix held in every way, with what it is when it is widened.
+    fn every_way(d_out: usize, d_in: usize) -> Vec<(String, Frozen, Tensor)> {
+        let weight = normal(1, (d_out, d_in)).as_detached_tensor();
+        let mut all = Vec::new();
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let weight = weight.to_dtype(dtype).unwrap();
+            let wide = weight.to_dtype(DType::F32).unwrap();
+            all.push((format!("{dtype:?}"), Frozen::dense(weight).unwrap(), wide));
+        }
+        all.push(("in order".to_owned(), Frozen::dense(weight.clone()).unwrap().in_order().unwrap(), weight.clone()));
+        for kind in [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q8_0, GgmlDType::Q4K, GgmlDType::Q5K, GgmlDType::Q6K]
+        {
+            if d_in.is_multiple_of(kind.block_size()) {
+                let quantised = QTensor::quantize(&weight, kind).unwrap();
+                let wide = quantised.dequantize(&Device::Cpu).unwrap();
+                all.push((format!("{kind:?}"), Frozen::quantised(quantised).unwrap(), wide));
+            }
+        }
+        all
+    }
+
+    /// Values and gradients below the map are those of the widened matrix, and finite differences of themselves.
+    #[test]
+    fn however_it_is_held_it_is_the_widened_matrix() {
+        for (d_out, d_in, rows) in [(37, 21, 5), (37, 256, 3), (50, 64, 70), (500, 2048, 2)] {
+            for (what, frozen, wide) in every_way(d_out, d_in) {
+                let bias = normal(2, d_out).as_detached_tensor();
+                assert!(flat(&frozen.tensor(DType::F32).unwrap()) == flat(&wide), "{what}");
+                let numbers = [3, 0, 36];
+                let picked = wide.index_select(&Tensor::new(&numbers, &Device::Cpu).unwrap(), 0).unwrap();
+                assert_eq!(flat(&frozen.rows(&numbers).unwrap()), flat(&picked), "{what}");
+                let frozen = FrozenLinear::new(frozen, bias.clone());
+                let plain = FrozenLinear::new(Frozen::dense(wide).unwrap(), bias);
+                for (x_samples, core_samples) in [(1, 1), (1, 3), (3, 3), (3, 1)] {
+                    let (x, core) = (normal(3, (x_samples, rows, d_in)), normal(4, (core_samples, rows, 2)));
+                    let up = normal(5, (d_out, 2));
+                    let term = LowRankTerm { core: core.as_tensor(), up: up.as_tensor(), scale: 1.7, offset: None };
+                    let fast = || frozen.forward(&x, Some(term)).unwrap();
+                    let vars = [x.clone(), core.clone(), up.clone()];
+                    assert_twins(&vars, &fast(), &plain.plain(&x, Some(term)).unwrap(), 1e-5);
+                    let alone = || frozen.forward(&x, None).unwrap();
+                    assert_twins(std::slice::from_ref(&x), &alone(), &plain.plain(&x, None).unwrap(), 1e-5);
+                    if d_in < 100 {
+                        assert_gradient(&x, alone, 2e-3);
+                    }
+                    let samples = x_samples.max(core_samples);
+                    let core = core.broadcast_as((samples, rows, 2)).unwrap();
+                    let (core, up) = (flat(&core.contiguous().unwrap()), flat(&up));
+                    let term = LowRankValues { core: &core, up: &up, scale: 1.7, rank: 2 };
+                    let scratch = &mut FrozenScratch::default();
+                    for (term, expected) in [(None, alone()), (Some(term), fast())] {
+                        let mut out = vec![f32::NAN; samples * rows * d_out];
+                        frozen.forward_into(&mut out, &flat(&x), term, scratch).unwrap();
+                        let out = Tensor::from_vec(out, (samples, rows, d_out), &Device::Cpu).unwrap();
+                        let expected = expected.broadcast_as(out.shape()).unwrap();
+                        assert!(relative_difference(&out, &expected) < 1e-5, "{what}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The bytes are those of the file, and rows that are not there are refused.
+    #[test]
+    fn nothing_is_widened_to_be_held() {
+        let of = |what: &str| every_way(48, 256).into_iter().find(|(name, ..)| name == what).unwrap().1;
+        for (what, bytes) in
+            [("F32", 48 * 256 * 4), ("F16", 48 * 256 * 2), ("BF16", 48 * 256 * 2), ("Q4_1", 48 * 256 / 32 * 20)]
+        {
+            assert_eq!(of(what).bytes(), bytes, "{what}");
+            assert!(of(what).rows(&[48]).unwrap_err().to_string().contains("row 48 of 48"));
+        }
+        assert_eq!(of("in order").bytes(), (48 * 256 + 16) * 4);
+        assert!(Frozen::dense(Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap()).is_err());
+    }
+
+    /// Activations of half precision on a processor meet the matrix in their own type.
+    #[test]
+    fn half_precision_activations() {
+        for (what, frozen, wide) in every_way(40, 256) {
+            let x = normal(3, (2, 3, 256)).to_dtype(DType::BF16).unwrap();
+            let out = FrozenLinear::new(frozen, None).forward(&x, None).unwrap();
+            assert_eq!(out.dtype(), DType::BF16);
+            let exact = x.to_dtype(DType::F32).unwrap().broadcast_matmul(&wide.t().unwrap()).unwrap();
+            assert!(relative_difference(&out.to_dtype(DType::F32).unwrap(), &exact) < 1e-2, "{what}");
         }
     }
 }

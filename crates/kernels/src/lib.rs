@@ -10,12 +10,16 @@
 
 mod accelerator;
 mod activation;
+mod affine;
+mod affine_back;
 mod attention;
 mod averages;
 mod draws;
 mod dropout;
+mod frozen;
 mod frozen_linear;
 mod gated;
+mod half;
 mod keep;
 mod layer_norm;
 mod likelihood;
@@ -39,17 +43,19 @@ mod testing;
 
 pub use accelerator::accelerator;
 pub use activation::Activation;
+pub use affine::affine;
 pub use attention::{AttentionScratch, Context, Heads, Mask, attend, attend_within, attention, attention_within};
 pub use averages::{Averages, TokenScore};
 pub use draws::Draws;
 pub use dropout::dropout;
-pub use frozen_linear::{FrozenLinear, LowRankTerm};
+pub use frozen::{Frozen, FrozenScratch};
+pub use frozen_linear::{FrozenLinear, LowRankTerm, LowRankValues};
 pub use gated::{gate_into, gated};
 pub use keep::Keep;
 pub use layer_norm::{add_and_normalise, add_layer_norm};
 pub use likelihood::{LanguageMap, Target, log_likelihoods};
 pub use multiply::multiply;
-pub use packed::{Packed, affine};
+pub use packed::Packed;
 pub use packing::{Layout, Packing};
 pub use product::{Onto, Threads, product, product_with_rows};
 pub use rms_norm::{rms_norm, rms_normalise};

@@ -1,23 +1,13 @@
-//! Products of many rows with a small matrix, `start + x W'`: the projections of an adapter.
-//!
-//! A general product puts both operands into its kernel's order first and adds to what it reads back from the output. That is
-//! lost time where the matrix has as few rows or columns as an adapter's rank: here it is put into order once for many
-//! rows ([`Packed`]), the rows are read where they lie, and what the sums start from need not be copied to the output first.
-//! For matrices as large as the frozen ones [`product`](crate::product()) is as fast.
+//! Matrices in the order in which vector registers read them: the right operands of [`affine`](crate::affine()).
 
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
 /// Registers side by side in a tile of the output.
-const REGISTERS: usize = 3;
-/// Depth of a part of a product, at most: that much of a panel of the right operand stays in a core's first cache while all
-/// rows pass it.
-const DEPTH: usize = 192;
+pub(crate) const REGISTERS: usize = 3;
 /// Rows of a panel that are packed at a time.
 const DEPTH_PACKED: usize = 32;
-/// Values of the output (1/2 MiB) whose rows are finished before the next are taken: they stay in a core's second cache.
-const VALUES_PER_BLOCK: usize = 1 << 17;
 
 /// `scale * right`, `right [n, k]`, in the order in which the kernel of this processor reads it.
 ///
@@ -51,6 +41,56 @@ impl Packed {
         (self.n, self.k) = (n, k);
         Arch::new().dispatch(Pack { packed: self, right, scale });
     }
+
+    /// Packs the transpose of `columns [k, n]`, row after row, into memory that is there already.
+    ///
+    /// # Panics
+    /// When `columns` does not have `n k` values.
+    pub(crate) fn fill_transposed(&mut self, columns: &[f32], (n, k): (usize, usize)) {
+        assert_eq!(columns.len(), n * k, "extent of a matrix to pack");
+        (self.n, self.k) = (n, k);
+        Arch::new().dispatch(PackTransposed { packed: self, columns });
+    }
+
+    /// [`new`](Self::new) in the registers of `simd`.
+    #[cfg(test)]
+    pub(crate) fn with_simd<S: Simd>(simd: S, right: &[f32], scale: f32, (n, k): (usize, usize)) -> Self {
+        let mut packed = Self { n, k, ..Self::default() };
+        simd.vectorize(Pack { packed: &mut packed, right, scale });
+        packed
+    }
+
+    /// Rows of the matrix, row after row.
+    ///
+    /// # Panics
+    /// When there are no such rows, or `out` does not have their extent.
+    pub(crate) fn unpack(&self, rows: Range<usize>, out: &mut [f32]) {
+        assert!(rows.end <= self.n && out.len() == rows.len() * self.k, "extent of rows to unpack");
+        Arch::new().dispatch(Unpack { packed: self, rows, out });
+    }
+
+    /// `(n, k)`.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.n, self.k)
+    }
+
+    /// Bytes of the values.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice())
+    }
+
+    /// The values from the panel on whose first column is `first`.
+    #[inline(always)]
+    pub(crate) fn panel(&self, first: usize) -> &[f32] {
+        &self.values[self.start + first * self.k..]
+    }
+
+    /// Makes room for values that are all written anew.
+    #[inline(always)]
+    fn fit<S: Simd>(&mut self) {
+        self.values.resize(self.n.next_multiple_of(S::F32_LANES) * self.k + LINE, 0.0);
+        self.start = self.values.as_ptr().align_offset(size_of::<[f32; LINE]>()).min(LINE);
+    }
 }
 
 /// Values of a cache line.
@@ -69,8 +109,7 @@ impl WithSimd for Pack<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let Self { packed, right, scale } = self;
         let (n, k) = (packed.n, packed.k);
-        packed.values.resize(n.next_multiple_of(S::F32_LANES) * k + LINE, 0.0);
-        packed.start = packed.values.as_ptr().align_offset(size_of::<[f32; LINE]>()).min(LINE);
+        packed.fit::<S>();
         for columns in panels::<S>(n) {
             let width = columns.len().next_multiple_of(S::F32_LANES);
             let panel = &mut packed.values[packed.start + columns.start * k..][..width * k];
@@ -87,250 +126,88 @@ impl WithSimd for Pack<'_> {
     }
 }
 
+struct PackTransposed<'a> {
+    packed: &'a mut Packed,
+    columns: &'a [f32],
+}
+
+impl WithSimd for PackTransposed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { packed, columns: all } = self;
+        let (n, k) = (packed.n, packed.k);
+        packed.fit::<S>();
+        for columns in panels::<S>(n) {
+            let width = columns.len().next_multiple_of(S::F32_LANES);
+            let panel = &mut packed.values[packed.start + columns.start * k..][..width * k];
+            for (out, row) in panel.chunks_exact_mut(width).zip(all.chunks_exact(n)) {
+                let (own, beyond) = out.split_at_mut(columns.len());
+                own.copy_from_slice(&row[columns.clone()]);
+                beyond.fill(0.0);
+            }
+        }
+    }
+}
+
+struct Unpack<'a> {
+    packed: &'a Packed,
+    rows: Range<usize>,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Unpack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { packed, rows, out } = self;
+        let Packed { n, k, .. } = *packed;
+        for columns in panels::<S>(n) {
+            let width = columns.len().next_multiple_of(S::F32_LANES);
+            let panel = &packed.panel(columns.start)[..width * k];
+            let own = columns.start.max(rows.start)..columns.end.min(rows.end);
+            for (first, panel) in (0..).step_by(DEPTH_PACKED).zip(panel.chunks(DEPTH_PACKED * width)) {
+                for row in own.clone() {
+                    let out = &mut out[(row - rows.start) * k + first..][..panel.len() / width];
+                    for (out, values) in out.iter_mut().zip(panel.chunks_exact(width)) {
+                        *out = values[row - columns.start];
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Columns of each panel: of as nearly the same number of vector registers as can be.
 #[inline(always)]
-fn panels<S: Simd>(n: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn panels<S: Simd>(n: usize) -> impl Iterator<Item = Range<usize>> {
     let registers = n.div_ceil(S::F32_LANES);
     let count = registers.div_ceil(REGISTERS);
     let edge = move |panel: usize| (panel * registers / count.max(1) * S::F32_LANES).min(n);
     (0..count).map(move |panel| edge(panel)..edge(panel + 1))
 }
 
-/// `out[i] = start[i mod m] + left[i] right'`, on the caller's thread.
-///
-/// # Shapes
-/// `out: [rows, n]`; `start: [m, n]`, or empty for zeros; `left: [rows, k]`, `right: [n, k]`.
-///
-/// # Panics
-/// When extents do not go together.
-///
-/// # Examples
-/// ```
-/// use bayeslora_kernels::{Packed, affine};
-/// let right = Packed::new(&[1.0, 0.0, 0.0, 1.0], 2.0, (2, 2));
-/// let mut out = [0.0; 4];
-/// affine(&mut out, &[100.0, 200.0], &[1.0, 2.0, 3.0, 4.0], &right);
-/// assert_eq!(out, [102.0, 204.0, 106.0, 208.0]);
-/// ```
-pub fn affine(out: &mut [f32], start: &[f32], left: &[f32], right: &Packed) {
-    let Packed { n, k, .. } = *right;
-    let rows = out.len() / n.max(1);
-    let fits = out.len() == rows * n && left.len() == rows * k && start.len().is_multiple_of(n.max(1));
-    assert!(fits, "extents of an affine map");
-    if !out.is_empty() {
-        Arch::new().dispatch(Affine { out, start, left, right });
-    }
-}
-
-struct Affine<'a> {
-    out: &'a mut [f32],
-    start: &'a [f32],
-    left: &'a [f32],
-    right: &'a Packed,
-}
-
-impl WithSimd for Affine<'_> {
-    type Output = ();
-
-    /// 24 sums, 3 columns of weights and a value of the left fit 32 registers, 12 sums 16.
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        if S::REGISTER_COUNT >= 32 { self.run::<S, 8>(simd) } else { self.run::<S, 4>(simd) }
-    }
-}
-
-impl Affine<'_> {
-    #[inline(always)]
-    fn run<S: Simd, const ROWS: usize>(self, simd: S) {
-        let Self { out, start, left, right } = self;
-        let Packed { n, k, .. } = *right;
-        let block = (VALUES_PER_BLOCK / n).next_multiple_of(ROWS);
-        let parts = k.div_ceil(DEPTH).max(1);
-        for (out, row) in out.chunks_mut(block * n).zip((0..).step_by(block)) {
-            let left = &left[row * k..][..out.len() / n * k];
-            for part in 0..parts {
-                let depth = part * k / parts..(part + 1) * k / parts;
-                let from = (part == 0).then_some((start, row));
-                for columns in panels::<S>(n) {
-                    Part { out: &mut *out, from, left, right, columns, depth: depth.clone() }.all::<S, ROWS>(simd);
-                }
-            }
-        }
-    }
-}
-
-/// Columns of one panel and a part of the depth.
-struct Part<'a> {
-    out: &'a mut [f32],
-    /// What the sums start from, and which of its rows the first row does; none where they go on from what is in `out`.
-    from: Option<(&'a [f32], usize)>,
-    left: &'a [f32],
-    right: &'a Packed,
-    columns: Range<usize>,
-    depth: Range<usize>,
-}
-
-impl Part<'_> {
-    #[inline(always)]
-    fn all<S: Simd, const ROWS: usize>(self, simd: S) {
-        let width = self.columns.len();
-        match (width.div_ceil(S::F32_LANES), width.is_multiple_of(S::F32_LANES)) {
-            (1, true) => self.rows::<S, ROWS, 1, true>(simd),
-            (1, false) => self.rows::<S, ROWS, 1, false>(simd),
-            (2, true) => self.rows::<S, ROWS, 2, true>(simd),
-            (2, false) => self.rows::<S, ROWS, 2, false>(simd),
-            (_, true) => self.rows::<S, ROWS, REGISTERS, true>(simd),
-            (_, false) => self.rows::<S, ROWS, REGISTERS, false>(simd),
-        }
-    }
-
-    #[inline(always)]
-    fn rows<S: Simd, const ROWS: usize, const COLUMNS: usize, const WHOLE: bool>(mut self, simd: S) {
-        let rows = self.out.len() / self.right.n;
-        let tiled = rows / ROWS * ROWS;
-        for row in (0..tiled).step_by(ROWS) {
-            self.tile::<S, ROWS, COLUMNS, WHOLE>(simd, row);
-        }
-        for row in tiled..rows {
-            self.tile::<S, 1, COLUMNS, WHOLE>(simd, row);
-        }
-    }
-
-    /// `ROWS` rows from `row` on.
-    ///
-    /// Plain loops over constant ranges: they unroll before the sums are given registers, loops over iterators do not.
-    #[inline(always)]
-    fn tile<S: Simd, const ROWS: usize, const COLUMNS: usize, const WHOLE: bool>(&mut self, simd: S, row: usize) {
-        let Self { from, left, right, .. } = *self;
-        let Packed { n, k, .. } = *right;
-        let lanes = S::F32_LANES;
-        let first = self.columns.start;
-        // Columns of each register.
-        let end = if WHOLE { first + COLUMNS * lanes } else { self.columns.end };
-        let part = |register: usize| first + register * lanes..(first + (register + 1) * lanes).min(end);
-        let mut sums = [[simd.splat_f32s(0.0); COLUMNS]; ROWS];
-        let (source, skipped, period) = match from {
-            Some((start, first)) => (start, first + row, start.len() / n),
-            None => (&self.out[row * n..], 0, ROWS),
-        };
-        if period > 0 {
-            for (offset, sums) in sums.iter_mut().enumerate() {
-                let source = &source[(skipped + offset) % period * n..][..n];
-                for (register, sum) in sums.iter_mut().enumerate() {
-                    let source = &source[part(register)];
-                    *sum = if WHOLE { S::as_simd_f32s(source).0[0] } else { simd.partial_load_f32s(source) };
-                }
-            }
-        }
-        // All slices have the same length, so that no index of the loop is checked.
-        let depth = self.depth.len();
-        let mut rows = [&left[..0]; ROWS];
-        for offset in 0..ROWS {
-            rows[offset] = &left[(row + offset) * k + self.depth.start..][..depth];
-        }
-        let panel = &right.values[right.start + first * k..][self.depth.start * COLUMNS * lanes..];
-        let (panel, _) = S::as_simd_f32s(&panel[..depth * COLUMNS * lanes]).0.as_chunks::<COLUMNS>();
-        let panel = &panel[..depth];
-        for at in 0..depth {
-            let weights = panel[at];
-            for offset in 0..ROWS {
-                let x = simd.splat_f32s(rows[offset][at]);
-                for register in 0..COLUMNS {
-                    sums[offset][register] = simd.mul_add_e_f32s(x, weights[register], sums[offset][register]);
-                }
-            }
-        }
-        for (sums, out) in sums.into_iter().zip(self.out[row * n..].chunks_exact_mut(n)) {
-            for (register, sum) in sums.into_iter().enumerate() {
-                let out = &mut out[part(register)];
-                if WHOLE { S::as_mut_simd_f32s(out).0[0] = sum } else { simd.partial_store_f32s(out, sum) }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn values(count: usize, salt: usize) -> Vec<f32> {
-        (0..count).map(|i| f32::from(u16::try_from((i * 7919 + salt) % 1009).unwrap()) / 500.0 - 1.0).collect()
-    }
-
-    struct Case {
-        n: usize,
-        k: usize,
-        start: Vec<f32>,
-        left: Vec<f32>,
-        right: Vec<f32>,
-    }
-
-    /// Packing and product in the registers of `simd`.
-    fn affine_with<S: Simd>(simd: S, out: &mut [f32], case: &Case) {
-        let mut packed = Packed { n: case.n, k: case.k, ..Packed::default() };
-        simd.vectorize(Pack { packed: &mut packed, right: &case.right, scale: 0.5 });
-        simd.vectorize(Affine { out, start: &case.start, left: &case.left, right: &packed });
-    }
-
-    fn check(compute: impl Fn(&mut [f32], &Case)) {
-        for (rows, k, n, period) in [
-            (1, 1, 1, 1),
-            (3, 0, 2, 0),
-            (9, 5, 7, 2),
-            (16, 64, 48, 0),
-            (33, 65, 17, 11),
-            (20, 384, 100, 1),
-            (11, 700, 150, 5),
-            (1400, 2, 96, 7),
-        ] {
-            let (start, left, right) = (values(period * n, 1), values(rows * k, 3), values(n * k, 5));
-            let case = Case { n, k, start, left, right };
-            let mut out = vec![f32::NAN; rows * n];
-            compute(&mut out, &case);
-            for row in 0..rows {
-                for column in 0..n {
-                    let term =
-                        |i: usize| 0.5 * f64::from(case.left[row * k + i]) * f64::from(case.right[column * k + i]);
-                    let from = if period == 0 { 0.0 } else { f64::from(case.start[row % period * n + column]) };
-                    let (expected, size) =
-                        (0..k).map(term).fold((from, from.abs()), |(sum, size), t| (sum + t, size + t.abs()));
-                    let error = f64::from(out[row * n + column]) - expected;
-                    // Wilkinson's bound for k + 2 roundings in f32.
-                    let bound = (k + 2) as f64 * f64::from(f32::EPSILON) * size;
-                    assert!(error.abs() <= bound, "{rows} {k} {n}, row {row}, column {column}: {error}");
+    #[test]
+    fn rows_come_back_as_they_were() {
+        for (n, k) in [(1, 1), (48, 64), (17, 33), (100, 70), (150, 0)] {
+            let value = |i: usize| f32::from(u16::try_from(i % 60_000).unwrap());
+            let matrix: Vec<f32> = (0..n * k).map(value).collect();
+            let transposed: Vec<f32> = (0..n * k).map(|i| value(i % n * k + i / n)).collect();
+            let mut packed = Packed::new(&matrix, 1.0, (n, k));
+            for again in [false, true] {
+                for rows in [0..n, n / 3..n - n / 4, n..n] {
+                    let mut out = vec![f32::NAN; rows.len() * k];
+                    packed.unpack(rows.clone(), &mut out);
+                    assert_eq!(out, matrix[rows.start * k..rows.end * k], "{n} {k} {again}");
                 }
+                packed.fill_transposed(&transposed, (n, k));
             }
         }
-    }
-
-    #[test]
-    fn agrees_with_sums_in_f64() {
-        check(|out, case| affine(out, &case.start, &case.left, &Packed::new(&case.right, 0.5, (case.n, case.k))));
-        affine(&mut [], &[], &[], &Packed::new(&[1.0], 1.0, (1, 1)));
-        affine(&mut [], &[], &[], &Packed::default());
-    }
-
-    #[test]
-    fn narrower_registers_agree_too() {
-        check(|out, case| affine_with(pulp::Scalar::new(), out, case));
-        #[cfg(target_arch = "x86_64")]
-        if let Some(simd) = pulp::x86::V3::try_new() {
-            check(|out, case| affine_with(simd, out, case));
-        }
-    }
-
-    #[test]
-    fn memory_is_used_again_for_any_shape() {
-        let mut packed = Packed::new(&values(60, 3), 1.0, (20, 3));
-        packed.fill(&[2.0, 3.0], -1.0, (1, 2));
-        let mut out = [0.0];
-        affine(&mut out, &[], &[10.0, 100.0], &packed);
-        assert_eq!(out.map(f32::to_bits), [(-320.0_f32).to_bits()]);
-    }
-
-    #[test]
-    #[should_panic(expected = "extents of an affine map")]
-    fn short_slices_are_refused() {
-        affine(&mut [0.0; 4], &[], &[0.0; 3], &Packed::new(&[0.0; 4], 1.0, (2, 2)));
     }
 }

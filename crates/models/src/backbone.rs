@@ -99,6 +99,17 @@ impl Backbone {
         self.blocks.len()
     }
 
+    /// Bytes of the weights that are held: maps, tables and norms.
+    pub fn weight_bytes(&self) -> usize {
+        let blocks = self.blocks.iter().map(Block::weight_bytes).sum::<usize>();
+        let top = match &self.top {
+            Top::Nothing => 0,
+            Top::Pooler(pooler) => pooler.bytes(),
+            Top::Norm(norm) => norm.bytes(),
+        };
+        blocks + self.embeddings.bytes() + top
+    }
+
     /// Where the weights are.
     pub fn device(&self) -> &Device {
         &self.place.device

@@ -135,6 +135,16 @@ impl Block {
         engine.linear(slot(TargetMap::Output), &self.output, &inner, at)
     }
 
+    /// Bytes of the weights.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let maps = TargetMap::ALL.into_iter().filter_map(|map| self.map(map)).map(FrozenLinear::bytes).sum::<usize>();
+        let norms = match &self.norms {
+            Norms::OfSum(norms) | Norms::Before(norms) => norms.iter().map(Norm::bytes).sum::<usize>(),
+            Norms::Around { before, after } => before.iter().chain(after).map(Norm::bytes).sum(),
+        };
+        maps + norms + self.positions.norms.iter().flatten().map(Norm::bytes).sum::<usize>()
+    }
+
     /// The frozen map of an adapter's slot, where the block has it.
     pub(crate) fn map(&self, map: TargetMap) -> Option<&FrozenLinear> {
         match map {

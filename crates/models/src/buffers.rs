@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bayeslora_adapters::{Activations, AdapterSet, Draw, Scratch, Slot};
 use bayeslora_kernels::{
-    Activation, AttentionScratch, Context, FrozenLinear, Heads, Onto, Rotary, Threads, add_and_normalise,
-    attend_within, borrow, gate_into, product, rms_normalise,
+    Activation, AttentionScratch, Context, FrozenLinear, FrozenScratch, Heads, LowRankValues, Onto, Rotary, Threads,
+    add_and_normalise, attend_within, borrow, gate_into, product, rms_normalise,
 };
 use candle_core::{Tensor, Var};
 
@@ -20,6 +20,7 @@ pub(crate) struct Work {
     core: Vec<f32>,
     adapter: Scratch,
     attention: AttentionScratch,
+    frozen: FrozenScratch,
 }
 
 /// Activations `[samples, rows, width]`, whose memory goes back to where it came from.
@@ -104,34 +105,21 @@ impl Engine for Buffers<'_, '_> {
             None => x.samples,
             Some(adapter) => adapter.core(slot, activations, draw, scratch, core)?,
         };
-        let (d_out, d_in) = frozen.shape();
+        let (d_out, _) = frozen.shape();
         let mut out = self.work.buffer(samples, x.rows, d_out);
         let values = out.values_mut();
-        // The frozen product of shared rows once, then a copy for each further sample.
-        let (first, others) = values.split_at_mut(x.samples * x.rows * d_out);
-        frozen.with_values(|weight, bias| {
-            let onto = if bias.is_some() { Onto::Values } else { Onto::Nothing };
-            for row in first.chunks_exact_mut(d_out) {
-                if let Some(bias) = bias {
-                    row.copy_from_slice(bias);
-                }
-            }
-            product(first, onto, 1.0, x.values(), weight, (x.samples * x.rows, d_in, d_out), Threads::One);
-        })?;
-        if !others.is_empty() {
-            for other in others.chunks_exact_mut(first.len()) {
-                other.copy_from_slice(first);
-            }
-        }
-        if let Some(adapter) = adapter {
-            let Work { core, adapter: scratch, .. } = &mut *self.work;
-            let lora = adapter.low_rank();
-            #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-            let scale = lora.scale() as f32;
-            let shape = (samples * x.rows, lora.rank(), d_out);
-            lora.with_values(|_, b| product(values, Onto::Values, scale, core, b, shape, Threads::One))?;
-            adapter.add_offset(slot, activations, draw, scratch, core, values)?;
-        }
+        let Work { core, adapter: scratch, frozen: memory, .. } = &mut *self.work;
+        let Some(adapter) = adapter else {
+            frozen.forward_into(values, x.values(), None, memory)?;
+            return Ok(out);
+        };
+        let lora = adapter.low_rank();
+        #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
+        let (scale, rank) = (lora.scale() as f32, lora.rank());
+        lora.with_values(|_, up| {
+            frozen.forward_into(values, x.values(), Some(LowRankValues { core, up, scale, rank }), memory)
+        })??;
+        adapter.add_offset(slot, activations, draw, scratch, core, values)?;
         Ok(out)
     }
 

@@ -104,7 +104,7 @@ impl Head {
     }
 
     fn of_language(backbone: &Backbone, model: &Path, tokens: Option<&[u32]>) -> Result<Self> {
-        let (weight, softcap) = language_rows(model, tokens, backbone.device())?;
+        let (weight, softcap) = language_rows(backbone, model, tokens)?;
         let (weight, parts) = (Var::from_tensor(&weight)?, backbone.family().head);
         Ok(Self { weight, bias: None, softcap, dense: None, parts, trained: false, language: tokens.is_none() })
     }

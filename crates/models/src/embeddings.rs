@@ -1,9 +1,10 @@
 //! What stands below the first block: rows of the tables of words and positions.
 
-use candle_core::{DType, Tensor};
+use bayeslora_kernels::Frozen;
+use candle_core::Tensor;
 
 use crate::error::Result;
-use crate::norm::Norm;
+use crate::norm::{Norm, bytes};
 
 /// What turns token numbers into activations.
 #[derive(Debug)]
@@ -12,8 +13,8 @@ pub(crate) enum Embeddings {
     Encoder(EncoderEmbeddings),
     /// Of a decoder: words alone; positions enter in the blocks.
     Decoder {
-        /// `[vocabulary, width]`, in the type of the weights.
-        words: Tensor,
+        /// `[vocabulary, width]`.
+        words: Frozen,
         /// Their factor, where there is one.
         scale: Option<f64>,
     },
@@ -32,6 +33,17 @@ pub(crate) struct EncoderEmbeddings {
 }
 
 impl Embeddings {
+    /// Bytes of the tables.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Decoder { words, .. } => words.bytes(),
+            Self::Encoder(EncoderEmbeddings { words, positions, segments, norm }) => {
+                let tables = [Some(words), Some(positions), segments.as_ref()];
+                tables.into_iter().flatten().map(bytes).sum::<usize>() + norm.bytes()
+            }
+        }
+    }
+
     /// `[1, rows, width]` in f32; all tokens are of segment 0 unless `segments` says otherwise, row by row.
     pub(crate) fn rows(
         &self,
@@ -42,8 +54,7 @@ impl Embeddings {
         match self {
             Self::Encoder(tables) => tables.rows(words, positions, segments),
             Self::Decoder { words: table, scale } => {
-                let rows = table.index_select(&Tensor::new(words, table.device())?, 0)?.unsqueeze(0)?;
-                let rows = rows.to_dtype(DType::F32)?;
+                let rows = table.rows(words)?.unsqueeze(0)?;
                 Ok(match scale {
                     None => rows,
                     Some(scale) => (rows * *scale)?,

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use bayeslora_adapters::files::finite_f32;
 use candle_core::quantized::gguf_file::{Content, TensorInfo};
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 
 use self::metadata::Metadata;
 pub(crate) use self::vocabulary::{Kind, Vocabulary};
@@ -24,6 +24,9 @@ use crate::decoder::{DecoderConfig, Family, Stored, family_of_gguf};
 use crate::error::{Error, Result};
 use crate::quiet::without_panics;
 use crate::weights::{check_content, check_finite};
+
+/// Entries of a tensor that are looked at together.
+const AT_ONCE: usize = 1 << 20;
 
 /// A GGUF file, opened; its tensors are read one at a time.
 #[derive(Debug)]
@@ -162,14 +165,35 @@ impl Gguf {
                 })?
             }
         };
-        let wide = tensor.dequantize(device)?;
-        check_finite(&self.path, &own, &wide)?;
-        Ok(match tensor.dtype() {
-            GgmlDType::F32 => Stored::Dense(wide),
-            GgmlDType::F16 => Stored::Dense(wide.to_dtype(DType::F16)?),
-            GgmlDType::BF16 => Stored::Dense(wide.to_dtype(DType::BF16)?),
-            _ => Stored::Quantised(tensor),
-        })
+        let dense = match tensor.dtype() {
+            GgmlDType::F32 => DType::F32,
+            GgmlDType::F16 => DType::F16,
+            GgmlDType::BF16 => DType::BF16,
+            _ => {
+                self.check_quantised(&own, &tensor)?;
+                return Ok(Stored::Quantised(tensor));
+            }
+        };
+        let dense = Tensor::from_raw_buffer(&tensor.data()?, dense, dims, device)?;
+        check_finite(&self.path, &own, &dense)?;
+        Ok(Stored::Dense(dense))
+    }
+
+    /// Refuses values that are not finite, some rows at a time.
+    fn check_quantised(&self, own: &str, tensor: &QTensor) -> Result<()> {
+        let (Ok((rows, width)), true) = (tensor.shape().dims2(), tensor.device().is_cpu()) else {
+            return check_finite(&self.path, own, &tensor.dequantize(&Device::Cpu)?);
+        };
+        let together = (AT_ONCE / width.max(1)).max(1);
+        let numbers = |first: usize| (0..).take(rows).skip(first).take(together).collect::<Vec<u32>>();
+        for first in (0..rows).step_by(together) {
+            let part = tensor.embedding(&Tensor::new(numbers(first), &Device::Cpu)?)?;
+            if finite_f32(&self.path, own, &part).is_err() {
+                // With the entry's place in the whole.
+                return check_finite(&self.path, own, &tensor.dequantize(&Device::Cpu)?);
+            }
+        }
+        Ok(())
     }
 
     /// The tensor by the file's own name.

@@ -26,7 +26,20 @@ pub(crate) enum Norm {
     },
 }
 
+/// Bytes of a tensor's values.
+pub(crate) fn bytes(tensor: &Tensor) -> usize {
+    tensor.elem_count() * tensor.dtype().size_in_bytes()
+}
+
 impl Norm {
+    /// Bytes of the weights.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Layer { weight, bias, .. } => bytes(weight) + bytes(bias),
+            Self::Rms { weight, .. } => bytes(weight),
+        }
+    }
+
     /// Normalisation of a sum of tensors.
     pub(crate) fn of_sum(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Ok(match self {

@@ -1,7 +1,8 @@
 //! Weights of a checkpoint, read through memory maps: one file, shards, or PyTorch's own format.
 //!
 //! The maps are the one `unsafe` call of this crate: mapping a file is sound only while nobody changes the file. Every
-//! tensor is copied out of its map before [`Weights`] is dropped, so a change must hit the seconds of loading.
+//! tensor is copied out of its map at once, so a change must hit the seconds of loading. A file is mapped anew for each tensor: pages
+//! that were read from a map count as this program's memory until it is gone, and would be a second copy of the weights.
 #![expect(unsafe_code, reason = "memory mapping a file that may change under us; see the module's documentation")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,14 +37,15 @@ pub(crate) struct Weights {
 }
 
 enum Tensors {
-    Mapped(MmapedSafetensors),
+    /// The names in a safetensors file.
+    Mapped(BTreeSet<String>),
     Read(BTreeMap<String, Tensor>),
 }
 
 impl Tensors {
     fn has(&self, name: &str) -> bool {
         match self {
-            Self::Mapped(tensors) => tensors.get(name).is_ok(),
+            Self::Mapped(names) => names.contains(name),
             Self::Read(tensors) => tensors.contains_key(name),
         }
     }
@@ -129,7 +131,7 @@ impl Weights {
     fn load(&self, name: &str) -> Result<Option<(&PathBuf, Tensor)>> {
         let Some((path, tensors)) = self.files.iter().find(|(_, tensors)| tensors.has(name)) else { return Ok(None) };
         let tensor = match tensors {
-            Tensors::Mapped(tensors) => tensors.load(name, &self.device).map_err(|error| Error::File {
+            Tensors::Mapped(_) => map(path)?.load(name, &self.device).map_err(|error| Error::File {
                 path: path.clone(),
                 problem: format!("{name} cannot be read ({error}); expected numbers of type f32, f16, bf16 or f64"),
             })?,
@@ -188,7 +190,7 @@ type Files = (Vec<(PathBuf, Tensors)>, Option<(PathBuf, Index)>);
 fn open_files(folder: &Path) -> Result<Files> {
     let (whole, index, pickled) = (folder.join(SAFETENSORS), folder.join(INDEX), folder.join(PICKLE));
     if whole.is_file() {
-        return Ok((vec![(whole.clone(), map(&whole)?)], None));
+        return Ok((vec![(whole.clone(), names_in(&whole)?)], None));
     }
     if index.is_file() {
         let shards: Index = serde_json::from_slice(&read(&index)?).map_err(|error| Error::File {
@@ -207,7 +209,7 @@ fn open_files(folder: &Path) -> Result<Files> {
                 let problem = format!("says that tensors lie in {name}, which is not beside it; download every shard");
                 return Err(Error::File { path: index.clone(), problem });
             }
-            Ok((path.clone(), map(&path)?))
+            Ok((path.clone(), names_in(&path)?))
         };
         let files = names.into_iter().map(shard).collect::<Result<_>>()?;
         return Ok((files, Some((index, shards))));
@@ -250,7 +252,7 @@ fn check_index(path: &Path, index: &Index, files: &[(PathBuf, Tensors)]) -> Resu
 }
 
 /// Entries of a tensor that are looked at together.
-const AT_ONCE: usize = 1 << 24;
+const AT_ONCE: usize = 1 << 22;
 
 /// Refuses values that are not finite, with copies in f32 of a part of the tensor at a time.
 pub(crate) fn check_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<()> {
@@ -281,14 +283,18 @@ pub(crate) fn read_config(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Maps a safetensors file.
-fn map(path: &Path) -> Result<Tensors> {
-    check_content(path)?;
+fn map(path: &Path) -> Result<MmapedSafetensors> {
     // SAFETY: the file is a checkpoint that nothing writes to while it is loaded.
-    let tensors = unsafe { MmapedSafetensors::new(path) }.map_err(|error| Error::File {
+    unsafe { MmapedSafetensors::new(path) }.map_err(|error| Error::File {
         path: path.to_owned(),
         problem: format!("not a complete safetensors file ({error}); copy or download it again"),
-    })?;
-    Ok(Tensors::Mapped(tensors))
+    })
+}
+
+/// The tensors of a safetensors file.
+fn names_in(path: &Path) -> Result<Tensors> {
+    check_content(path)?;
+    Ok(Tensors::Mapped(map(path)?.tensors().into_iter().map(|(name, _)| name).collect()))
 }
 
 /// Reads PyTorch's own format. Nothing in the file is run: what is no tensor is skipped.

@@ -129,7 +129,7 @@ impl Network {
         let lengths: Vec<usize> = questions.iter().map(|question| question.layout().rows()).collect();
         let Self { backbone, head, adapters } = self;
         let sampler = Sampler { backbone, head, adapters, from };
-        let hidden = Hidden { values: &values, lengths: &lengths, examples };
+        let hidden = Hidden { values: (&values).into(), lengths: &lengths, examples };
         sampler.answers(hidden, questions, normalisation, samples, &|_| ()).unwrap()
     }
 }
@@ -293,13 +293,13 @@ fn scores_of_a_completion_are_those_of_its_beginnings() {
             for samples in [Samples::Mean, drawn()] {
                 let hidden = flat(&network.below(0, &[&alone]));
                 let lengths = [alone.layout().rows()];
-                let hidden = Hidden { values: &hidden, lengths: &lengths, examples: &[example] };
+                let hidden = Hidden { values: (&hidden).into(), lengths: &lengths, examples: &[example] };
                 let scores = sampler.completion(hidden, &alone, &samples, &|_| ()).unwrap();
                 assert_eq!(scores.len(), own.tokens.len());
                 for (place, score) in scores.iter().enumerate() {
                     let text = [&question.prompt[..], &own.tokens[..place]].concat();
                     let values = flat(&backbone.embed(&[&text]).unwrap());
-                    let hidden = Hidden { values: &values, lengths: &[text.len()], examples: &[example] };
+                    let hidden = Hidden { values: (&values).into(), lengths: &[text.len()], examples: &[example] };
                     let logits = sampler.logits(hidden, &samples, &|_| ()).unwrap();
                     let (mut mean, mut expected) = (vec![0.0; head.classes()], 0.0);
                     for logits in logits.chunks_exact(head.classes()) {
@@ -329,7 +329,7 @@ fn scores_of_a_completion_are_those_of_its_beginnings() {
             }
             let hidden = flat(&network.below(0, &[question]));
             let lengths = [question.layout().rows()];
-            let hidden = Hidden { values: &hidden, lengths: &lengths, examples: &[example] };
+            let hidden = Hidden { values: (&hidden).into(), lengths: &lengths, examples: &[example] };
             let message = sampler.completion(hidden, question, &Samples::Mean, &|_| ()).unwrap_err().to_string();
             assert!(message.contains("completions together; expected one"), "{message}");
         }
@@ -346,7 +346,7 @@ fn what_cannot_be_scored_is_refused() {
     let values = flat(&network.below(0, &[question]));
     let rows = [question.layout().rows()];
     let asked = |head: &Head, lengths: &[usize]| {
-        let hidden = Hidden { values: &values, lengths, examples: &[0] };
+        let hidden = Hidden { values: (&values).into(), lengths, examples: &[0] };
         let sampler = Sampler { backbone, head, adapters, from: 0 };
         sampler.answers(hidden, &[question], Normalisation::Mean, &Samples::Mean, &|_| ()).map_err(|e| e.to_string())
     };

@@ -1,5 +1,6 @@
 //! A tensor as a file has it.
 
+use bayeslora_kernels::Frozen;
 use candle_core::quantized::QTensor;
 use candle_core::{DType, Device, Tensor};
 
@@ -23,6 +24,17 @@ impl Stored {
         Ok(match self {
             Self::Dense(tensor) => tensor.to_dtype(DType::F32)?,
             Self::Quantised(tensor) => tensor.dequantize(device)?,
+        })
+    }
+
+    /// The matrix, held as it is stored.
+    ///
+    /// # Errors
+    /// When it is no matrix.
+    pub fn frozen(self) -> Result<Frozen> {
+        Ok(match self {
+            Self::Dense(tensor) => Frozen::dense(tensor)?,
+            Self::Quantised(tensor) => Frozen::quantised(tensor)?,
         })
     }
 }

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use bayeslora_adapters::{Slot, TargetMap};
-use bayeslora_kernels::{FrozenLinear, Heads, Mask, Rotary};
-use candle_core::{DType, Device, Tensor};
+use bayeslora_kernels::{Frozen, FrozenLinear, Heads, Mask, Rotary};
+use candle_core::{DType, Tensor};
 
 use crate::backbone::{Backbone, Top};
 use crate::block::{Block, Norms, Positions};
-use crate::decoder::{Checkpoint, DecoderConfig, Family, Stored};
+use crate::decoder::{Checkpoint, DecoderConfig, Family};
 use crate::description::{Description, MOST_POSITIONS};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub(crate) fn load(model: &Path, place: Place) -> Result<Backbone> {
         return Err(Error::File { path: model.to_owned(), problem });
     }
     let loader = Loader { rotaries: rotaries(&config)?, config: &config, checkpoint: &checkpoint, place: &place };
-    let words = place.narrowed(&loader.tensor(&Family::embedding(), &[config.vocab_size, config.hidden_size])?)?;
+    let words = loader.frozen(&Family::embedding(), &[config.vocab_size, config.hidden_size])?;
     let embeddings = Embeddings::Decoder { words, scale: config.embedding_scale };
     let blocks = (0..MOST_BLOCKS).take(config.blocks.len());
     let blocks = blocks.map(|number| loader.block(number)).collect::<Result<_>>()?;
@@ -32,22 +32,31 @@ pub(crate) fn load(model: &Path, place: Place) -> Result<Backbone> {
     Ok(Backbone { embeddings, blocks, top, description: Description::Decoder(Box::new(config)), place })
 }
 
-/// The language head's rows of some tokens, or of all, in f32, with the cap of its logits.
+/// The language head's rows of some tokens, or of all, in f32, with the cap of its logits; where the head is the table of embeddings, those
+/// of the backbone.
 ///
 /// # Shapes
 /// `[tokens, width]`.
-pub(crate) fn language_rows(model: &Path, tokens: Option<&[u32]>, device: &Device) -> Result<(Tensor, Option<f64>)> {
-    let (config, checkpoint) = Checkpoint::open(model, device)?;
+pub(crate) fn language_rows(
+    backbone: &Backbone,
+    model: &Path,
+    tokens: Option<&[u32]>,
+) -> Result<(Tensor, Option<f64>)> {
+    let of = |head: &Frozen| match tokens {
+        Some(tokens) => head.rows(tokens),
+        None => head.tensor(DType::F32),
+    };
+    if let (Description::Decoder(config), Embeddings::Decoder { words, .. }) =
+        (&backbone.description, &backbone.embeddings)
+        && config.tied
+        && backbone.place.is_plain()
+    {
+        return Ok((of(words)?, config.final_softcap));
+    }
+    let (config, checkpoint) = Checkpoint::open(model, backbone.device())?;
     let name = if config.tied { Family::embedding() } else { Family::LANGUAGE_HEAD.to_owned() };
     let head = checkpoint.stored(&format!("{name}.weight"), &[config.vocab_size, config.hidden_size])?;
-    let Some(tokens) = tokens else { return Ok((head.dense(device)?, config.final_softcap)) };
-    // Rows before they are widened: the whole head may be gigabytes.
-    let rows = Tensor::new(tokens, device)?;
-    let head = match head {
-        Stored::Dense(head) => head.index_select(&rows, 0)?.to_dtype(DType::F32)?,
-        head @ Stored::Quantised(_) => head.dense(device)?.index_select(&rows, 0)?,
-    };
-    Ok((head, config.final_softcap))
+    Ok((of(&head.frozen()?)?, config.final_softcap))
 }
 
 /// The turns of every kind of block.
@@ -68,6 +77,15 @@ impl Loader<'_> {
         self.checkpoint.dense(&format!("{path}.weight"), shape)
     }
 
+    /// As it is stored, where that is what a processor multiplies by in f32; else in the place's type.
+    fn frozen(&self, path: &str, shape: &[usize]) -> Result<Frozen> {
+        let stored = self.checkpoint.stored(&format!("{path}.weight"), shape)?;
+        if self.place.is_plain() {
+            return stored.frozen();
+        }
+        Ok(Frozen::dense(self.place.narrowed(&stored.dense(&self.place.device)?)?)?)
+    }
+
     fn norm(&self, path: &str, width: usize) -> Result<Norm> {
         let weight = self.tensor(path, &[width])?;
         let weight = if self.config.norm_plus_one { (weight + 1.0)? } else { weight };
@@ -76,8 +94,7 @@ impl Loader<'_> {
 
     fn linear(&self, path: &str, shape: [usize; 2], has_bias: bool) -> Result<FrozenLinear> {
         let bias = || self.place.narrowed(&self.checkpoint.dense(&format!("{path}.bias"), &shape[..1])?);
-        let weight = self.place.narrowed(&self.tensor(path, &shape)?)?;
-        Ok(FrozenLinear::new(weight, has_bias.then(bias).transpose()?))
+        Ok(FrozenLinear::new(self.frozen(path, &shape)?.in_order()?, has_bias.then(bias).transpose()?))
     }
 
     fn norms(&self, block: &str) -> Result<Norms> {

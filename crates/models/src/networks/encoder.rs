@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bayeslora_adapters::{Slot, TargetMap};
-use bayeslora_kernels::{FrozenLinear, Heads, Mask};
+use bayeslora_kernels::{Frozen, FrozenLinear, Heads, Mask};
 
 use crate::backbone::{Backbone, Top};
 use crate::block::{Block, Norms, Positions};
@@ -72,5 +72,5 @@ fn norm(weights: &Weights, name: &str, config: &BertConfig) -> Result<Norm> {
 fn linear(weights: &Weights, path: &str, shape: [usize; 2], place: &Place) -> Result<FrozenLinear> {
     let weight = place.narrowed(&weights.get(&format!("{path}.weight"), &shape)?)?;
     let bias = place.narrowed(&weights.get(&format!("{path}.bias"), &shape[..1])?)?;
-    Ok(FrozenLinear::new(weight, Some(bias)))
+    Ok(FrozenLinear::new(Frozen::dense(weight)?, Some(bias)))
 }
