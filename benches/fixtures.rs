@@ -96,7 +96,7 @@ pub fn encoder_at(place: &Place) -> Backbone {
         "num_attention_heads": 12, "intermediate_size": inner, "max_position_embeddings": longest,
         "layer_norm_eps": 1e-12, "hidden_act": "gelu",
     });
-    random(&shapes, &config)
+    random(&shapes, &config, place)
 }
 
 /// A random decoder of as wide blocks as `SmolLM2`-135M has (576, 9 heads, 3 of keys), its vocabulary apart.
@@ -123,11 +123,11 @@ pub fn decoder(blocks: usize) -> Backbone {
         "num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": inner, "max_position_embeddings": 128,
         "rms_norm_eps": 1e-5, "rope_theta": 100_000.0, "hidden_act": "silu", "tie_word_embeddings": true,
     });
-    random(&shapes, &config)
+    random(&shapes, &config, &Place::default())
 }
 
 /// A model of these tensors with random values.
-fn random(shapes: &[(String, Vec<usize>)], config: &serde_json::Value) -> Backbone {
+fn random(shapes: &[(String, Vec<usize>)], config: &serde_json::Value, place: &Place) -> Backbone {
     let tensors: HashMap<String, Tensor> = (0_u32..)
         .zip(shapes)
         .map(|(number, (name, shape))| {
