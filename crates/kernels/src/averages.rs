@@ -138,7 +138,9 @@ mod tests {
             let map = LanguageMap { weight: &weight, width, cap };
             let mut averages = Averages::new(rows, vocabulary);
             let draws: Vec<Vec<f32>> = (0..samples).map(|s| flat(normal(2 + s, (rows, width)).as_tensor())).collect();
-            draws.iter().for_each(|x| averages.add(map, x));
+            for x in &draws {
+                averages.add(map, x);
+            }
             let tokens: Vec<u32> = (0..5).map(|row| row * 3 % u32::try_from(vocabulary).unwrap()).collect();
             for (row, score) in averages.scores(&tokens).into_iter().enumerate() {
                 let (mut mean, mut expected) = (vec![0.0; vocabulary], 0.0);

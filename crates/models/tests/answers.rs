@@ -46,7 +46,8 @@ fn flat(tensor: &Tensor) -> Vec<f32> {
 fn assert_close(found: &[f32], expected: &[f32], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (found, expected) in found.iter().zip(expected) {
-        assert!(found == expected || (found - expected).abs() < 1e-4, "{what}: {found} against {expected}");
+        let missing = found.is_infinite() && expected.is_infinite();
+        assert!(missing || (found - expected).abs() < 1e-4, "{what}: {found} against {expected}");
     }
 }
 
@@ -155,7 +156,9 @@ fn log_likelihoods_are_those_of_transformers_and_peft() {
             for normalisation in Normalisation::ALL {
                 let golden = &expected["families"][family][key][normalisation.to_string().as_str()];
                 let mut rows: Vec<Vec<f32>> = serde_json::from_value(golden.clone()).unwrap();
-                rows.iter_mut().for_each(|row| row.resize(4, f32::NEG_INFINITY));
+                for row in &mut rows {
+                    row.resize(4, f32::NEG_INFINITY);
+                }
                 let what = format!("{family} {key} {normalisation}");
                 let on_tape = network.on_tape(0, &questions, &EXAMPLES, &Samples::Mean, normalisation);
                 assert_eq!(on_tape.dims(), [1, 3, 4]);
@@ -270,7 +273,7 @@ fn a_missing_answer_is_no_answer_and_no_nan() {
     let network = Network::random("llama3", 0, &dropout("rank"));
     let (three, two) = (&questions[0], &questions[1]);
     let logits = network.on_tape(0, &[three, two], &[1, 2], &Samples::Mean, Normalisation::Sum);
-    assert_eq!(flat(&logits)[5], f32::NEG_INFINITY);
+    assert!(flat(&logits)[5].is_infinite() && flat(&logits)[5] < 0.0);
     assert!(flat(&logits)[..5].iter().all(|logit| logit.is_finite()));
     let gradients = loss(&logits).backward().unwrap();
     for (slot, parameter) in network.adapters.parameters() {

@@ -85,12 +85,11 @@ impl<'a> OpenedPlan<'a> {
             let problem = format!("max-tokens is {longest}; {} reads texts of {positions} at most", plan.model.name());
             return Err(refused(problem));
         }
-        let questions = match plan.task.answers() {
-            None => None,
-            Some(_) => {
-                let head = Head::language(&backbone, model.path())?;
-                Some((QuestionReader::of_model(&backbone, model.path(), longest)?, head))
-            }
+        let questions = if plan.task.answers().is_some() {
+            let head = Head::language(&backbone, model.path())?;
+            Some((QuestionReader::of_model(&backbone, model.path(), longest)?, head))
+        } else {
+            None
         };
         let budget = resources.room(&backbone, longest)?;
         let mut slots = BTreeMap::new();

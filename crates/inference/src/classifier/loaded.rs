@@ -42,9 +42,9 @@ pub struct Classifier {
 #[derive(Debug)]
 pub(super) enum Reading {
     /// Alone: the head is of classes, or of answers that are the same for all texts.
-    Texts(Reader),
+    Texts(Box<Reader>),
     /// With answers after them: the head is the whole language head.
-    Questions(QuestionReader),
+    Questions(Box<QuestionReader>),
 }
 
 impl Classifier {
@@ -88,7 +88,7 @@ impl Classifier {
         let (backbone, saved) = SavedAdapter::load_with_head(adapter, model, &options.resources.place, head, choose)?;
         let reading = if saved.head.is_language() {
             let reader = questions.map_or_else(|| QuestionReader::load(model, adapter), Ok)?;
-            Reading::Questions(reader.within(&backbone, model, adapter, options.max_tokens)?)
+            Reading::Questions(Box::new(reader.within(&backbone, model, adapter, options.max_tokens)?))
         } else {
             if answers.is_none() && (options.readout.is_some() || options.normalisation.is_some()) {
                 return Err(Error::Parameter {
@@ -96,7 +96,8 @@ impl Classifier {
                     expected: "leave out --readout and --normalise".to_owned(),
                 });
             }
-            Reading::Texts(Reader::load(&backbone, model, adapter, (options.max_tokens, answers.is_some()))?)
+            let window = (options.max_tokens, answers.is_some());
+            Reading::Texts(Box::new(Reader::load(&backbone, model, adapter, window)?))
         };
         let SavedAdapter { adapters, head, posterior } = &saved;
         let laplace = match *posterior {
