@@ -63,8 +63,8 @@ fn logits(folder: &Path, place: &Place, site: &str, samples: &Samples) -> Result
         let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu)?.sin()?;
         parameter.var.set(&(ramp.reshape(parameter.var.shape())? * 0.3)?.to_device(&place.device)?)?;
     }
-    let token = |place: usize| (5 + place * 7 % 40) as u32;
-    let texts: Vec<Vec<u32>> = LENGTHS.iter().map(|&length| (0..length).map(token).collect()).collect();
+    let tokens = || (0_u32..).map(|place| 5 + place * 7 % 40);
+    let texts: Vec<Vec<u32>> = LENGTHS.iter().map(|&length| tokens().take(length).collect()).collect();
     let x = backbone.embed(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
     let values: Vec<f32> = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     let hidden = Hidden { values: (&values).into(), lengths: &LENGTHS, examples: &EXAMPLES };

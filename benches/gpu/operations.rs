@@ -92,8 +92,8 @@ fn results(device: &Device, shapes: &[Vec<usize>], operation: &Operation<'_>) ->
 /// Words of every row of some samples.
 fn draws() -> candle_core::Result<Draws> {
     let mut draws = Draws::of_rows(ROWS);
-    for sample in 0..SAMPLES {
-        let counters = (0..ROWS).map(|row| Counter { key: [1, 2], upper: [3, row as u32, sample as u32] });
+    for sample in (0..).take(SAMPLES) {
+        let counters = (0..).take(ROWS).map(|row| Counter { key: [1, 2], upper: [3, row, sample] });
         draws.push_group(counters, [Turn::NONE])?;
     }
     Ok(draws)

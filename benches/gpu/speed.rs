@@ -89,9 +89,8 @@ impl Network {
         let settings = serde_json::json!({"kind": "dropout", "site": "input", "scope": "token", "dropout": 0.1});
         let posterior: PosteriorSettings = serde_json::from_value(settings)?;
         let adapters = initial_adapters(&backbone, &slots, LoraShape { rank: 8, scale: 2.0 }, &posterior, &noise)?;
-        let texts: Vec<Vec<u32>> = (0..SENTENCES)
-            .map(|text| (0..LENGTH).map(|place| ((text * 31 + place * 7) % 100) as u32).collect())
-            .collect();
+        let text = |text: u32| (0..).take(LENGTH).map(|place| (text * 31 + place * 7) % 100).collect();
+        let texts: Vec<Vec<u32>> = (0..).take(SENTENCES).map(text).collect();
         let mut values = Vec::new();
         for texts in texts.chunks(BATCH) {
             let x = backbone.embed(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>())?;

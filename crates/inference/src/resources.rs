@@ -56,7 +56,7 @@ impl Resources {
 pub fn check_samples(place: &Place, sampled: &str) -> Result<()> {
     match place.precision {
         Precision::F32 => Ok(()),
-        precision => Err(Error::Parameter {
+        precision @ Precision::Bf16 => Err(Error::Parameter {
             what: format!(
                 "--precision {precision} for {sampled}, whose spread would be of rounding as well as of the posterior"
             ),

@@ -139,7 +139,7 @@ impl Place {
         match &self.device {
             Device::Cpu => DeviceName::Cpu.to_string(),
             Device::Metal(_) => DeviceName::Metal.to_string(),
-            device => match device.location() {
+            Device::Cuda(_) => match self.device.location() {
                 candle_core::DeviceLocation::Cuda { gpu_id } => DeviceName::Cuda(gpu_id).to_string(),
                 _ => "cuda".to_owned(),
             },

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{
-    AdapterSet, ContextualSettings, Draw, LoraShape, LrvdSampling, LrvdSettings, LrvdVariant, Noise, PosteriorSettings,
-    Rows, Sampling, Stream,
+    AdapterSet, ContextualSettings, Draw, GaussianSettings, LoraShape, LrvdSampling, LrvdSettings, LrvdVariant, Noise,
+    PosteriorSettings, RankGaussianSettings, Rows, Sampling, Stream,
 };
 use bayeslora_models::{
     Backbone, Head, Hidden, Packing, Place, Precision, Sampler, Samples, classify, initial_adapters, target_slots,
@@ -50,7 +50,7 @@ struct Network {
 
 impl Network {
     fn of(model: &Path, precision: Precision, posterior: &PosteriorSettings) -> Self {
-        let backbone = Backbone::load(model, &place(precision)).unwrap();
+        let backbone = Backbone::load(model, place(precision)).unwrap();
         let noise = Noise::new(3, Stream::Initial);
         let head = Head::initial(&backbone, CLASSES, &noise).unwrap();
         let blocks: Vec<usize> = (0..backbone.blocks()).collect();
@@ -175,8 +175,8 @@ fn every_posterior_is_computed_in_bf16_networks() {
     let all = [
         PosteriorSettings::Deterministic,
         PosteriorSettings::Contextual(ContextualSettings::default()),
-        PosteriorSettings::Gaussian(Default::default()),
-        PosteriorSettings::RankGaussian(Default::default()),
+        PosteriorSettings::Gaussian(GaussianSettings::default()),
+        PosteriorSettings::RankGaussian(RankGaussianSettings::default()),
         lrvd(LrvdVariant::Symmetric, LrvdSampling::Weights),
         lrvd(LrvdVariant::Asymmetric, LrvdSampling::LocalReparametrisation),
     ];
@@ -246,9 +246,9 @@ fn what_is_no_number_in_a_bf16_checkpoint_is_refused() {
         };
         for precision in [Precision::F32, Precision::Bf16] {
             write(false);
-            Backbone::load(folder.path(), &place(precision)).unwrap();
+            Backbone::load(folder.path(), place(precision)).unwrap();
             write(true);
-            let message = Backbone::load(folder.path(), &place(precision)).unwrap_err().to_string();
+            let message = Backbone::load(folder.path(), place(precision)).unwrap_err().to_string();
             assert!(
                 message.contains(name) && message.contains("NaN") && message.contains("model.safetensors"),
                 "{message}"
