@@ -9,9 +9,7 @@ use bayeslora_adapters::{
 };
 use bayeslora_benches::{decoder, normal};
 use bayeslora_kernels::{AttentionScratch, Context, Frozen, FrozenLinear, FrozenScratch, Heads, Mask, attend_within};
-use bayeslora_models::{
-    Backbone, Head, Hidden, Packing, Sampler, Samples, classify, initial_adapters, target_slots,
-};
+use bayeslora_models::{Backbone, Head, Hidden, Packing, Sampler, Samples, classify, initial_adapters, target_slots};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -40,10 +38,10 @@ impl Network {
     fn new() -> Self {
         let backbone = decoder(BLOCKS);
         let blocks: Vec<usize> = (0..BLOCKS).collect();
-        let slots = target_slots(&backbone, &blocks, &[TargetMap::Query, TargetMap::Value]).expect("the maps are there");
+        let slots =
+            target_slots(&backbone, &blocks, &[TargetMap::Query, TargetMap::Value]).expect("the maps are there");
         let noise = Noise::new(3, Stream::Initial);
-        let posterior =
-            PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout: 0.1 };
+        let posterior = PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout: 0.1 };
         let shape = LoraShape::new(8, 16.0).expect("rank and alpha are in range");
         let adapters = initial_adapters(&backbone, &slots, shape, &posterior, &noise).expect("the slots are there");
         let head = Head::initial(&backbone, 2, &noise).expect("a head of two classes");
@@ -55,7 +53,8 @@ impl Network {
     /// Gradients of one step.
     fn step(&self, sentences: usize) {
         let lengths = &self.lengths[..sentences];
-        let (packing, rows) = (Packing::from_lengths(lengths), Rows::of_sentences(&self.examples[..sentences], lengths));
+        let (packing, rows) =
+            (Packing::from_lengths(lengths), Rows::of_sentences(&self.examples[..sentences], lengths));
         let noise = Noise::new(5, Stream::Training);
         let draw = Draw::Sampled(Sampling { noise, samples: 0..1, rows: &rows, with_divergence: false });
         let x = self.x.narrow(1, 0, packing.rows()).expect("so many rows");

@@ -34,7 +34,12 @@ const VALUES_PER_BLOCK: usize = 1 << 17;
 /// ```
 pub fn affine(out: &mut [f32], start: &[f32], left: &[f32], right: &Packed) {
     let (n, k) = right.shape();
-    affine_within((out, Columns { width: n, first: 0 }), Start::Rows(start), (left, Columns { width: k, first: 0 }), right);
+    affine_within(
+        (out, Columns { width: n, first: 0 }),
+        Start::Rows(start),
+        (left, Columns { width: k, first: 0 }),
+        right,
+    );
 }
 
 /// Neighbouring columns of a matrix: as many as the other operand of a product has.
@@ -236,7 +241,14 @@ mod tests {
     fn affine_with<S: Simd>(simd: S, out: &mut [f32], case: &Case) {
         let packed = Packed::with_simd(simd, &case.right, 0.5, (case.n, case.k));
         let (outputs, inputs) = (Columns { width: case.n, first: 0 }, Columns { width: case.k, first: 0 });
-        simd.vectorize(Affine { out, outputs, from: Start::Rows(&case.start), left: &case.left, inputs, right: &packed });
+        simd.vectorize(Affine {
+            out,
+            outputs,
+            from: Start::Rows(&case.start),
+            left: &case.left,
+            inputs,
+            right: &packed,
+        });
     }
 
     fn check(compute: impl Fn(&mut [f32], &Case)) {

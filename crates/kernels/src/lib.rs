@@ -10,7 +10,6 @@
 
 mod activation;
 mod affine;
-mod affine_back;
 mod attention;
 mod draws;
 mod dropout;
@@ -28,6 +27,7 @@ mod product;
 mod rms_norm;
 mod rope;
 mod storage;
+mod transpose;
 mod turn;
 mod vectorised;
 mod weight_dropout;
