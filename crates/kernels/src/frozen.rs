@@ -66,7 +66,8 @@ impl Frozen {
     /// When it is no matrix.
     pub fn dense(weight: Tensor) -> candle_core::Result<Self> {
         let (d_out, d_in) = weight.dims2()?;
-        Ok(Self { held: Held::Dense(weight.contiguous()?), d_out, d_in })
+        let weight = if weight.is_contiguous() { weight } else { weight.contiguous()? };
+        Ok(Self { held: Held::Dense(weight), d_out, d_in })
     }
 
     /// The matrix of a tensor in blocks of a few bits a value.
@@ -288,6 +289,10 @@ impl Frozen {
     }
 
     /// Some rows in f32, on a processor.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "types of half precision have names in another crate only"
+    )]
     fn widen(&self, rows: Range<usize>, out: &mut Vec<f32>) -> candle_core::Result<()> {
         let part = rows.start * self.d_in..rows.end * self.d_in;
         out.resize(part.len(), 0.0);

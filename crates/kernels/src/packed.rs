@@ -130,7 +130,9 @@ impl WithSimd for Pack<'_> {
             for out in panel.chunks_exact_mut(width) {
                 let (own, beyond) = out.split_at_mut(columns.len());
                 beyond.fill(0.0);
-                own.iter_mut().for_each(|value| *value *= scale);
+                for value in own {
+                    *value *= scale;
+                }
             }
         }
     }
