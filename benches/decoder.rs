@@ -68,7 +68,7 @@ fn blocks(criterion: &mut Criterion) {
     let network = Network::new();
     let Network { backbone, head, adapters, x, lengths, examples } = &network;
     let values: Vec<f32> = x.flatten_all().and_then(|x| x.to_vec1()).expect("values");
-    let hidden = Hidden { values: &values, lengths, examples };
+    let hidden = Hidden { values: (&values).into(), lengths, examples };
     let sampler = Sampler { backbone, head, adapters, from: 0 };
     let tokens = (SENTENCES * LENGTH) as u64;
     let mut group = criterion.benchmark_group("decoder");

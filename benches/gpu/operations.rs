@@ -3,7 +3,7 @@
 use anyhow::Result;
 use bayeslora_benches::normal;
 use bayeslora_kernels::{
-    Activation, Context, Counter, Draws, FrozenLinear, Heads, Keep, LowRankTerm, Mask, Packing, Rotary, Turn,
+    Activation, Context, Counter, Draws, Frozen, FrozenLinear, Heads, Keep, LowRankTerm, Mask, Packing, Rotary, Turn,
     add_layer_norm, attention_within, dropout, gated, rms_norm, weight_dropout,
 };
 use candle_core::{Device, Tensor, Var};
@@ -60,7 +60,7 @@ pub(crate) fn check(device: &Device) -> Result<Vec<Check>> {
         vec![vec![1, ROWS, WIDTH], vec![SAMPLES, ROWS, 4], vec![WIDTH, 4]],
         Box::new(|x| {
             let term = LowRankTerm { core: x[1], up: x[2], scale: 1.7, offset: None };
-            FrozenLinear::new(frozen(x[0])?, bias(x[0])?).forward(x[0], Some(term))
+            FrozenLinear::new(Frozen::dense(frozen(x[0])?)?, bias(x[0])?).forward(x[0], Some(term))
         }),
     ));
     let mut checks = Vec::new();

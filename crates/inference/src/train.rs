@@ -65,8 +65,10 @@ pub fn train(context: &FitContext<'_>, recipe: &Recipe<'_>, member: u64) -> Resu
     fit.finish()
 }
 
-/// Parts of a step that run side by side.
+/// Parts of a step of an encoder that run side by side.
 const PARTS: usize = 4;
+/// Those of a decoder: its weights pass the caches once for each part, and its batches have fewer texts.
+const PARTS_OF_DECODER: usize = 2;
 
 struct Fit<'a> {
     context: &'a FitContext<'a>,
@@ -146,10 +148,15 @@ impl Fit<'_> {
     /// The batch is cut into parts that run side by side, one thread each: the small operations of a step do not share
     /// out well. Their number is fixed and their gradients add up in order, so results do not depend on threads.
     fn gradients(&self, places: &[usize], position: Position) -> Result<(Vec<Option<Tensor>>, u64)> {
-        // An accelerator has one queue.
-        let parts = if self.context.backbone.device().is_cpu() { PARTS } else { 1 };
+        let backbone = self.context.backbone;
+        let count = match (backbone.device().is_cpu(), backbone.is_causal()) {
+            // An accelerator has one queue.
+            (false, _) => 1,
+            (true, true) => PARTS_OF_DECODER,
+            (true, false) => PARTS,
+        };
         let parts = places
-            .par_chunks(places.len().div_ceil(parts).max(1))
+            .par_chunks(places.len().div_ceil(count).max(1))
             .map(|part| {
                 let batch = self.context.train.batch(part, self.context.backbone.device())?;
                 let loss = self.loss(&batch, position, part.len() as f64 / places.len() as f64)?;

@@ -12,7 +12,6 @@ use candle_core::{CpuStorage, D, DType, Device, Storage, Tensor};
 use rayon::prelude::*;
 
 use crate::affine::{Columns, Start, affine_within};
-use crate::affine_back::affine_back;
 use crate::half::{of_bf16, of_f16, widen_all};
 use crate::packed::Packed;
 use crate::product::{Onto, Threads, product};
@@ -67,7 +66,8 @@ impl Frozen {
     /// When it is no matrix.
     pub fn dense(weight: Tensor) -> candle_core::Result<Self> {
         let (d_out, d_in) = weight.dims2()?;
-        Ok(Self { held: Held::Dense(weight.contiguous()?), d_out, d_in })
+        let weight = if weight.is_contiguous() { weight } else { weight.contiguous()? };
+        Ok(Self { held: Held::Dense(weight), d_out, d_in })
     }
 
     /// The matrix of a tensor in blocks of a few bits a value.
@@ -211,19 +211,19 @@ impl Frozen {
             });
             return Ok(());
         }
-        self.panels(
-            threads,
-            scratch,
-            |panel, count, d_in| panel.packed.fill(&panel.wide, 1.0, (count, d_in)),
-            |panels| {
-                by_rows(threads, out, d_out, x, d_in, |out, x| {
-                    for panel in panels {
-                        let outputs = Columns { width: d_out, first: panel.rows.start };
-                        affine_within((&mut *out, outputs), start, (x, inputs), &panel.packed);
-                    }
-                });
-            },
-        )
+        let order = |panel: &mut Panel| {
+            self.widen(panel.rows.clone(), &mut panel.wide)?;
+            panel.packed.fill(&panel.wide, 1.0, (panel.rows.len(), d_in));
+            Ok(())
+        };
+        self.panels(threads, scratch, order, |panels| {
+            by_rows(threads, out, d_out, x, d_in, |out, x| {
+                for panel in panels {
+                    let outputs = Columns { width: d_out, first: panel.rows.start };
+                    affine_within((&mut *out, outputs), start, (x, inputs), &panel.packed);
+                }
+            });
+        })
     }
 
     /// `out = g W`.
@@ -238,33 +238,33 @@ impl Frozen {
         scratch: &mut FrozenScratch,
     ) -> candle_core::Result<()> {
         let (d_out, d_in) = self.shape();
-        if let Held::Packed(packed) = &self.held {
-            by_rows(threads, out, d_in, g, d_out, |out, g| affine_back(out, g, packed));
-            return Ok(());
-        }
         out.fill(0.0);
         let outputs = Columns { width: d_in, first: 0 };
-        self.panels(
-            threads,
-            scratch,
-            |panel, count, d_in| panel.packed.fill_transposed(&panel.wide, (d_in, count)),
-            |panels| {
-                by_rows(threads, out, d_in, g, d_out, |out, g| {
-                    for panel in panels {
-                        let inputs = Columns { width: d_out, first: panel.rows.start };
-                        affine_within((&mut *out, outputs), Start::Output, (g, inputs), &panel.packed);
-                    }
-                });
-            },
-        )
+        let order = |panel: &mut Panel| {
+            if let Held::Packed(packed) = &self.held {
+                panel.packed.fill_turned(packed, panel.rows.clone());
+                return Ok(());
+            }
+            self.widen(panel.rows.clone(), &mut panel.wide)?;
+            panel.packed.fill_transposed(&panel.wide, (d_in, panel.rows.len()));
+            Ok(())
+        };
+        self.panels(threads, scratch, order, |panels| {
+            by_rows(threads, out, d_in, g, d_out, |out, g| {
+                for panel in panels {
+                    let inputs = Columns { width: d_out, first: panel.rows.start };
+                    affine_within((&mut *out, outputs), Start::Output, (g, inputs), &panel.packed);
+                }
+            });
+        })
     }
 
-    /// Does `work` with the rows of the matrix, some panels at a time, widened and put into order by `order`.
+    /// Does `work` with the rows of the matrix, some panels at a time, which `order` fills.
     fn panels(
         &self,
         threads: Threads,
         scratch: &mut FrozenScratch,
-        order: impl Fn(&mut Panel, usize, usize) + Sync,
+        order: impl Fn(&mut Panel) -> candle_core::Result<()> + Sync,
         mut work: impl FnMut(&[Panel]),
     ) -> candle_core::Result<()> {
         let (d_out, d_in) = self.shape();
@@ -277,11 +277,7 @@ impl Frozen {
             let fill = |(number, panel): (usize, &mut Panel)| {
                 let start = first + number * rows;
                 panel.rows = start..(start + rows).min(d_out);
-                let count = panel.rows.len();
-                panel.wide.resize(count * d_in, 0.0);
-                self.widen(panel.rows.clone(), &mut panel.wide)?;
-                order(panel, count, d_in);
-                Ok::<_, candle_core::Error>(())
+                order(panel)
             };
             match threads {
                 Threads::One => panels.iter_mut().enumerate().try_for_each(fill)?,
@@ -293,8 +289,13 @@ impl Frozen {
     }
 
     /// Some rows in f32, on a processor.
-    fn widen(&self, rows: Range<usize>, out: &mut [f32]) -> candle_core::Result<()> {
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "types of half precision have names in another crate only"
+    )]
+    fn widen(&self, rows: Range<usize>, out: &mut Vec<f32>) -> candle_core::Result<()> {
         let part = rows.start * self.d_in..rows.end * self.d_in;
+        out.resize(part.len(), 0.0);
         match &self.held {
             Held::Packed(packed) => packed.unpack(rows, out),
             Held::Quantised(weight) => {

@@ -11,7 +11,6 @@
 mod accelerator;
 mod activation;
 mod affine;
-mod affine_back;
 mod attention;
 mod averages;
 mod draws;
@@ -31,6 +30,7 @@ mod product;
 mod rms_norm;
 mod rope;
 mod storage;
+mod transpose;
 mod turn;
 mod vectorised;
 mod weight_dropout;

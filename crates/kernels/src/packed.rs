@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::transpose::transpose;
+
 /// Registers side by side in a tile of the output.
 pub(crate) const REGISTERS: usize = 3;
 /// Rows of a panel that are packed at a time.
@@ -60,6 +62,16 @@ impl Packed {
         packed
     }
 
+    /// Packs the transpose of some rows of `from`, so that its right operand is those rows themselves, into memory that is there already.
+    ///
+    /// # Panics
+    /// When there are no such rows.
+    pub(crate) fn fill_turned(&mut self, from: &Self, rows: Range<usize>) {
+        assert!(rows.end <= from.n, "extent of rows to turn round");
+        (self.n, self.k) = (from.k, rows.len());
+        Arch::new().dispatch(Turn { packed: self, from, rows });
+    }
+
     /// Rows of the matrix, row after row.
     ///
     /// # Panics
@@ -113,13 +125,13 @@ impl WithSimd for Pack<'_> {
         for columns in panels::<S>(n) {
             let width = columns.len().next_multiple_of(S::F32_LANES);
             let panel = &mut packed.values[packed.start + columns.start * k..][..width * k];
-            // A few rows of the panel at a time: they stay in the first cache while its columns are written.
-            for (first, panel) in (0..).step_by(DEPTH_PACKED).zip(panel.chunks_mut(DEPTH_PACKED * width)) {
-                for column in 0..width {
-                    let row = columns.clone().nth(column).map(|at| &right[at * k + first..(at + 1) * k]);
-                    for (at, out) in panel.chunks_exact_mut(width).enumerate() {
-                        out[column] = row.map_or(0.0, |row| scale * row[at]);
-                    }
+            let rows = &right[columns.start * k..columns.end * k];
+            transpose((rows, k), (&mut *panel, width), (columns.len(), k));
+            for out in panel.chunks_exact_mut(width) {
+                let (own, beyond) = out.split_at_mut(columns.len());
+                beyond.fill(0.0);
+                for value in own {
+                    *value *= scale;
                 }
             }
         }
@@ -146,6 +158,40 @@ impl WithSimd for PackTransposed<'_> {
                 let (own, beyond) = out.split_at_mut(columns.len());
                 own.copy_from_slice(&row[columns.clone()]);
                 beyond.fill(0.0);
+            }
+        }
+    }
+}
+
+struct Turn<'a> {
+    packed: &'a mut Packed,
+    from: &'a Packed,
+    rows: Range<usize>,
+}
+
+impl WithSimd for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { packed, from, rows } = self;
+        let (n, k) = (packed.n, packed.k);
+        packed.fit::<S>();
+        for columns in panels::<S>(n) {
+            let width = columns.len().next_multiple_of(S::F32_LANES);
+            let panel = &mut packed.values[packed.start + columns.start * k..][..width * k];
+            for theirs in panels::<S>(from.n) {
+                let own = theirs.start.max(rows.start)..theirs.end.min(rows.end);
+                if own.is_empty() {
+                    continue;
+                }
+                let stride = theirs.len().next_multiple_of(S::F32_LANES);
+                let source = &from.panel(theirs.start)[columns.start * stride + own.start - theirs.start..];
+                let to = &mut panel[(own.start - rows.start) * width..];
+                transpose((source, stride), (to, width), (columns.len(), own.len()));
+            }
+            if columns.len() < width {
+                panel.chunks_exact_mut(width).for_each(|out| out[columns.len()..].fill(0.0));
             }
         }
     }
@@ -207,6 +253,16 @@ mod tests {
                     assert_eq!(out, matrix[rows.start * k..rows.end * k], "{n} {k} {again}");
                 }
                 packed.fill_transposed(&transposed, (n, k));
+            }
+            // Some rows turned round and back.
+            let (mut turned, mut back) = (Packed::default(), Packed::default());
+            for rows in [0..n, n / 3..n - n / 4] {
+                turned.fill_turned(&packed, rows.clone());
+                assert_eq!(turned.shape(), (k, rows.len()));
+                back.fill_turned(&turned, 0..k);
+                let mut out = vec![f32::NAN; rows.len() * k];
+                back.unpack(0..rows.len(), &mut out);
+                assert_eq!(out, matrix[rows.start * k..rows.end * k], "{n} {k}");
             }
         }
     }
