@@ -52,7 +52,8 @@ for where in cpu "$device"; do
   rm -rf "$folder"
   mkdir -p "$folder"
   model="{ path = \"$(pwd)/crates/models/tests/golden/tiny\" }"
-  sed -e "s|^model = .*|model = $model|" -e 's/target-blocks = .*/target-blocks = [1, 2]/' crates/cli/tests/movies.toml >"$folder/experiment.toml"
+  sed -e "s|^model = .*|model = $model|" -e 's/target-blocks = .*/target-blocks = [1, 2]/' \
+    -e 's/max-train = .*/max-train = 240/' -e 's/max-test = .*/max-test = 120/' -e 's/max-shifted = .*/max-shifted = 40/' -e 's/resamples = .*/resamples = 50/' crates/cli/tests/movies.toml >"$folder/experiment.toml"
   part "experiment-${where//:/-}" "$built/bayeslora" run "$folder/experiment.toml" --device "$where"
 done
 
