@@ -205,14 +205,16 @@ mod tests {
 
     #[test]
     fn rounding_that_adds_variance_is_seen() {
-        // Two texts of two classes: mean probabilities, their variances, mean logits, their variances.
-        let ours = [0.5, 0.5, 0.5, 0.5, 0.1, 0.1, 0.2, 0.2, 1.0, 1.0, 1.0, 1.0, 0.04, 0.04, 0.04, 0.04];
+        // Three texts of two classes: mean probabilities, their variances, mean logits, their variances.
+        let mut ours = [1.0_f32; 24];
+        ours[6..12].copy_from_slice(&[0.1, 0.1, 0.2, 0.2, 0.3, 0.3]);
+        ours[18..].fill(0.04);
         let mut theirs = ours;
         let same = precision(&ours, &theirs).unwrap();
         assert_eq!((same.variance_ratio, same.rank_correlation, same.logit_distance), (1.0, 1.0, 0.0));
         assert!((same.deviation - 0.2).abs() < 1e-7);
-        theirs[4..8].copy_from_slice(&[0.5, 0.5, 0.4, 0.4]);
-        theirs[8] = 1.2;
+        theirs[6..12].copy_from_slice(&[0.9, 0.9, 0.6, 0.6, 0.3, 0.3]);
+        theirs[12] = 1.0 + 6.0_f32.sqrt() / 10.0;
         let other = precision(&ours, &theirs).unwrap();
         assert!((other.variance_ratio - 3.0).abs() < 1e-6 && (other.rank_correlation + 1.0).abs() < 1e-12, "{other:?}");
         assert!((other.logit_distance - 0.1).abs() < 1e-6, "{other:?}");
