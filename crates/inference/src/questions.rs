@@ -185,7 +185,7 @@ impl QuestionReader {
     /// A question whose prompt is a context, of which the left may be cut, and a cue, of which nothing may be.
     ///
     /// # Errors
-    /// As [`Self::question`], and when the cue does not fit beside the longest answer.
+    /// When the tokenizer refuses the text, when an answer has no tokens, and when the cue does not fit beside the longest answer.
     pub fn cued(&self, context: &str, cue: &str, answers: &[String]) -> Result<Question> {
         let (question, was_cut) = self.question(&format!("{context}{cue}"), answers)?;
         let mark = usize::from(self.before.is_some());
