@@ -68,6 +68,7 @@ pub(crate) fn samples(ours: &[f32], theirs: &[f32], samples: u32) -> Vec<Found> 
     // With estimated variances a square is Student's, not normal's: its mean is df / (df - 2).
     let freedom = 2.0 * (t - 1.0);
     let expected = freedom / (freedom - 2.0);
+    // Samples that are the same, of one noise, have no difference to estimate an error of: their statistics are 0.
     let place = (0..rows.len()).max_by(|&a, &b| squares[a].total_cmp(&squares[b]));
     let differences: Vec<f64> = rows.iter().map(|[.., a, b]| a - b).collect();
     let (difference, difference_error) = mean_and_error(&differences);
@@ -76,13 +77,13 @@ pub(crate) fn samples(ours: &[f32], theirs: &[f32], samples: u32) -> Vec<Found> 
         Found {
             of: "mean probabilities: mean square of standardised differences, in standard errors above its expectation"
                 .to_owned(),
-            statistic: (mean - expected) / error,
+            statistic: if mean == 0.0 { 0.0 } else { (mean - expected) / error },
             limit: ERRORS,
             farthest: place.map(|place| (rows[place][0], rows[place][1])),
         },
         Found {
             of: "variances of probabilities: mean difference in standard errors".to_owned(),
-            statistic: difference.abs() / difference_error,
+            statistic: if difference == 0.0 { 0.0 } else { difference.abs() / difference_error },
             limit: ERRORS,
             farthest: Some((total(2), total(3))),
         },
@@ -195,6 +196,7 @@ mod tests {
         let ours = outputs(256, 0.5, 0.01, |_| 0.0);
         let same = samples(&ours, &outputs(256, 0.5, 0.01, wobble), 20);
         assert!(same.iter().all(|found| found.statistic < found.limit || found.statistic.is_nan()), "{same:?}");
+        assert!(samples(&ours, &ours, 20).iter().all(|found| found.statistic == 0.0));
         let moved = samples(&ours, &outputs(256, 0.5, 0.01, |text| wobble(text) + 1.5), 20);
         assert!(moved[0].statistic > moved[0].limit, "{moved:?}");
         let mut stronger = outputs(256, 0.5, 0.012, wobble);

@@ -71,6 +71,15 @@ pub(crate) static SETS: &[Set] = &[
     Set { id: "length", title: "against sentence length", expected: (90, 12), rounds: 2, budget: 20.0, points: length },
     Set { id: "blocks", title: "against blocks adapted", expected: (60, 12), rounds: 2, budget: 20.0, points: blocks },
     Set { id: "prefix", title: "frozen prefix", expected: (90, 10), rounds: 2, budget: 30.0, points: prefix },
+    // Decoders may be measured on another machine.
+    Set {
+        id: "decoder-limits",
+        title: "limits of the decoders' machine",
+        expected: (40, 10),
+        rounds: 1,
+        budget: 60.0,
+        points: limits,
+    },
     Set {
         id: "decoder-forward",
         title: "decoder, deterministic forward",

@@ -95,7 +95,7 @@ class Train:
             return self.model(**batch).logits
         # Without token numbers the model cannot see which token is the last of a text.
         causal = self.model.get_base_model()
-        hidden = causal.model(**batch).last_hidden_state
+        hidden = causal.model(**batch, use_cache=False).last_hidden_state
         last = batch["attention_mask"].sum(1) - 1
         return causal.score(hidden[torch.arange(len(last)), last])
 

@@ -1,6 +1,6 @@
 //! The bars set beforehand, each with what was measured: met or not, never left out.
 
-use super::Records;
+use super::{Limits, Records};
 use crate::contestants::{is_peer, label};
 use crate::record::{Measurement, Record};
 
@@ -72,6 +72,11 @@ fn of<'a>(record: Option<&'a Record>, contestant: &str) -> Option<&'a Measuremen
     record?.measurements.iter().rev().find(|one| one.contestant == contestant)
 }
 
+/// What the machine of a record reached at most with as many threads.
+fn of_machine(records: &Records, record: &Record) -> Option<Limits> {
+    records.limits(&record.machine, record.machine.threads)
+}
+
 /// How many times faster `ours` is than `theirs`.
 fn ratio(theirs: Option<f64>, ours: Option<f64>) -> Option<f64> {
     theirs.zip(ours).map(|(theirs, ours)| theirs / ours)
@@ -97,7 +102,7 @@ fn sampling(records: &Records) -> Vec<Bar> {
         information(name, ratio(median(record, theirs), median(record, "forward")))
     };
     let reached = of(main, "exact").and_then(|one| {
-        let limits = records.limits(main?.machine.threads)?;
+        let limits = of_machine(records, main?)?;
         Some(one.flops / one.median()? / limits.flops)
     });
     vec![
@@ -156,7 +161,7 @@ fn layer(records: &Records, set: &str, d: f64) -> Vec<Bar> {
     ];
     for (id, site) in [("layer-input", "input"), ("layer-rank", "rank"), ("layer-weight", "weight")] {
         let share = of(record, id).and_then(|one| {
-            let limits = records.limits(record?.machine.threads)?;
+            let limits = of_machine(records, record?)?;
             Some(limits.seconds(one.flops, one.bytes) / one.median()?)
         });
         let what = format!("{name}, {site} site: share of the nearer of the two limits");
@@ -223,7 +228,7 @@ fn decoder(records: &Records) -> Vec<Bar> {
     }
     let record = records.set("decoder-samples");
     let reached = of(record, "exact").and_then(|one| {
-        let limits = records.limits(record?.machine.threads)?;
+        let limits = of_machine(records, record?)?;
         Some(one.flops / one.median()? / limits.flops)
     });
     bars.push(at_least("Decoder, exact sampling, T = 10: share of the measured product limit", 0.7, reached));

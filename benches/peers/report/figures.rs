@@ -210,8 +210,9 @@ impl Figure for Roofline<'_> {
 
     fn draw(&self, area: &Area) -> Result {
         let points = self.points();
-        let threads = self.0.set("limits").map_or(1, |record| record.machine.threads);
-        let mut roofs: Vec<_> = [threads, 1].into_iter().filter_map(|n| Some((n, self.0.limits(n)?))).collect();
+        let machine = self.0.set("limits").map(|record| &record.machine);
+        let counts = machine.into_iter().flat_map(|machine| [machine.threads, 1].map(|count| (machine, count)));
+        let mut roofs: Vec<_> = counts.filter_map(|(of, count)| Some((count, self.0.limits(of, count)?))).collect();
         roofs.dedup_by_key(|roof| roof.0);
         let heights = points.iter().map(|point| point.2).chain(roofs.iter().map(|roof| roof.1.flops / 1e9));
         let x = around(points.iter().map(|point| point.1.log10()).chain([-0.5, 2.6]));

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::record::Record;
+use crate::record::{Machine, Record};
 use crate::sets::SETS;
 
 /// Name and bytes of a file.
@@ -35,9 +35,11 @@ impl Records {
         self.0.iter().find(|record| record.set == id)
     }
 
-    /// What the machine reached at most, by its own measurement.
-    pub(crate) fn limits(&self, threads: usize) -> Option<Limits> {
-        let parts = &self.set("limits")?.find("limits", threads as f64)?.parts;
+    /// What a machine reached at most, by its own measurement; none where another one was measured.
+    pub(crate) fn limits(&self, machine: &Machine, threads: usize) -> Option<Limits> {
+        let own = |record: &&Record| record.machine.cpu == machine.cpu && record.machine.cores == machine.cores;
+        let mut found = ["limits", "decoder-limits"].into_iter().filter_map(|set| self.set(set)).filter(own);
+        let parts = found.find_map(|record| Some(&record.find("limits", threads as f64)?.parts))?;
         let best = |prefix: &str, rate: fn(&crate::protocol::Part) -> f64| {
             parts.iter().filter(|part| part.name.starts_with(prefix)).map(rate).reduce(f64::max)
         };
