@@ -153,6 +153,21 @@ fn without_records_the_command_is_named() {
 }
 
 #[test]
+fn limits_are_those_of_the_machine_that_was_measured() {
+    let mut records = measured();
+    let share = "Share of the measured matrix-product limit that exact sampling reaches";
+    let found = |records: &Records| bars::all(records).into_iter().find(|bar| bar.what == share).unwrap().measured;
+    assert!(found(&records).is_some());
+    // The main set elsewhere: no limit is known there, until that machine's own is measured.
+    records.0.iter_mut().find(|record| record.set == "main").unwrap().machine.cpu = "Another".to_owned();
+    assert_eq!(found(&records), None);
+    let mut own = Record { set: "decoder-limits".to_owned(), ..limits() };
+    own.machine.cpu = "Another".to_owned();
+    records.0.push(own);
+    assert!(found(&records).is_some());
+}
+
+#[test]
 fn a_disturbed_set_is_named_above_everything() {
     let mut records = measured();
     records.0[0].notice(Some(0.1));

@@ -1,6 +1,8 @@
 //! `--device`, `--precision` and `--memory` on the real binary.
 #![cfg(test)]
 
+mod small;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +10,8 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use small::{SMALL, replaced};
 
 const TEXTS: &str = "a gorgeous, witty film\nthe worst two hours of my life\na film\n";
 
@@ -51,22 +55,9 @@ fn assert_says(message: &str, parts: &[&str]) {
 /// The tests' experiment on the tiny model, with the methods of these kinds alone, cut down to seconds.
 fn experiment(kinds: &[&str]) -> (TempDir, PathBuf) {
     let model = format!("model = {{ path = \"{}\" }}", tiny().display());
-    let small = [
-        ("split-seed = 0", "split-seed = 0\nmax-validation = 24"),
-        ("max-train = 2400", "max-train = 96"),
-        ("max-test = 800", "max-test = 60"),
-        ("max-shifted = 300", "max-shifted = 30"),
-        ("\nsamples = 10\n", "\nsamples = 3\n"),
-        ("members = 5", "members = 2"),
-        ("resamples = 1000", "resamples = 50"),
-        ("model = \"all-minilm-l6-v2\"", &model),
-        ("target-blocks = [4, 5]", "target-blocks = [1, 2]"),
-    ];
-    let mut text = include_str!("movies.toml").to_owned();
-    for (from, to) in small {
-        assert!(text.contains(from), "{from:?} is not in the experiment");
-        text = text.replacen(from, to, 1);
-    }
+    let place =
+        [("model = \"all-minilm-l6-v2\"", model.as_str()), ("target-blocks = [4, 5]", "target-blocks = [1, 2]")];
+    let text = replaced(include_str!("movies.toml").to_owned(), &[&SMALL[..], &place].concat());
     let mut parts = text.split("[[methods]]");
     let head = parts.next().unwrap().to_owned();
     let is_wanted = |part: &&str| kinds.iter().any(|kind| part.contains(&format!("kind = \"{kind}\"")));

@@ -3,6 +3,8 @@
 //! Products of a real model are large enough to be shared out by threads; what does not depend on that is tried on a tiny one.
 #![cfg(test)]
 
+mod small;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use tempfile::TempDir;
 
+use small::{SMALL, replaced};
+
 /// The tests' experiment on a real model, cut down to seconds.
 fn small_experiment() -> (TempDir, PathBuf) {
     small_experiment_with(&[])
@@ -24,18 +28,9 @@ fn tiny_experiment() -> (TempDir, PathBuf) {
     small_experiment_with(&tiny_model())
 }
 
-fn small_experiment_with(replaced: &[(&str, &str)]) -> (TempDir, PathBuf) {
-    let small = [
-        ("split-seed = 0", "split-seed = 0\nmax-validation = 24"),
-        ("max-train = 2400", "max-train = 96"),
-        ("max-test = 800", "max-test = 60"),
-        ("max-shifted = 300", "max-shifted = 30"),
-        ("\nsamples = 10\n", "\nsamples = 3\n"),
-        ("members = 5", "members = 2"),
-        ("resamples = 1000", "resamples = 50"),
-        ("batch-size = 32", "batch-size = 16"),
-    ];
-    cut_down(include_str!("movies.toml").to_owned(), &[&small[..], replaced].concat())
+fn small_experiment_with(further: &[(&str, &str)]) -> (TempDir, PathBuf) {
+    let batch = [("batch-size = 32", "batch-size = 16")];
+    cut_down(include_str!("movies.toml").to_owned(), &[&SMALL[..], &batch, further].concat())
 }
 
 /// What puts the tiny golden model, of three blocks, in place of the real one.
@@ -51,11 +46,8 @@ fn committed(name: &str) -> String {
 }
 
 /// An experiment with some of its text replaced, in a folder of its own.
-fn cut_down(mut text: String, replaced: &[(&str, &str)]) -> (TempDir, PathBuf) {
-    for (from, to) in replaced {
-        assert!(text.contains(from), "{from:?} is not in the experiment");
-        text = text.replacen(from, to, 1);
-    }
+fn cut_down(text: String, replacements: &[(&str, &str)]) -> (TempDir, PathBuf) {
+    let text = replaced(text, replacements);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("experiment.toml");
     fs::write(&path, text).unwrap();

@@ -1,5 +1,5 @@
-//! Predictive samples of a whole network without tensors: what [`classify`](crate::classify) computes, forward only, in
-//! buffers that are used again.
+//! Predictive samples of a whole network, forward only: what [`classify`](crate::classify) and [`answer`](crate::answer()) compute. In f32
+//! on a processor they are computed in buffers that are used again, elsewhere with tensors.
 //!
 //! The work is cut into passes of some sentences and some samples, a bounded number of rows each. A pass runs on one thread
 //! from the first adapted block to the logits, so its activations stay in that core's cache and nothing waits for another

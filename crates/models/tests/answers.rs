@@ -1,16 +1,20 @@
 //! Answers as texts: against transformers and PEFT, against each answer scored alone, buffers against tensors, gradients by differences.
 #![cfg(test)]
 
+mod adapted;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Rows, Sampling, Stream};
+use bayeslora_adapters::{AdapterSet, Draw, Noise, PosteriorSettings, Rows, Sampling, Stream};
 use bayeslora_models::{
-    Answer, Backbone, Head, HeadOf, Hidden, Normalisation, Pass, Question, Sampler, Samples, SavedAdapter, answer,
-    initial_adapters, target_slots,
+    Answer, Backbone, Head, HeadOf, Hidden, Normalisation, Pass, Place, Precision, Question, Sampler, Samples,
+    SavedAdapter, answer,
 };
 use candle_core::{D, DType, Device, Tensor};
 use serde_json::Value;
+
+use adapted::{dropout, random_adapters};
 
 const FAMILIES: [&str; 3] = ["llama3", "gemma2", "gemma3"];
 
@@ -40,7 +44,7 @@ fn questions(expected: &Value) -> Vec<Question> {
 }
 
 fn flat(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
+    tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 fn assert_close(found: &[f32], expected: &[f32], what: &str) {
@@ -74,18 +78,7 @@ impl Network {
     /// Random adapters on every map from block `first` on, whose `B` is not zero.
     fn random(family: &str, first: usize, posterior: &PosteriorSettings) -> Self {
         let Self { backbone, head, .. } = Self::bare(family);
-        let blocks: Vec<usize> = (first..backbone.blocks()).collect();
-        let slots = target_slots(&backbone, &blocks, &backbone.maps()).unwrap();
-        let noise = Noise::new(3, Stream::Initial);
-        let shape = LoraShape { rank: 2, scale: 2.0 };
-        let adapters = initial_adapters(&backbone, &slots, shape, posterior, &noise).unwrap();
-        for (_, parameter) in adapters.parameters() {
-            if parameter.name == "lora_B.weight" {
-                let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
-                let ramp = (ramp.reshape(parameter.var.shape()).unwrap().sin().unwrap() * 0.5).unwrap();
-                parameter.var.set(&ramp).unwrap();
-            }
-        }
+        let adapters = random_adapters(&backbone, first, posterior, 0.5);
         Self { backbone, head, adapters }
     }
 
@@ -135,16 +128,44 @@ impl Network {
     }
 }
 
-fn dropout(site: &str) -> PosteriorSettings {
-    serde_json::from_value(serde_json::json!({"kind": "dropout", "site": site, "scope": "token", "dropout": 0.3}))
-        .unwrap()
-}
-
 fn drawn() -> Samples {
     Samples::Drawn { noise: Noise::new(5, Stream::Predictive), numbers: 2..5 }
 }
 
 const EXAMPLES: [u64; 3] = [7, 3, 90];
+
+/// Where buffers do not serve, the sampler scores with tensors: as in f32 but for rounding, with what questions lack in its place.
+#[test]
+fn in_bf16_answers_are_those_of_f32_within_rounding() {
+    let expected = expected();
+    let questions = questions(&expected);
+    let questions: Vec<&Question> = questions.iter().collect();
+    let counts: Vec<usize> = questions.iter().map(|question| question.answers.len()).collect();
+    assert!(counts.iter().any(|count| count != &counts[0]), "every question has as many answers");
+    let examples: Vec<u64> = (0..).take(questions.len()).collect();
+    for family in FAMILIES {
+        let plain = Network::random(family, 0, &dropout("input"));
+        let place = Place { precision: Precision::Bf16, ..Place::default() };
+        let backbone = Backbone::load(&model(family), place).unwrap();
+        let head = Head::language(&backbone, &model(family)).unwrap();
+        let adapters = random_adapters(&backbone, 0, &dropout("input"), 0.5);
+        let narrow = Network { backbone, head, adapters };
+        for samples in [Samples::Mean, drawn()] {
+            let [in_f32, in_bf16] = [&plain, &narrow]
+                .map(|network| network.in_buffers(0, &questions, &examples, &samples, Normalisation::Mean));
+            assert_eq!(in_bf16.len(), in_f32.len(), "{family}");
+            let (mut apart, mut size) = (0.0, 0.0);
+            for (narrow, wide) in in_bf16.iter().zip(&in_f32) {
+                assert_eq!(narrow.is_finite(), wide.is_finite(), "{family}");
+                if wide.is_finite() {
+                    (apart, size) = (apart + (narrow - wide).powi(2), size + wide.powi(2));
+                }
+            }
+            let error = (apart / size).sqrt();
+            assert!(error > 0.0 && error < 0.02, "{family}: {error}");
+        }
+    }
+}
 
 #[test]
 fn log_likelihoods_are_those_of_transformers_and_peft() {

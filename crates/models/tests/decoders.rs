@@ -1,15 +1,17 @@
 //! Decoders against transformers and PEFT: tiny models of every family, on tensors and in buffers.
 #![cfg(test)]
 
+mod adapted;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Rows, Sampling, Stream};
-use bayeslora_models::{
-    Backbone, Head, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter, classify, initial_adapters, target_slots,
-};
+use bayeslora_adapters::{AdapterSet, Draw, Noise, PosteriorSettings, Rows, Sampling, Stream};
+use bayeslora_models::{Backbone, Head, Hidden, Packing, Pass, Sampler, Samples, SavedAdapter, classify};
 use candle_core::{Device, Tensor};
 use serde_json::Value;
+
+use adapted::{dropout, random_adapters};
 
 const FAMILIES: [&str; 7] = ["llama3", "llama_plain", "qwen2", "qwen3", "mistral", "gemma2", "gemma3"];
 
@@ -139,24 +141,9 @@ fn random(family: &str, posterior: &PosteriorSettings) -> Network {
     let backbone = Backbone::load(&golden(family), &Device::Cpu).unwrap();
     let noise = Noise::new(3, Stream::Initial);
     let head = Head::initial(&backbone, 3, &noise).unwrap();
-    let blocks: Vec<usize> = (0..backbone.blocks()).collect();
-    let slots = target_slots(&backbone, &blocks, &backbone.maps()).unwrap();
-    assert_eq!(slots.len(), 7 * blocks.len(), "seven maps a block");
-    let shape = LoraShape { rank: 2, scale: 2.0 };
-    let adapters = initial_adapters(&backbone, &slots, shape, posterior, &noise).unwrap();
-    for (_, parameter) in adapters.parameters() {
-        if parameter.name == "lora_B.weight" {
-            let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
-            let ramp = (ramp.reshape(parameter.var.shape()).unwrap().sin().unwrap() * 0.5).unwrap();
-            parameter.var.set(&ramp).unwrap();
-        }
-    }
+    assert_eq!(backbone.maps().len(), 7, "seven maps a block");
+    let adapters = random_adapters(&backbone, 0, posterior, 0.5);
     Network { backbone, head, adapters }
-}
-
-fn dropout(site: &str) -> PosteriorSettings {
-    serde_json::from_value(serde_json::json!({"kind": "dropout", "site": site, "scope": "token", "dropout": 0.3}))
-        .unwrap()
 }
 
 #[test]

@@ -3,17 +3,19 @@
 //! What runs on an accelerator is the plain twin of every operation; in bf16 these twins run on a processor too.
 #![cfg(test)]
 
+mod adapted;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{
-    AdapterSet, ContextualSettings, Draw, GaussianSettings, LoraShape, LrvdSampling, LrvdSettings, LrvdVariant, Noise,
+    AdapterSet, ContextualSettings, Draw, GaussianSettings, LrvdSampling, LrvdSettings, LrvdVariant, Noise,
     PosteriorSettings, RankGaussianSettings, Rows, Sampling, Stream,
 };
-use bayeslora_models::{
-    Backbone, Head, Hidden, Packing, Place, Precision, Sampler, Samples, classify, initial_adapters, target_slots,
-};
+use bayeslora_models::{Backbone, Head, Hidden, Packing, Place, Precision, Sampler, Samples, classify};
 use candle_core::{DType, Device, Tensor};
+
+use adapted::{dropout, random_adapters};
 
 const MODELS: [&str; 8] = [
     "decoders/tiny/llama3",
@@ -53,15 +55,7 @@ impl Network {
         let backbone = Backbone::load(model, place(precision)).unwrap();
         let noise = Noise::new(3, Stream::Initial);
         let head = Head::initial(&backbone, CLASSES, &noise).unwrap();
-        let blocks: Vec<usize> = (0..backbone.blocks()).collect();
-        let slots = target_slots(&backbone, &blocks, &backbone.maps()).unwrap();
-        let adapters =
-            initial_adapters(&backbone, &slots, LoraShape { rank: 2, scale: 2.0 }, posterior, &noise).unwrap();
-        for (_, parameter) in adapters.parameters().filter(|(_, parameter)| parameter.name == "lora_B.weight") {
-            let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
-            let ramp = (ramp.reshape(parameter.var.shape()).unwrap().sin().unwrap() * 0.3).unwrap();
-            parameter.var.set(&ramp).unwrap();
-        }
+        let adapters = random_adapters(&backbone, 0, posterior, 0.3);
         Self { backbone, head, adapters }
     }
 
@@ -97,11 +91,6 @@ impl Network {
 
 fn drawn() -> Samples {
     Samples::Drawn { noise: Noise::new(5, Stream::Predictive), numbers: 2..5 }
-}
-
-fn dropout(site: &str) -> PosteriorSettings {
-    serde_json::from_value(serde_json::json!({"kind": "dropout", "site": site, "scope": "token", "dropout": 0.3}))
-        .unwrap()
 }
 
 /// Root mean square.

@@ -12,8 +12,9 @@
 //! | `compat-blob` | `blob` with the defects of its published loaders | letters; `True`, `False` |
 //!
 //! The words quoted in this table are those of the sources. All others in `blob`, `laplace-lora` and `bag` are reconstructed from
-//! descriptions of the published code: which form a source gives a passage, and the rest of each instruction. Results with them are near
-//! those of the source's own prompt, not the same. Bag's prompt stands in the chat template of its models, which is not added here.
+//! descriptions of the published code and from memory of it, and were not held against it: which form a source gives a passage, and the
+//! rest of each instruction. Results with them are near those of the source's own prompt, not the same. Bag's prompt stands in the chat
+//! template of its models, which is not added here.
 //!
 //! # Defects that `compat-blob` has
 //! - Options of science questions are printed `text) label`, the pair in the wrong order. Those of MMLU are printed right.
