@@ -1,6 +1,6 @@
 //! Adapters of the tests' networks.
 
-use bayeslora_adapters::{AdapterSet, LoraShape, Noise, PosteriorSettings, Stream};
+use bayeslora_adapters::{AdapterSet, LoraShape, Noise, PosteriorSettings, Stream, TargetMap};
 use bayeslora_models::{Backbone, initial_adapters, target_slots};
 use candle_core::{Device, Tensor};
 
@@ -15,7 +15,9 @@ pub(crate) fn random_adapters(
     let slots = target_slots(backbone, &blocks, &backbone.maps()).unwrap();
     let (shape, noise) = (LoraShape { rank: 2, scale: 2.0 }, Noise::new(3, Stream::Initial));
     let adapters = initial_adapters(backbone, &slots, shape, posterior, &noise).unwrap();
-    assert_eq!(adapters.len(), backbone.maps().len() * blocks.len(), "every map of every block");
+    // A pooler is one for all blocks.
+    let (poolers, maps): (Vec<_>, Vec<_>) = backbone.maps().into_iter().partition(|&map| map == TargetMap::Pooler);
+    assert_eq!(adapters.len(), maps.len() * blocks.len() + poolers.len(), "every map of every block");
     for (_, parameter) in adapters.parameters().filter(|(_, parameter)| parameter.name == "lora_B.weight") {
         let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
         let ramp = (ramp.reshape(parameter.var.shape()).unwrap().sin().unwrap() * size).unwrap();
