@@ -51,7 +51,7 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
     (mean, (squares / (n - 1.0).max(1.0) / n).sqrt())
 }
 
-/// Samples of predictives, `[4, texts, classes]` (see worker/predict.rs), two classes.
+/// Samples of predictives, `[4, texts, classes]` (see worker/predict.rs): the second of two classes; of four options the second and fourth.
 pub(crate) fn samples(ours: &[f32], theirs: &[f32], samples: u32) -> Vec<Found> {
     let texts = ours.len() / 8;
     let value = |values: &[f32], row: usize, text: usize| {

@@ -112,6 +112,34 @@ pub(crate) static DECODER_FORWARDS: &[&Contestant] = &[
     &DECODER_GGUF,
 ];
 
+/// Options of questions, with the prompt once.
+pub(crate) static ANSWERS: Contestant = ours("answers", "bayeslora, answers", "shared");
+
+/// Every way to the scores of a question's options.
+pub(crate) static ANSWERERS: &[&Contestant] = &[
+    &peer("torch-answers", "PyTorch, answers", "loop"),
+    &peer(
+        "torch-answers-sorted",
+        "PyTorch, answers, sorted, cheap dropout, head where it is read",
+        "sorted+cheap+read",
+    ),
+    &reduced(peer(
+        "torch-answers-bf16",
+        "PyTorch, answers, sorted, cheap dropout, head where it is read, bf16",
+        "sorted+cheap+read+bf16",
+    )),
+    &reduced(peer(
+        "torch-answers-all-bf16",
+        "PyTorch, answers, sorted, cheap dropout, head where it is read, weights in bf16",
+        "sorted+cheap+read+weights-in-bf16",
+    )),
+    &ANSWERS,
+];
+
+/// The same of ours with the prompt before every option.
+pub(crate) static ANSWERS_REPEATED: Contestant =
+    ours("answers-repeated", "bayeslora, answers, the prompt repeated for each", "repeated");
+
 /// Every training step of a decoder.
 pub(crate) static DECODER_TRAINERS: &[&Contestant] = &[
     &peer("torch-training", "PyTorch, training step", "peft"),
@@ -145,9 +173,9 @@ pub(crate) static LIMITS: Contestant = ours("limits", "limits and kernels", "lim
 /// Everybody, in the order of tables.
 pub(crate) fn all() -> impl Iterator<Item = &'static Contestant> {
     let encoders = [SAMPLERS, FORWARDS, LAYERS, TRAINERS, SWEEPERS].into_iter().flatten().copied();
-    let decoders = [DECODER_SAMPLERS, DECODER_FORWARDS, DECODER_TRAINERS, PREFIX_TRAINERS, PRECISIONS];
+    let decoders = [DECODER_SAMPLERS, DECODER_FORWARDS, ANSWERERS, DECODER_TRAINERS, PREFIX_TRAINERS, PRECISIONS];
     let mut seen = std::collections::BTreeSet::new();
-    let once = encoders.chain(decoders.into_iter().flatten().copied()).chain([&LIMITS]);
+    let once = encoders.chain(decoders.into_iter().flatten().copied()).chain([&ANSWERS_REPEATED, &LIMITS]);
     once.filter(move |contestant| seen.insert(contestant.id))
 }
 
@@ -167,7 +195,7 @@ mod tests {
 
     #[test]
     fn an_identifier_has_one_meaning() {
-        let decoders = [DECODER_SAMPLERS, DECODER_FORWARDS, DECODER_TRAINERS, PREFIX_TRAINERS, PRECISIONS];
+        let decoders = [DECODER_SAMPLERS, DECODER_FORWARDS, ANSWERERS, DECODER_TRAINERS, PREFIX_TRAINERS, PRECISIONS];
         for &contestant in decoders.into_iter().chain([SAMPLERS, FORWARDS, LAYERS, TRAINERS, SWEEPERS]).flatten() {
             let first = all().find(|one| one.id == contestant.id);
             assert_eq!(first, Some(contestant));

@@ -11,13 +11,13 @@ use bayeslora_data::assets::{AssetId, AssetOptions, Assets};
 use bayeslora_data::tasks::{Example, PlannedTask};
 use bayeslora_host::write_atomically;
 use bayeslora_inference::train as train_loop;
-use bayeslora_inference::{FitContext, Recipe, Selection, TrainingSettings, tokenizer_of};
-use bayeslora_models::{Backbone, Checkpoint, DecoderConfig, Tokenizer, gguf_of, save_adapter, target_slots};
+use bayeslora_inference::{FitContext, QuestionReader, Recipe, Selection, TrainingSettings, tokenizer_of};
+use bayeslora_models::{Backbone, Checkpoint, DecoderConfig, Head, Tokenizer, gguf_of, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 use serde_json::json;
 
 use crate::cost::Sizes;
-use crate::inputs::{DROPOUT, Start, Texts};
+use crate::inputs::{DROPOUT, Questions, Start, Texts};
 
 /// Name of the asset, and of the adapters' base model.
 const MODEL: &str = "smollm2-135m";
@@ -25,6 +25,10 @@ const MODEL: &str = "smollm2-135m";
 pub(crate) const SHAPE: (usize, f64) = (8, 16.0);
 /// Texts are cut to this many tokens.
 const MAX_TOKENS: usize = 128;
+/// The same for questions.
+const MOST_OF_A_QUESTION: usize = 512;
+/// Adapters that nobody has trained, of ordinary size.
+const RANDOM: Start = Start { shape: SHAPE, dropout: DROPOUT, seed: 5, spread_of_b: 0.02 };
 /// A token of no text, which pads the peer's batches: its number is what `predict.py` fills them with.
 const PADDING: u32 = 0;
 /// Test sentences and training sentences that are kept.
@@ -93,8 +97,27 @@ impl DecoderInputs {
 
     /// An adapter with random `B` on queries and values of the last `blocks` blocks: times do not depend on values.
     pub(crate) fn random_adapter(&self, blocks: usize) -> Result<PathBuf> {
-        let start = Start { shape: SHAPE, dropout: DROPOUT, seed: 5, spread_of_b: 0.02 };
-        self.write(start, blocks, &format!("decoder-random-blocks{blocks}"))
+        self.write(RANDOM, blocks, &format!("decoder-random-blocks{blocks}"))
+    }
+
+    /// The same for the model's language head.
+    pub(crate) fn language_adapter(&self) -> Result<PathBuf> {
+        let path = self.folder.join("decoder-random-language");
+        let head = Head::language(&self.backbone, &self.model)?;
+        RANDOM.write_with(&head, &path, &self.backbone, &self.slots(self.blocks())?, MODEL)?;
+        Ok(path)
+    }
+
+    /// The first `count` test questions of ARC-Easy, with letters or texts as answers.
+    pub(crate) fn questions(&self, answers: &str, count: usize) -> Result<Questions> {
+        let mut settings = toml::Table::new();
+        settings.insert("answers".to_owned(), answers.into());
+        let assets = Assets::new(&AssetOptions::from_env())?;
+        let data = PlannedTask::new("arc-easy", settings).map_err(anyhow::Error::msg)?.load(&assets, &mut |_| ())?;
+        let reader = QuestionReader::of_model(&self.backbone, &self.gguf, MOST_OF_A_QUESTION)?;
+        let asked = data.domains[0].examples.iter().filter_map(Example::prompt).take(count);
+        let questions = asked.map(|prompt| Ok(reader.cued(&prompt.context, &prompt.cue, &prompt.answers)?));
+        Ok(Questions::new(questions.collect::<Result<Vec<_>>>()?))
     }
 
     /// The adapter from which the training of `seed` starts.

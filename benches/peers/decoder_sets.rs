@@ -3,11 +3,13 @@
 use anyhow::Result;
 
 use crate::contestants::{
-    Contestant, DECODER_FORWARDS, DECODER_GGUF, DECODER_SAMPLERS, DECODER_TRAINERS, PRECISIONS, PREFIX_TRAINERS, V1,
+    ANSWERERS, ANSWERS_REPEATED, Contestant, DECODER_FORWARDS, DECODER_GGUF, DECODER_SAMPLERS, DECODER_TRAINERS,
+    PRECISIONS, PREFIX_TRAINERS, V1,
 };
+use crate::cost::Cost;
 use crate::decoder_inputs::SHAPE;
 use crate::inputs::{DROPOUT, Texts};
-use crate::plan::{BATCH, Check, Plan, Point, SEED, Training};
+use crate::plan::{BATCH, Check, Entry, Plan, Point, SEED, Training};
 use crate::protocol::Work;
 
 /// Texts of a training step.
@@ -83,6 +85,31 @@ pub(crate) fn precision(plan: &Plan<'_>) -> Result<Vec<Point>> {
         Ok(Point { at: f64::from(steps), check: Check::Precision, ..point })
     };
     plan.size(&[1, 4, 16, 64][..], &[1]).iter().map(point).collect()
+}
+
+/// The options of test questions, with adapters on all blocks.
+fn asked(plan: &Plan<'_>, who: &[&'static Contestant], answers: &str, samples: u32) -> Result<Point> {
+    let inputs = plan.decoder()?;
+    let count = plan.size(32, 8);
+    let input = plan.inputs.write(&format!("decoder-{answers}-{count}"), &inputs.questions(answers, count)?)?;
+    let (model, adapter) = (inputs.model.clone(), inputs.language_adapter()?);
+    let work = Work::Ask { model, adapter, input, samples, batch: BATCH };
+    // The work of a language head is not counted.
+    let entry = |&contestant: &&'static Contestant| Entry { contestant, work: work.clone(), cost: Cost::default() };
+    let entries = who.iter().map(entry).collect();
+    let check = if samples == 0 { Check::Equal } else { Check::Samples(samples) };
+    Ok(Point { at: f64::from(samples), entries, check, threads: plan.threads })
+}
+
+pub(crate) fn letters(plan: &Plan<'_>) -> Result<Vec<Point>> {
+    [0, plan.size(SAMPLES, 4)].into_iter().map(|samples| asked(plan, ANSWERERS, "letters", samples)).collect()
+}
+
+/// Samples are compared without the clock's sides having to agree: PyTorch's options have noise of their own, ours share it.
+pub(crate) fn answer_texts(plan: &Plan<'_>) -> Result<Vec<Point>> {
+    let who: Vec<_> = ANSWERERS.iter().copied().chain([&ANSWERS_REPEATED]).collect();
+    let point = asked(plan, &who, "texts", 0)?;
+    Ok(vec![point, Point { check: Check::Nothing, ..asked(plan, &who, "texts", plan.size(SAMPLES, 4))? }])
 }
 
 /// Without dropout, where both sides must end at the same logits; then with it.

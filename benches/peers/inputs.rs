@@ -13,7 +13,7 @@ use bayeslora_data::assets::{AssetOptions, Assets};
 use bayeslora_data::{Progress, Silent};
 use bayeslora_host::write_atomically;
 use bayeslora_inference::{Resources, Sentences};
-use bayeslora_models::{Backbone, Head, Tokenizer, initial_adapters, save_adapter, target_slots};
+use bayeslora_models::{Answer, Backbone, Head, Question, Tokenizer, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,67 @@ impl Texts {
 
     pub(crate) fn sentences(&self, backbone: &Backbone, from: usize) -> Result<Sentences> {
         Ok(Sentences::of_tokens(backbone, &self.tokens, self.labels.clone(), 0, from, &Silent)?)
+    }
+}
+
+/// Questions as token numbers, with the same number of options each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Questions(Vec<Asked>);
+
+/// A prompt and the tokens of its options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    pub(crate) prompt: Vec<u32>,
+    pub(crate) answers: Vec<Vec<u32>>,
+}
+
+impl Questions {
+    pub(crate) fn new(questions: impl IntoIterator<Item = Question>) -> Self {
+        let tokens = |answers: Vec<Answer>| answers.into_iter().map(|answer| answer.tokens).collect();
+        let asked = |Question { prompt, answers }: Question| Asked { prompt, answers: tokens(answers) };
+        Self(questions.into_iter().map(asked).collect())
+    }
+
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} does not hold questions", path.display()))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Options of the first, and so of each.
+    pub(crate) fn options(&self) -> usize {
+        self.0.first().map_or(0, |asked| asked.answers.len())
+    }
+
+    /// The first `count`.
+    pub(crate) fn first(&self, count: usize) -> Self {
+        Self(self.0.iter().take(count).cloned().collect())
+    }
+
+    /// Every option as a question of its own.
+    pub(crate) fn repeated(&self) -> Self {
+        let alone =
+            |asked: &Asked, answer: &Vec<u32>| Asked { prompt: asked.prompt.clone(), answers: vec![answer.clone()] };
+        Self(self.0.iter().flat_map(|asked| asked.answers.iter().map(move |answer| alone(asked, answer))).collect())
+    }
+
+    /// As the program reads them; nothing here is divided by a number of characters.
+    pub(crate) fn to_questions(&self) -> Vec<Question> {
+        let answer = |tokens: &Vec<u32>| Answer { tokens: tokens.clone(), characters: 1 };
+        let question = |Asked { prompt, answers }: &Asked| Question {
+            prompt: prompt.clone(),
+            answers: answers.iter().map(answer).collect(),
+        };
+        self.0.iter().map(question).collect()
+    }
+
+    /// Tokens that are read: with the prompt once, or with every option.
+    pub(crate) fn tokens(&self, is_repeated: bool) -> u64 {
+        let questions = if is_repeated { self.repeated() } else { self.clone() };
+        questions.to_questions().iter().map(|question| question.tokens().len() as u64).sum()
     }
 }
 
@@ -140,7 +201,7 @@ impl Inputs {
     }
 
     /// Writes texts for the workers.
-    pub(crate) fn write(&self, name: &str, texts: &Texts) -> Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, texts: &impl Serialize) -> Result<PathBuf> {
         let path = self.folder.join("inputs").join(format!("{name}.json"));
         write_atomically(&path, serde_json::to_string(texts)?.as_bytes())?;
         Ok(path)
@@ -218,6 +279,19 @@ pub(crate) struct Start {
 impl Start {
     /// Writes the adapter with a head of two classes.
     pub(crate) fn write(self, path: &Path, backbone: &Backbone, slots: &[Slot], model: &str) -> Result<()> {
+        let head = Head::initial(backbone, 2, &Noise::new(self.seed, Stream::Initial))?;
+        self.write_with(&head, path, backbone, slots, model)
+    }
+
+    /// Writes the adapter with a head.
+    pub(crate) fn write_with(
+        self,
+        head: &Head,
+        path: &Path,
+        backbone: &Backbone,
+        slots: &[Slot],
+        model: &str,
+    ) -> Result<()> {
         let Self { shape: (rank, alpha), dropout, seed, spread_of_b } = self;
         let noise = Noise::new(seed, Stream::Initial);
         let posterior = PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout };
@@ -225,8 +299,7 @@ impl Start {
         for (slot, parameter) in adapters.parameters().filter(|(_, p)| spread_of_b > 0.0 && p.name == "lora_B.weight") {
             parameter.var.set(&(normal(slot, 1, parameter.var.dims())? * spread_of_b)?)?;
         }
-        let head = Head::initial(backbone, 2, &noise)?;
-        Ok(save_adapter(path, backbone, &adapters, &head, &posterior, (rank, alpha), model)?)
+        Ok(save_adapter(path, backbone, &adapters, head, &posterior, (rank, alpha), model)?)
     }
 }
 
@@ -249,4 +322,25 @@ fn find_adapter(plan: &Plan) -> Result<PathBuf> {
     found
         .pop()
         .with_context(|| format!("no adapter in {}; delete {} and run again", fits.display(), plan.folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_read_once_or_with_every_option() {
+        let answer = |tokens: &[u32]| Answer { tokens: tokens.to_vec(), characters: 1 };
+        let question =
+            |prompt: &[u32]| Question { prompt: prompt.to_vec(), answers: vec![answer(&[4, 5]), answer(&[6])] };
+        let questions = Questions::new([question(&[1, 2, 3]), question(&[1])]);
+        assert_eq!((questions.len(), questions.options(), questions.repeated().len()), (2, 2, 4));
+        // No row for the last token of an option.
+        assert_eq!((questions.tokens(false), questions.tokens(true)), (4 + 2, 4 + 3 + 2 + 1));
+        assert_eq!(
+            questions.repeated().to_questions()[1],
+            Question { prompt: vec![1, 2, 3], answers: vec![answer(&[6])] }
+        );
+        assert_eq!(serde_json::from_str::<Questions>(&serde_json::to_string(&questions).unwrap()).unwrap(), questions);
+    }
 }

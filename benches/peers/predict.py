@@ -31,6 +31,15 @@ def padded(sentences):
     return {"input_ids": ids, "attention_mask": mask}
 
 
+def moments(logits):
+    """Means and variances over samples of probabilities and logits, `[4, texts, classes]`; the variance of one is 0."""
+    rows = []
+    for values in (logits.double().softmax(-1), logits.double()):
+        rows.append(values.mean(0))
+        rows.append(values.var(0) if len(values) > 1 else torch.zeros_like(values[0]))
+    return torch.stack(rows).to(torch.float32).numpy().astype(numpy.float32)
+
+
 class Predict:
     def __init__(self, job):
         self.words = job["variant"].split("+")
@@ -86,10 +95,4 @@ class Predict:
             return logits, logits.softmax(-1).mean(0)
 
     def outputs(self):
-        """Means and variances over samples of probabilities and logits, `[4, texts, classes]`; the variance of one is 0."""
-        logits = self.kept[0].double()
-        rows = []
-        for values in (logits.softmax(-1), logits):
-            rows.append(values.mean(0))
-            rows.append(values.var(0) if len(values) > 1 else torch.zeros_like(values[0]))
-        return torch.stack(rows).to(torch.float32).numpy().astype(numpy.float32)
+        return moments(self.kept[0])

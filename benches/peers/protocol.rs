@@ -26,6 +26,8 @@ pub(crate) struct Job {
 pub(crate) enum Work {
     /// Predict the texts of `input` with an adapter; no samples is the deterministic pass.
     Predict { model: PathBuf, adapter: PathBuf, input: PathBuf, samples: u32, batch: usize },
+    /// Choose among the options of the questions of `input` with an adapter of a language model.
+    Ask { model: PathBuf, adapter: PathBuf, input: PathBuf, samples: u32, batch: usize },
     /// Train on the texts of `input`, one step per factor of the learning rate.
     Train {
         model: PathBuf,

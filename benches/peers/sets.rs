@@ -113,6 +113,22 @@ pub(crate) static SETS: &[Set] = &[
         points: decoder::last_six,
     },
     Set {
+        id: "decoder-letters",
+        title: "decoder, questions with letters",
+        expected: (500, 80),
+        rounds: 3,
+        budget: 150.0,
+        points: decoder::letters,
+    },
+    Set {
+        id: "decoder-texts",
+        title: "decoder, questions with answer texts",
+        expected: (600, 90),
+        rounds: 3,
+        budget: 150.0,
+        points: decoder::answer_texts,
+    },
+    Set {
         id: "decoder-training",
         title: "decoder, training",
         expected: (240, 60),

@@ -3,7 +3,7 @@
     python worker.py JOB.json
 
 Answers `ready` once everything is loaded, then one line per command: `warm` (compile, touch memory), `run` (the timed work),
-`outputs` (what the last run computed, as raw f32). The kinds of work lie beside this file: predict.py, train.py, layer.py.
+`outputs` (what the last run computed, as raw f32). The kinds of work lie beside this file: predict.py, ask.py, train.py, layer.py.
 """
 
 import json
@@ -41,6 +41,7 @@ def main():
     except ImportError as error:
         answer(reply="failed", reason=f"{error}; install benches/peers/requirements.txt")
         return 1
+    import ask
     import layer
     import predict
     import train
@@ -50,7 +51,7 @@ def main():
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        work = {"predict": predict.Predict, "train": train.Train, "layer": layer.Layer}[job["kind"]](job)
+        work = {"predict": predict.Predict, "ask": ask.Ask, "train": train.Train, "layer": layer.Layer}[job["kind"]](job)
     except Exception as error:  # noqa: BLE001: whatever is wrong is the orchestrator's to report
         answer(reply="failed", reason=f"{type(error).__name__}: {error}"[:600])
         return 1

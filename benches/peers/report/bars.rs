@@ -82,9 +82,11 @@ fn ratio(theirs: Option<f64>, ours: Option<f64>) -> Option<f64> {
     theirs.zip(ours).map(|(theirs, ours)| theirs / ours)
 }
 
-/// Identifier and time of the fastest PyTorch contestant of a record.
+/// Identifier and time of the fastest PyTorch contestant at the last point of a record.
 fn fastest(record: Option<&Record>, full_precision: bool) -> Option<(&str, f64)> {
-    let peers = record?.measurements.iter().filter(|one| {
+    let all = &record?.measurements;
+    let last = all.last()?.at.to_bits();
+    let peers = all.iter().filter(|one| one.at.to_bits() == last).filter(|one| {
         let is_reduced = one.contestant.contains("bf16");
         if full_precision { is_peer(&one.contestant) } else { is_reduced }
     });
@@ -226,6 +228,20 @@ fn decoder(records: &Records) -> Vec<Bar> {
         bars.push(at_least(format!("{what}: times the fastest PyTorch variant in f32"), 1.0, fastest_ratio(true)));
         bars.push(information(format!("{what}: PyTorch in bf16 against our f32"), fastest_ratio(false)));
     }
+    for (set, what, floor) in [
+        ("decoder-letters", "Decoder, letters of 32 questions, T = 10", Some(2.5)),
+        ("decoder-texts", "Decoder, answer texts of 32 questions, T = 10", None),
+    ] {
+        let record = records.set(set);
+        let time = median(record, "answers");
+        let usual = ratio(median(record, "torch-answers"), time);
+        bars.push(Bar { asked: floor.map(Asked::AtLeast), ..information(format!("{what}: times PyTorch's"), usual) });
+        let found = fastest(record, true).map(|found| found.1);
+        bars.push(at_least(format!("{what}: times the fastest PyTorch variant in f32"), 1.0, ratio(found, time)));
+    }
+    let record = records.set("decoder-texts");
+    let shared = ratio(median(record, "answers-repeated"), median(record, "answers"));
+    bars.push(at_least("Decoder, answer texts: times our own with the prompt repeated for each", 2.0, shared));
     let record = records.set("decoder-samples");
     let reached = of(record, "exact").and_then(|one| {
         let limits = of_machine(records, record?)?;

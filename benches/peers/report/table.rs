@@ -53,6 +53,8 @@ pub(super) fn page(records: &Records) -> Page {
         ("decoder-variants", "Decoder: variants of PyTorch, on fewer texts"),
         ("decoder-samples", "Decoder: exact sampling"),
         ("decoder-last-6", "Decoder: exact sampling, adapters in the last 6 of 30 blocks"),
+        ("decoder-letters", "Decoder: 32 questions of ARC-Easy, answers are letters"),
+        ("decoder-texts", "Decoder: 32 questions of ARC-Easy, answers are texts"),
         ("decoder-training", "Decoder: training steps, batch 8"),
         ("decoder-training-last-6", "Decoder: training steps of the last 6 blocks, batch 8"),
     ] {
@@ -163,7 +165,8 @@ fn contestants(title: String, record: &Record) -> Section {
     for one in &record.measurements {
         let mut who = label(&one.contestant).to_owned();
         if points > 1 {
-            who = format!("{who}, dropout {}", one.at);
+            let axis = if one.contestant.contains("training") { "dropout" } else { "T =" };
+            who = format!("{who}, {axis} {}", one.at);
         }
         let Some((median, (least, largest))) = one.median().zip(one.range()) else {
             let reason: String = one.failed.as_deref().unwrap_or("no runs").chars().take(160).collect();

@@ -1,5 +1,6 @@
 //! Our side of the protocol: one process, one job.
 
+mod ask;
 mod layer;
 mod limits;
 mod predict;
@@ -59,6 +60,7 @@ pub(crate) fn serve(path: &Path) -> Result<()> {
 fn load(job: &Job) -> Result<Box<dyn Task>> {
     Ok(match &job.work {
         Work::Predict { .. } => Box::new(predict::Predict::load(job)?),
+        Work::Ask { .. } => Box::new(ask::Ask::load(job)?),
         Work::Train { .. } => Box::new(train::Training::load(job)?),
         Work::Sweep { .. } => Box::new(sweep::Sweep::load(job)?),
         Work::Layer { .. } => Box::new(layer::Layer::load(job)?),

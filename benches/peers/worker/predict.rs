@@ -44,7 +44,7 @@ pub(super) struct Predict {
 }
 
 /// Mean and variance of probabilities and logits of some texts, `[4, texts, classes]`.
-type Moments = Array3<f64>;
+pub(super) type Moments = Array3<f64>;
 
 /// A saved adapter as a fit, and the first block it adapts.
 pub(super) fn load_fit(backbone: &Backbone, model: &Path, adapter: &Path) -> Result<(Fitted, usize)> {
@@ -103,7 +103,7 @@ impl Predict {
 }
 
 /// Moments over samples of logits `[samples, texts, classes]`; the variance of one sample is 0.
-fn moments(logits: &Array3<f32>) -> Moments {
+pub(super) fn moments(logits: &Array3<f32>) -> Moments {
     let (count, texts, classes) = logits.dim();
     let mut moments = Array3::zeros((4, texts, classes));
     let logits = logits.mapv(f64::from);
@@ -116,6 +116,12 @@ fn moments(logits: &Array3<f32>) -> Moments {
         moments.index_axis_mut(Axis(0), first).assign(&mean);
     }
     moments
+}
+
+/// The moments of all parts one after another, as they are written.
+pub(super) fn in_f32(parts: &[Moments]) -> Result<Vec<f32>> {
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    Ok(ndarray::concatenate(Axis(1), &views)?.iter().map(|&value| narrow(value)).collect())
 }
 
 impl Task for Predict {
@@ -134,8 +140,7 @@ impl Task for Predict {
 
     fn outputs(&self) -> Result<Vec<f32>> {
         let Some(parts) = &self.kept else { bail!("nothing has run yet") };
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        Ok(ndarray::concatenate(Axis(1), &views)?.iter().map(|&value| narrow(value)).collect())
+        in_f32(parts)
     }
 }
 
