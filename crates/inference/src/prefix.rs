@@ -255,6 +255,33 @@ impl Sentences {
         Ok((hidden, lengths, places.iter().map(|&place| self.address(place)).collect()))
     }
 
+    /// The sentences at `places` as a set of its own: their numbers in noise addresses are those of their places in it.
+    ///
+    /// # Errors
+    /// When activations in a file cannot be read.
+    pub fn select(&self, places: &[usize], budget: &Budget) -> Result<Self> {
+        let starts: Vec<usize> = self.packing.sentences().map(|rows| rows.start).collect();
+        let lengths: Vec<usize> = places.iter().map(|&place| self.lengths[place]).collect();
+        let mut hidden = Held::with_room(lengths.iter().sum::<usize>() * self.width, budget)?;
+        let mut own = Vec::new();
+        for &place in places {
+            let rows = starts[place]..starts[place] + self.lengths[place];
+            own.clear();
+            self.hidden.values().copy(rows.start * self.width..rows.end * self.width, &mut own)?;
+            hidden.append(&own)?;
+        }
+        Ok(Self {
+            split: self.split,
+            labels: places.iter().filter_map(|&place| self.labels.get(place).copied()).collect(),
+            packing: Packing::from_layouts(places.iter().map(|&place| self.packing.layouts()[place].clone())),
+            lengths,
+            questions: places.iter().filter_map(|&place| self.questions.get(place).cloned()).collect(),
+            answers: self.answers,
+            width: self.width,
+            hidden,
+        })
+    }
+
     /// Gathers sentences by their places.
     ///
     /// # Errors
@@ -340,6 +367,34 @@ mod tests {
         let distinct: std::collections::BTreeSet<u64> =
             numbers.into_iter().map(|(split, place)| noise_number(split, place)).collect();
         assert_eq!(distinct.len(), numbers.len());
+    }
+
+    #[test]
+    fn a_selection_is_what_its_texts_alone_would_be() {
+        let tiny = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/tiny");
+        let backbone = Backbone::load(&tiny, &Device::Cpu).unwrap();
+        let tokens: Vec<Vec<u32>> = (0..7).map(|n| (5..7 + n).chain([3]).collect()).collect();
+        let of = |tokens: &[Vec<u32>], labels| {
+            Sentences::of_tokens(&backbone, tokens, labels, 2, 1, &bayeslora_data::Silent)
+        };
+        let all = of(&tokens, (0..7).collect()).unwrap();
+        let places = [4, 0, 6];
+        let alone = of(&places.map(|place| tokens[place].clone()), vec![4, 0, 6]).unwrap();
+        // In memory and in a file.
+        for budget in [Budget::default(), Budget::new(0)] {
+            let selected = all.select(&places, &budget).unwrap();
+            let every: Vec<usize> = (0..3).collect();
+            assert_eq!(selected.gather(&every).unwrap().1, alone.gather(&every).unwrap().1);
+            assert_eq!(selected.gather(&every).unwrap().2, alone.gather(&every).unwrap().2);
+            let pairs = selected.gather(&every).unwrap().0.into_iter().zip(alone.gather(&every).unwrap().0);
+            assert!(pairs.into_iter().all(|(own, other)| (own - other).abs() < 1e-5));
+            assert_eq!(selected.batch(&every, &Device::Cpu).unwrap().labels, [4, 0, 6]);
+            assert_eq!((selected.len(), selected.tokens()), (3, alone.tokens()));
+        }
+        assert_eq!(
+            all.gather(&places).unwrap().0,
+            all.select(&places, &Budget::default()).unwrap().gather(&[0, 1, 2]).unwrap().0
+        );
     }
 
     #[test]

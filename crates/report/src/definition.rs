@@ -13,6 +13,8 @@ pub struct Definition {
     pub analysis: String,
     /// Seeds planned.
     pub seeds: Vec<u64>,
+    /// Whether each seed trains on its own draw of the training texts.
+    pub draws_training_set: bool,
     /// Rows in order.
     pub rows: Vec<RowDefinition>,
     /// Test sets, the in-distribution one first.

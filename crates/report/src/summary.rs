@@ -31,7 +31,7 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
             "No row is compared with {reference}: predictions of all seeds were not kept."
         )]));
     } else {
-        let mut points: Vec<String> = coverage(comparisons).into_iter().collect();
+        let mut points: Vec<String> = coverage(comparisons, definition.draws_training_set).into_iter().collect();
         points.extend(counted(report));
         points.extend(not_compared(report));
         blocks.push(Block::Points(points));
@@ -53,11 +53,15 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
 }
 
 /// What the tests generalise over.
-fn coverage(comparisons: &[ComparisonRecord]) -> Option<String> {
+fn coverage(comparisons: &[ComparisonRecord], draws_training_set: bool) -> Option<String> {
     let seeds = comparisons.iter().map(|comparison| comparison.seeds.len()).max()?;
     Some(match seeds {
         1 => "One seed: the tests are over examples, and say nothing about how another seed would have come out."
             .to_owned(),
+        _ if draws_training_set => format!(
+            "The tests are over examples and {seeds} seeds. A seed sets the training texts, drawn from all, the initialisation and the order \
+             of the batches."
+        ),
         _ => format!(
             "The tests are over examples and {seeds} seeds. A seed sets the initialisation and the order of the batches; the training \
              texts are the same for all."

@@ -40,6 +40,7 @@ fn definition() -> Definition {
         corruption: None,
     };
     Definition {
+        draws_training_set: false,
         name: "made-up".to_owned(),
         title: "A made-up comparison, 100 % of it".to_owned(),
         analysis: "What is measured.\n".to_owned(),
@@ -572,6 +573,9 @@ fn the_summary_names_winners_and_losers_and_what_could_have_been_seen() {
     let none = Case::new(&[1, 2, 3]);
     let said = none.sentences();
     assert!(said[0].starts_with("The tests are over examples and 3 seeds. A seed sets the initialisation"), "{said:?}");
+    let mut drawn = Case::new(&[1, 2, 3]);
+    drawn.definition.draws_training_set = true;
+    assert!(drawn.sentences()[0].contains("A seed sets the training texts, drawn from all"), "{:?}", drawn.sentences());
     // Three rows, two test sets and two metrics.
     assert_eq!(said[1], "This page tests 12 differences. The tests behind bold come on top.");
     assert!(said[2].ends_with("The page has 0.") && said[3].ends_with("leaves 0."), "{said:?}");

@@ -345,7 +345,8 @@ impl Plan {
             }
         }
         self.check_lines()?;
-        if let Some(examples) = self.task.settings().max_train {
+        let settings = self.task.settings();
+        if let Some(examples) = settings.train_per_seed.or(settings.max_train) {
             self.check_steps(examples)?;
         }
         let Bootstrap { resamples, level, .. } = self.experiment.bootstrap;

@@ -37,6 +37,7 @@ pub(crate) fn definition(plan: &Plan) -> Definition {
         title: plan.experiment.title.clone(),
         analysis: plan.experiment.analysis.clone(),
         seeds: plan.seeds.clone(),
+        draws_training_set: plan.task.settings().train_per_seed.is_some(),
         rows: plan.rows.iter().map(row).collect(),
         domains: plan.task.domains().into_iter().map(test_set).collect(),
         reference: plan.experiment.reference.clone(),

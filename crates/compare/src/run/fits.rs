@@ -32,13 +32,15 @@ impl OpenedPlan<'_> {
     /// The fit of a unit: the one that is kept, or a new one, which is not kept yet.
     pub(crate) fn fit(&self, unit: &Unit<'_>, splits: &Splits) -> Result<(Fitted, Origin)> {
         let folder = self.store.fit_folder(&unit.fit);
+        let own = self.drawn(unit.seed, &splits.train)?;
+        let train = own.as_ref().unwrap_or(&splits.train);
         if let Some(fitted) = self.kept_fit(unit, &folder)? {
-            let (train, validation) = (splits.train.tokens() as u64, splits.validation.tokens() as u64);
+            let (train, validation) = (train.tokens() as u64, splits.validation.tokens() as u64);
             self.progress.note(&format!("{}: read from a fit that is kept", unit.name()));
             self.progress.advance(unit.method.fit_work(train, validation));
             return Ok((fitted, Origin::Kept));
         }
-        let context = self.context(unit, (&splits.train, &splits.validation), &folder);
+        let context = self.context(unit, (train, &splits.validation), &folder);
         Ok((unit.method.method.fit(&context)?, Origin::New))
     }
 

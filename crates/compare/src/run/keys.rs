@@ -56,6 +56,10 @@ fn fit_settings(plan: &Plan, method: &PlannedMethod, seed: u64, sources: Sources
         "model": model,
         "data": data,
     });
+    // Which examples a seed draws follows from the data and the seed.
+    if let Some(own) = plan.task.settings().train_per_seed {
+        settings["train-per-seed"] = own.into();
+    }
     if arithmetic.precision != Arithmetic::PLAIN.precision {
         settings["precision"] = arithmetic.precision.as_str().into();
     }
@@ -198,6 +202,18 @@ profiles.quick.seeds = [1]
     fn keys(plan: &Plan, seed: u64, sources: Sources<'_>) -> [String; 2] {
         let method = &plan.methods[0];
         [key_of(&unit_settings(plan, method, seed, sources)), fit_key(plan, method, seed, sources)]
+    }
+
+    #[test]
+    fn a_draw_of_its_own_is_another_fit() {
+        let text = EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'") + "[data]\nmax-train = 50\n";
+        let key = |text: &str| {
+            let experiment: Experiment = toml::from_str(text).unwrap();
+            let plan = experiment.plan(Path::new("results/toy/experiment.toml"), "quick").unwrap();
+            fit_key(&plan, &plan.methods[0], 1, SOURCES)
+        };
+        let drawn = |count: u32| key(&format!("{text}train-per-seed = {count}\n"));
+        assert!(drawn(20) != key(&text) && drawn(20) != drawn(30));
     }
 
     #[test]

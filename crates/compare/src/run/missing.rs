@@ -47,7 +47,7 @@ pub fn run(
     store.check_writable()?;
     let opened = OpenedPlan::open(plan, store, resources, assets, progress)?;
     opened.check_arithmetic()?;
-    let examples = opened.data.train.len();
+    let examples = opened.data.trained_on();
     plan.check_steps(examples).map_err(|problem| Error::Experiment { path: plan.path.clone(), problem })?;
     let units = opened.units();
     let mut summary = RunSummary { model_digest: opened.model.digest().to_owned(), ..RunSummary::default() };

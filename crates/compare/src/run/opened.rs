@@ -180,6 +180,8 @@ impl<'a> OpenedPlan<'a> {
             examples.iter().try_fold(0, |total, example| Ok(total + tokenizer.encode(&text(example))?.len() as u64))
         };
         let (train, validation) = (count(&self.data.train)?, count(&self.data.validation)?);
+        // Of all examples, as many tokens as a fit sees of them.
+        let trained_on = train * self.data.trained_on() as u64 / self.data.train.len().max(1) as u64;
         let mut tested = 0;
         for domain in &self.data.domains {
             tested += count(&domain.examples)?;
@@ -187,7 +189,7 @@ impl<'a> OpenedPlan<'a> {
         let prefixes: BTreeSet<usize> = missing.iter().map(|unit| self.first_adapted(unit.method)).collect();
         let mut work = (train + validation + tested) * prefixes.len() as u64;
         for unit in missing {
-            work += unit.method.fit_work(train, validation);
+            work += unit.method.fit_work(trained_on, validation);
             let passes = unit.method.method.readings().into_iter().map(|reading| unit.method.passes(reading));
             work += (tested + validation) * passes.sum::<u64>();
         }
@@ -246,6 +248,11 @@ impl<'a> OpenedPlan<'a> {
         self.progress.stage("distances from the training texts");
         let distances = distances(&train, self.data.classes.len(), &domains)?;
         Ok(Splits { train, validation, domains, distances })
+    }
+
+    /// What fits of a seed train on, where that is a draw of their own from `train`, all the training texts.
+    pub(crate) fn drawn(&self, seed: u64, train: &Sentences) -> Result<Option<Sentences>> {
+        Ok(self.data.drawn(seed).map(|places| train.select(&places, &self.budget)).transpose()?)
     }
 
     /// What the fit of a unit may use.

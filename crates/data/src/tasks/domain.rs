@@ -2,6 +2,7 @@
 
 use super::corruption::Corruption;
 use super::example::Example;
+use super::split;
 
 /// A task, ready to be tokenised.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +11,8 @@ pub struct TaskData {
     pub classes: Vec<String>,
     /// Examples to fit on, in the seeded order, each with a label.
     pub train: Vec<Example>,
+    /// Training examples of a seed's own draw; none where all seeds train on all ([`Self::drawn`]).
+    pub train_per_seed: Option<usize>,
     /// Examples to stop early on and to choose by, each with a label.
     pub validation: Vec<Example>,
     /// Test sets: the domain of the training data first, then shifted ones.
@@ -18,6 +21,26 @@ pub struct TaskData {
     pub notes: Vec<String>,
     /// SHA-256 of the classes and of every example in every split: names the exact data in a run's key.
     pub digest: String,
+}
+
+impl TaskData {
+    /// Places of the training examples that fits of a seed see, in their order; none where every seed sees all.
+    ///
+    /// A draw without replacement, by the seed and the identifiers alone: neither the order of a file nor another number of examples
+    /// changes which of two examples is drawn first.
+    pub fn drawn(&self, seed: u64) -> Option<Vec<usize>> {
+        let count = self.train_per_seed?;
+        let mut named: Vec<(&str, usize)> = self.train.iter().map(|example| example.id.as_str()).zip(0..).collect();
+        split::shuffle_by(&mut named, seed, "training set", |(id, _)| id);
+        let mut places: Vec<usize> = named.into_iter().take(count).map(|(_, place)| place).collect();
+        places.sort_unstable();
+        Some(places)
+    }
+
+    /// Examples that a fit trains on.
+    pub fn trained_on(&self) -> usize {
+        self.train_per_seed.unwrap_or(self.train.len())
+    }
 }
 
 /// What is known of a test set without loading it.

@@ -160,6 +160,14 @@ impl PlannedTask {
             Ok(())
         };
         cap(&mut train, "train", domain_size, settings.max_train)?;
+        if let Some(own) = settings.train_per_seed.filter(|own| *own >= train.len()) {
+            let got = format!("{own} of {} training examples", train.len());
+            return Err(Error::TaskSetting {
+                setting: "train-per-seed",
+                got,
+                expected: "fewer: seeds would not differ",
+            });
+        }
         cap(&mut validation, "validation", domain_size, settings.max_validation)?;
         let shifted_cap = settings.max_examples_per_shifted_domain;
         for (info, examples) in self.task.domains().iter().zip(&mut tests) {
@@ -194,7 +202,7 @@ impl PlannedTask {
             domains.push(Domain { info, examples });
         }
         let digest = digest(&classes, &train, &validation, &domains);
-        Ok(TaskData { classes, train, validation, domains, notes, digest })
+        Ok(TaskData { classes, train, train_per_seed: settings.train_per_seed, validation, domains, notes, digest })
     }
 }
 

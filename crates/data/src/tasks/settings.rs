@@ -13,6 +13,7 @@ use crate::suggest::unknown;
 /// |---|---|---|
 /// | `split-seed` | 0 | any |
 /// | `max-train`, `max-validation`, `max-test` | none | 2 or more |
+/// | `train-per-seed` | none | 2 or more, fewer than the training examples: each seed trains on its own draw of so many |
 /// | `max-examples-per-shifted-domain` | none | 2 or more |
 /// | `label-noise` | 0 | [0, 1): probability that the label of a training example is another class |
 /// | `corruptions` | none | `typos`, `word-drop`, `word-shuffle`: further test sets made from that of the training domain |
@@ -28,6 +29,8 @@ pub struct DataSettings {
     pub split_seed: u64,
     /// Cap on the training examples.
     pub max_train: Option<usize>,
+    /// Training examples of a seed's own draw, without replacement; without it all seeds train on all.
+    pub train_per_seed: Option<usize>,
     /// Cap on the validation examples.
     pub max_validation: Option<usize>,
     /// Cap on the test examples of the training domain.
@@ -47,6 +50,7 @@ impl Default for DataSettings {
         Self {
             split_seed: 0,
             max_train: None,
+            train_per_seed: None,
             max_validation: None,
             max_test: None,
             max_examples_per_shifted_domain: None,
@@ -63,6 +67,7 @@ impl DataSettings {
         let refuse = |setting, got: String, expected| Err(Error::TaskSetting { setting, got, expected });
         for (setting, cap) in [
             ("max-train", self.max_train),
+            ("train-per-seed", self.train_per_seed),
             ("max-validation", self.max_validation),
             ("max-test", self.max_test),
             ("max-examples-per-shifted-domain", self.max_examples_per_shifted_domain),

@@ -186,6 +186,44 @@ fn label_noise_touches_training_labels_only() {
 }
 
 #[test]
+fn a_seed_draws_its_own_training_examples_by_their_identifiers() {
+    let root = data();
+    let all = loaded(&root, "sst2", "").unwrap();
+    assert_eq!((all.drawn(1), all.trained_on()), (None, 40));
+    let few = loaded(&root, "sst2", "train-per-seed = 12").unwrap();
+    assert_eq!((&few.train, few.trained_on()), (&all.train, 12));
+    let ids = |data: &TaskData, seed| -> BTreeSet<String> {
+        data.drawn(seed).unwrap().into_iter().map(|place| data.train[place].id.clone()).collect()
+    };
+    assert_eq!((ids(&few, 1).len(), ids(&few, 1) == ids(&few, 2)), (12, false));
+    assert!(few.drawn(1).unwrap().is_sorted());
+    // More of them, or another order of all, keep what was drawn.
+    let more = loaded(&root, "sst2", "train-per-seed = 20").unwrap();
+    assert!(ids(&few, 1).is_subset(&ids(&more, 1)));
+    let other = loaded(&root, "sst2", "train-per-seed = 12\nsplit-seed = 5").unwrap();
+    assert!(other.train != few.train && ids(&other, 1) == ids(&few, 1));
+    let refusal = loaded(&root, "sst2", "train-per-seed = 40").unwrap_err().to_string();
+    assert_eq!(refusal, "train-per-seed is 40 of 40 training examples, expected fewer: seeds would not differ");
+}
+
+#[test]
+fn the_draw_of_a_seed_is_this_one_on_every_platform() {
+    let example =
+        |id: u32| Example { id: id.to_string(), text: String::new(), label: Some(0), ratings: None, choice: None };
+    let data = TaskData {
+        classes: Vec::new(),
+        train: (0..10).map(example).collect(),
+        train_per_seed: Some(4),
+        validation: Vec::new(),
+        domains: Vec::new(),
+        notes: Vec::new(),
+        digest: String::new(),
+    };
+    // Computed apart: sorted(range(10), key=lambda i: sha256(struct.pack("<Q", seed) + b"training set\0" + str(i).encode()).digest())[:4]
+    assert_eq!((data.drawn(1), data.drawn(2)), (Some(vec![2, 4, 5, 7]), Some(vec![0, 2, 3, 9])));
+}
+
+#[test]
 fn the_digest_of_texts_is_that_of_committed_records_and_questions_have_their_own() {
     let plain = |id: &str, text: &str, label| Example {
         id: id.to_owned(),

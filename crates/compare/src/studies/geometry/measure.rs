@@ -68,9 +68,10 @@ pub fn measure_geometry(
     for (unit, adapter, site, dropout) in saved {
         progress.stage(&unit.name());
         let probe = Probe::new(&opened, adapter)?;
+        let own = opened.drawn(unit.seed, &train)?;
         let scores = scores_of(&opened, unit, &tests)?;
         let (inside_maps, at_predictions) =
-            probe.examine(unit, (site, dropout), scores, (&train, &tests), &bootstrap)?;
+            probe.examine(unit, (site, dropout), scores, (own.as_ref().unwrap_or(&train), &tests), &bootstrap)?;
         findings.extend(inside_maps);
         reached.extend(at_predictions);
     }

@@ -56,6 +56,7 @@ pub(crate) fn page(
 ) -> Page {
     let GeometryOptions { resamples, .. } = options;
     let counts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+    let settings = plan.task.settings();
     let seeds: Vec<String> = plan.seeds.iter().map(ToString::to_string).collect();
     let claim = format!(
         "This is claim R1 on the adapters of *{}*: {}, rank {}. S_X is spanned by leading principal directions (not centred) of the inputs \
@@ -64,7 +65,7 @@ pub(crate) fn page(
         plan.experiment.name,
         plan.model.name(),
         plan.of_dropout_methods(|method| method.adapter.rank.to_string()),
-        plan.task.settings().max_train.map_or_else(String::new, |most| format!("at most {most} ")),
+        settings.train_per_seed.or(settings.max_train).map_or_else(String::new, |most| format!("at most {most} ")),
         100.0 * SHOWN,
     );
     let measured = format!(

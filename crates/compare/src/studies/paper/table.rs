@@ -70,7 +70,7 @@ pub(crate) fn page(plan: &Plan, data: &TaskData, findings: &[Finding], shares: [
          Here it is {}, trained on {} texts of `{}`, with {} for validation and {} to test. Adapters have rank {}, and dropout inside them, with \
          T = {}; the classification head {head}. {seeds}",
         plan.model.name(),
-        data.train.len(),
+        data.trained_on(),
         plan.experiment.task,
         data.validation.len(),
         tested.map(|domain| domain.examples.len()).sum::<usize>(),
@@ -314,6 +314,7 @@ mod tests {
         let data = TaskData {
             classes: vec![],
             train: vec![example.clone(); 4],
+            train_per_seed: None,
             validation: vec![example.clone(); 2],
             domains: vec![of(true, 3), of(false, 1)],
             notes: vec![],

@@ -83,7 +83,9 @@ fn judge(opened: &OpenedPlan<'_>, splits: &Splits, trial: &Trial, unit: Unit<'_>
     let started = Instant::now();
     let folder = opened.store.run_folder(&unit.key);
     // The prefixes are those below the lowest block of any method: a fit starts where they end.
-    let context = opened.context(&unit, (&splits.train, &splits.validation), &folder);
+    let own = opened.drawn(unit.seed, &splits.train)?;
+    let train = own.as_ref().unwrap_or(&splits.train);
+    let context = opened.context(&unit, (train, &splits.validation), &folder);
     let context = FitContext { from: opened.lowest(), ..context };
     let judged = trial.method.method.fit(&context).and_then(|fitted| {
         let samples = trial.method.prediction.samples;
