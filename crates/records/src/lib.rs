@@ -1,11 +1,13 @@
 //! Unit records and comparisons: everything a report needs, and the folders they are stored in.
 
 mod error;
+mod per_text;
 mod record;
 mod row;
 mod store;
 
 pub use error::{Error, Result};
+pub use per_text::{PerText, four_digits};
 pub use record::*;
 pub use row::{Reading, RowId, Texts};
 pub use store::{Store, check_schema, key_of, read_all, read_json, seven_digits, write_json};

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::per_text::PerText;
+
 /// Version of the record layout; a record of another version is refused by name.
 pub const SCHEMA: u32 = 1;
 
@@ -152,6 +154,9 @@ pub struct DomainRecord {
     pub risk_coverage: Vec<RiskPoint>,
     /// Histograms of uncertainty scores: name to counts; none of corrupted copies.
     pub histograms: BTreeMap<String, Histogram>,
+    /// What every text was given; none of corrupted copies, nor in records of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_text: Option<PerText>,
 }
 
 /// One bin of a reliability diagram.

@@ -72,6 +72,7 @@ fn unit(method: &str, row: &str, seed: u64, accuracy: f64) -> UnitRecord {
         histograms: ["predictive_entropy", "log10_mutual_information"]
             .map(|name| (name.to_owned(), Histogram { lower: 0.0, upper: 0.7, counts: vec![4, 6] }))
             .into(),
+        per_text: None,
     };
     UnitRecord {
         schema: SCHEMA,

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use bayeslora_metrics as metrics;
 use bayeslora_metrics::{Averaging, Predictive};
-use ndarray::{Array2, Array3};
+use ndarray::{Array1, Array2, Array3, ArrayView1, Axis};
 
 use crate::error::Result;
 use crate::scoring::distances::Distances;
 use bayeslora_data::tasks::{Domain, Ratings};
-use bayeslora_records::{DomainRecord, Histogram, ReliabilityPoint, RiskPoint};
+use bayeslora_records::{DomainRecord, Histogram, PerText, ReliabilityPoint, RiskPoint, four_digits};
 
 /// Equal-width bins of every binned calibration error.
 pub(crate) const BINS: usize = 15;
@@ -147,6 +147,7 @@ impl<'a> Scored<'a> {
             reliability,
             risk_coverage,
             histograms: if self.domain.info.corruption.is_none() { self.histograms() } else { BTreeMap::new() },
+            per_text: self.domain.info.corruption.is_none().then(|| self.per_text()),
         })
     }
 
@@ -239,6 +240,29 @@ impl<'a> Scored<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What every text was given, without what follows from it.
+    fn per_text(&self) -> PerText {
+        let p = &self.predictive;
+        let rounded = |values: ArrayView1<'_, f64>| values.iter().copied().map(four_digits).collect();
+        let mut columns = PerText::default();
+        if p.samples() > 1 {
+            columns.mutual_information = rounded(p.mutual_information());
+        }
+        if let Some(Truth { labels, .. }) = &self.truth {
+            let own = Array1::from_iter(labels.iter().zip(p.probabilities().outer_iter()).map(|(&y, row)| row[y]));
+            columns.label_probability = rounded(own.view());
+            columns.predicted = p.predicted();
+            if p.classes() == 2 {
+                return columns;
+            }
+            let squares = p.probabilities().map_axis(Axis(1), |row| row.dot(&row));
+            columns.brier = rounded((squares - own * 2.0 + 1.0).view());
+            columns.top_probability = rounded(p.max_probability().view());
+        }
+        columns.predictive_entropy = rounded(p.predictive_entropy());
+        columns
     }
 
     fn histograms(&self) -> BTreeMap<String, Histogram> {
@@ -353,10 +377,47 @@ mod tests {
         let mut copies = domain(true, false);
         copies.info.corruption = Some((Corruption::Typos, 1));
         let copies = score(&copies, 0.1, &distances).record(None).unwrap();
-        assert!(copies.histograms.is_empty());
+        assert!(copies.histograms.is_empty() && copies.per_text.is_none());
         assert!(copies.scores.len() == OF_COPIES.len() && OF_COPIES.iter().all(|key| copies.scores.contains_key(*key)));
         assert_eq!(copies.scores["accuracy"], labelled.scores["accuracy"]);
         assert!(!labelled.histograms.is_empty());
+    }
+
+    #[test]
+    fn scores_follow_from_what_every_text_was_given() {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let toy = domain(true, false);
+        let labels: Vec<usize> = toy.examples.iter().map(|example| example.label.unwrap() as usize).collect();
+        let three = Array3::from_shape_fn((3, 12, 3), |(s, n, c)| logits(0.2)[[s, n, c % 2]] + f32::from(c == 2) * 0.3);
+        for logits in [logits(0.2), three] {
+            let record = Scored::new(&toy, &logits, Averaging::Probabilities).unwrap().record(None).unwrap();
+            let columns = record.per_text.unwrap();
+            let holds = |key: &str, value: f64| {
+                let score = record.scores[key].unwrap();
+                assert!((score - value).abs() <= 1e-4 * score.abs(), "{key}: {value} for {score}");
+            };
+            let own = &columns.label_probability;
+            holds("nll", mean(&own.iter().map(|p| -p.ln()).collect::<Vec<_>>()));
+            let correct: Vec<f64> =
+                columns.predicted.iter().zip(&labels).map(|(p, y)| f64::from(u8::from(p == y))).collect();
+            holds("accuracy", mean(&correct));
+            holds("mean_mutual_information", mean(&columns.mutual_information));
+            if logits.dim().2 == 2 {
+                assert!(columns.brier.is_empty() && columns.top_probability.is_empty());
+                holds("brier", mean(&own.iter().map(|p| 2.0 * (1.0 - p).powi(2)).collect::<Vec<_>>()));
+                let entropy = |p: &f64| -p * p.ln() - (1.0 - p) * (1.0 - p).ln();
+                holds("mean_predictive_entropy", mean(&own.iter().map(entropy).collect::<Vec<_>>()));
+            } else {
+                holds("brier", mean(&columns.brier));
+                holds("mean_predictive_entropy", mean(&columns.predictive_entropy));
+                let wrong = own.iter().zip(&columns.top_probability).filter(|(own, top)| own < top).count();
+                assert_eq!(wrong as f64, 12.0 - correct.iter().sum::<f64>());
+            }
+        }
+        let unlabelled = domain(false, false);
+        let bare = Scored::new(&unlabelled, &logits(0.2), Averaging::Probabilities).unwrap();
+        let columns = bare.record(None).unwrap().per_text.unwrap();
+        assert!(columns.label_probability.is_empty() && columns.predictive_entropy.len() == 12);
     }
 
     #[test]

@@ -86,6 +86,7 @@ fn run(results: &Path, name: &str, nll: [f64; 4]) {
             }],
             risk_coverage: vec![RiskPoint { coverage: 1.0, risk: 0.3 }],
             histograms: BTreeMap::new(),
+            per_text: None,
         };
         let row = |row: &crate::experiment::Row| RowRecord {
             row: row.id.to_string(),
