@@ -71,6 +71,9 @@ enum Command {
     /// Measure how many samples coupled masks and adaptive T save on a run's trained adapters.
     #[command(after_help = "Example:\n  bayeslora couplings results/every-method/experiment.toml")]
     Couplings(commands::couplings::Arguments),
+    /// Sample the exact posterior of a run's adapters, where only the pooler has one, and set every method beside it.
+    #[command(after_help = "Example:\n  bayeslora posterior results/posterior/experiment.toml --profile n400-r2")]
+    Posterior(commands::posterior::Arguments),
     /// Set what BayesLoRA v1 reports beside the same quantities of a finished run of its protocol.
     #[command(after_help = "Example:\n  bayeslora paper results/paper/experiment.toml --profile full")]
     Paper(commands::paper::Arguments),
@@ -170,6 +173,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Theory(arguments) => commands::theory::run(&arguments),
         Command::Geometry(arguments) => commands::geometry::run(arguments),
         Command::Couplings(arguments) => commands::couplings::run(arguments),
+        Command::Posterior(arguments) => commands::posterior::run(arguments),
         Command::Paper(arguments) => commands::paper::run(arguments),
         Command::Fetch(arguments) => commands::fetch::run(arguments),
     }

@@ -73,6 +73,9 @@ pub enum Error {
     /// Something is wrong with a model.
     #[error(transparent)]
     Model(#[from] bayeslora_models::Error),
+    /// A posterior could not be sampled.
+    #[error(transparent)]
+    Posterior(#[from] bayeslora_posterior::Error),
     /// A score could not be computed.
     #[error(transparent)]
     Metric(#[from] bayeslora_metrics::Error),

@@ -25,4 +25,5 @@ pub use run::{COMMIT, RunSummary, run};
 pub use studies::couplings::{CouplingsOptions, measure_couplings};
 pub use studies::geometry::{GeometryOptions, measure_geometry};
 pub use studies::paper::measure_paper;
+pub use studies::reference::{PosteriorOptions, measure_posterior};
 pub use studies::tuning::{check_tuning, tune};

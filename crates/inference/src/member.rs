@@ -1,6 +1,6 @@
 //! A network that a method fitted: adapters, head, and the posterior over their weights.
 
-use bayeslora_adapters::{AdapterSet, Noise, PosteriorSettings, Stream};
+use bayeslora_adapters::{AdapterSet, Noise, PosteriorSettings, Stream, derive_seed};
 use bayeslora_models::{Head, initial_adapters};
 use candle_core::{Tensor, Var};
 
@@ -26,10 +26,14 @@ impl Member {
     pub fn initial(context: &FitContext<'_>, posterior: PosteriorSettings, noise: &Noise) -> Result<Self> {
         let adapters = initial_adapters(context.backbone, context.slots, context.lora, &posterior, noise)?;
         let head = match context.language {
-            Some(language) => language.clone(),
-            None => Head::initial(context.backbone, context.classes, noise)?,
+            Some(language) => language.clone().frozen(),
+            None if context.train_head => Head::initial(context.backbone, context.classes, noise)?,
+            // A part of the network that all members share: the first member's.
+            None => {
+                let first = Noise::new(derive_seed(context.seed, 0), Stream::Initial);
+                Head::initial(context.backbone, context.classes, &first)?.frozen()
+            }
         };
-        let head = if context.train_head && context.language.is_none() { head } else { head.frozen() };
         Ok(Self { adapters, head, posterior })
     }
 

@@ -51,6 +51,11 @@ impl FrozenLinear {
         Self { weight, bias: bias.into() }
     }
 
+    /// Its weight and its bias `[d_out]`, where there is one.
+    pub fn parts(&self) -> (&Frozen, Option<&Tensor>) {
+        (&self.weight, self.bias.as_ref())
+    }
+
     /// `(d_out, d_in)`.
     pub fn shape(&self) -> (usize, usize) {
         self.weight.shape()

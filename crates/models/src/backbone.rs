@@ -326,6 +326,21 @@ impl Backbone {
         Ok(read.to_dtype(DType::F32)?)
     }
 
+    /// Weight `[width, width]` and bias `[width]` of BERT's pooler in f32, where there is one.
+    ///
+    /// # Errors
+    /// When they cannot be widened.
+    pub fn pooler(&self) -> Result<Option<(Tensor, Tensor)>> {
+        let Top::Pooler(pooler) = &self.top else { return Ok(None) };
+        let (weight, bias) = pooler.parts();
+        let weight = weight.tensor(DType::F32)?;
+        let bias = match bias {
+            Some(bias) => bias.to_dtype(DType::F32)?,
+            None => Tensor::zeros(pooler.shape().0, DType::F32, self.device())?,
+        };
+        Ok(Some((weight, bias)))
+    }
+
     /// The row of each text that is read.
     pub(crate) fn read_rows(&self, packing: &Packing) -> Vec<u32> {
         if self.is_causal() { packing.last_rows() } else { packing.first_rows() }

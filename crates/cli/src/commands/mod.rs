@@ -6,6 +6,7 @@ pub(crate) mod fetch;
 pub(crate) mod geometry;
 pub(crate) mod overview;
 pub(crate) mod paper;
+pub(crate) mod posterior;
 pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod run;

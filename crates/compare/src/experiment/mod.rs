@@ -156,6 +156,9 @@ pub struct Profile {
     /// What it changes in `[data]`.
     #[serde(default)]
     pub data: toml::Table,
+    /// What it changes in `[adapter]`.
+    #[serde(default)]
+    pub adapter: toml::Table,
     /// Where it stands on the axis of the curve.
     pub at: Option<f64>,
     /// Training examples at most.

@@ -131,6 +131,8 @@ impl Experiment {
         training.epochs = chosen.epochs.unwrap_or(training.epochs);
         let mut prediction = self.prediction.clone();
         prediction.samples = chosen.samples.unwrap_or(prediction.samples);
+        self.adapter = changed(&self.adapter, chosen.adapter.clone(), "adapter")
+            .map_err(|problem| refused(format!("profile \"{profile}\": {}", with_suggestion(&problem))))?;
         let shared = Shared { adapter: self.adapter.clone(), training, prediction };
         shared.check().map_err(refused)?;
         let mut methods = Vec::new();

@@ -184,6 +184,21 @@ profiles.quick.seeds = [1]
         assert_ne!(fit_key(&own, &own.methods[0], 1, SOURCES), fit_key(&other, &other.methods[0], 1, SOURCES));
     }
 
+    #[test]
+    fn a_profile_may_change_the_adapters_of_all() {
+        let text = EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'");
+        let planned = |adapter: &str| {
+            let text = format!("{text}profiles.other = {{ seeds = [1], adapter = {{ {adapter} }} }}\n");
+            let experiment: Experiment = toml::from_str(&text).unwrap();
+            experiment.plan(Path::new("results/toy/experiment.toml"), "other").map_err(|error| error.to_string())
+        };
+        let (own, other) = (planned("").unwrap(), planned("rank = 1").unwrap());
+        assert_eq!((own.methods[0].adapter.rank, other.methods[0].adapter.rank), (2, 1));
+        assert_ne!(fit_key(&own, &own.methods[0], 1, SOURCES), fit_key(&other, &other.methods[0], 1, SOURCES));
+        let said = planned("rnak = 1").unwrap_err();
+        assert!(said.contains("profile \"other\": adapter: ") && said.contains("rnak"), "{said}");
+    }
+
     /// A plan of one method: MC-dropout with further `parameters`, `training` and `prediction`.
     fn plan(parameters: &str, training: &str, prediction: &str) -> Plan {
         let method = format!(

@@ -4,6 +4,7 @@ pub(crate) mod couplings;
 pub(crate) mod geometry;
 mod kept;
 pub(crate) mod paper;
+pub(crate) mod reference;
 mod saved;
 #[cfg(test)]
 mod toy;
