@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bayeslora_adapters::{
     AdapterSet, ContextualSettings, Dependence, Draw, DropoutSite, GaussianSettings, Increment, LoraShape, LowRank,
     LrvdSampling, LrvdSettings, LrvdVariant, MaskScope, Moments, Noise, Parameter, PosteriorSettings,
-    RankGaussianSettings, Rows, Sampling, Slot, StochasticAdapter, Stream, TargetMap,
+    RankGaussianSettings, RankSwitchSettings, Rows, Sampling, Slot, StochasticAdapter, Stream, TargetMap,
+    WeightGaussianSettings,
 };
 use bayeslora_models::{Backbone, Head, Hidden, Packing, Sampler, Samples, classify, initial_adapters, target_slots};
 use candle_core::{Device, Tensor};
@@ -82,6 +83,7 @@ fn assert_close(left: &[f32], right: &[f32], what: &str) {
 
 fn posteriors() -> Vec<PosteriorSettings> {
     let mut all = vec![PosteriorSettings::Deterministic, PosteriorSettings::Contextual(ContextualSettings::default())];
+    all.push(PosteriorSettings::WeightGaussian(WeightGaussianSettings { initial_sd: 0.05 }));
     for scope in MaskScope::ALL {
         for site in DropoutSite::ALL {
             all.push(PosteriorSettings::Dropout { site, scope, dropout: 0.3 });
@@ -89,6 +91,8 @@ fn posteriors() -> Vec<PosteriorSettings> {
         let gaussian = GaussianSettings { scope, initial_scale: 0.5, ..GaussianSettings::default() };
         let rank = RankGaussianSettings { scope, initial_scale: 0.5, ..RankGaussianSettings::default() };
         all.extend([PosteriorSettings::Gaussian(gaussian), PosteriorSettings::RankGaussian(rank)]);
+        let switches = RankSwitchSettings { scope, prior: 0.7, ..RankSwitchSettings::default() };
+        all.push(PosteriorSettings::RankSwitch(switches));
     }
     for variant in [LrvdVariant::Symmetric, LrvdVariant::Asymmetric] {
         for sampling in [LrvdSampling::Weights, LrvdSampling::LocalReparametrisation] {
@@ -285,9 +289,14 @@ fn linearised_is_the_covariance_of_weak_samples() {
         let values = flat(&network.embed(&LENGTHS));
         let hidden = Hidden { values: (&values).into(), lengths: &LENGTHS, examples: &EXAMPLES };
         let linearised = network.sampler().linearised(hidden, &|_| ());
-        if let PosteriorSettings::Lrvd(LrvdSettings { variant, sampling, .. }) = posterior
-            && (variant, sampling) != (LrvdVariant::Asymmetric, LrvdSampling::Weights)
-        {
+        let reaches_outputs = match posterior {
+            PosteriorSettings::Lrvd(LrvdSettings { variant, sampling, .. }) => {
+                (variant, sampling) != (LrvdVariant::Asymmetric, LrvdSampling::Weights)
+            }
+            PosteriorSettings::WeightGaussian(_) => true,
+            _ => false,
+        };
+        if reaches_outputs {
             let problem = linearised.unwrap_err().to_string();
             assert!(problem.contains("draw samples instead"), "{problem}");
             continue;

@@ -52,10 +52,12 @@ pub(super) fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> 
         PosteriorSettings::Contextual(_)
         | PosteriorSettings::Gaussian(_)
         | PosteriorSettings::RankGaussian(_)
+        | PosteriorSettings::RankSwitch(_)
+        | PosteriorSettings::WeightGaussian(_)
         | PosteriorSettings::Lrvd(_)
         | PosteriorSettings::Laplace(_) => {
             return Err(
-                "the adapter has Gaussian noise (C-LoRA, BLoB, TFB, ScalaBL, LRVD, Laplace), without dropout to change; leave out \
+                "the adapter has noise of its own (C-LoRA, BLoB, TFB, ScalaBL, DALorRA, IVON, LRVD, Laplace), without dropout to change; leave out \
                  --site, --scope and --dropout"
                     .to_owned(),
             );
