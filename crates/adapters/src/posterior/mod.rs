@@ -6,6 +6,7 @@
 mod contextual;
 mod dropout;
 mod gaussian;
+mod inducing;
 mod lrvd;
 mod rank_gaussian;
 mod rank_switch;
@@ -19,6 +20,7 @@ use candle_core::{DType, Device, Tensor, Var};
 pub use contextual::{Contextual, ContextualSettings, CoreSource, ScaleActivation};
 pub use dropout::{DropoutLora, DropoutSettings};
 pub use gaussian::{Gaussian, GaussianSettings};
+pub use inducing::{Inducing, InducingSettings};
 pub use lrvd::{Lrvd, LrvdSampling, LrvdSettings, LrvdVariant};
 pub use rank_gaussian::{KlDirection, RankGaussian, RankGaussianSettings};
 pub use rank_switch::{RankSwitch, RankSwitchSettings};
@@ -145,7 +147,7 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
     /// The low-rank pair.
     fn low_rank(&self) -> &LowRank;
 
-    /// The trainable tensors, in a fixed order; the low-rank pair first.
+    /// The trainable tensors, in a fixed order; the low-rank pair first, where it is trained itself.
     fn parameters(&self) -> Vec<Parameter<'_>>;
 
     /// Divergence of the posterior from its prior in nats (a scalar), where it is a function of the parameters alone; see

@@ -6,9 +6,9 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, Lrvd, LrvdSettings,
-    RankGaussian, RankGaussianSettings, RankSwitch, RankSwitchSettings, StochasticAdapter, WeightGaussian,
-    WeightGaussianSettings,
+    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, Inducing,
+    InducingSettings, Lrvd, LrvdSettings, RankGaussian, RankGaussianSettings, RankSwitch, RankSwitchSettings,
+    StochasticAdapter, WeightGaussian, WeightGaussianSettings,
 };
 use crate::error::{Error, Result};
 use crate::lora::LowRank;
@@ -52,6 +52,8 @@ pub enum PosteriorSettings {
     RankSwitch(RankSwitchSettings),
     /// [`WeightGaussian`].
     WeightGaussian(WeightGaussianSettings),
+    /// [`Inducing`].
+    Inducing(InducingSettings),
     /// [`Lrvd`].
     Lrvd(LrvdSettings),
     /// A point with the Gaussian of Laplace's approximation around it, whose factors are in a file beside the adapter. It is read
@@ -147,8 +149,9 @@ impl PosteriorSettings {
             Self::Contextual(settings) => Box::new(Contextual::initial(slot, lora, settings, noise, device)?),
             Self::Gaussian(settings) => Box::new(Gaussian::initial(slot, lora, settings, noise, device)?),
             Self::RankGaussian(settings) => Box::new(RankGaussian::initial(slot, &lora, settings, noise, device)?),
-            Self::RankSwitch(settings) => Box::new(RankSwitch::initial(lora, slot, settings, device)?),
+            Self::RankSwitch(settings) => Box::new(RankSwitch::initial(slot, lora, settings, device)?),
             Self::WeightGaussian(settings) => Box::new(WeightGaussian::initial(slot, lora, settings, device)?),
+            Self::Inducing(settings) => Box::new(Inducing::initial(slot, &lora, settings, noise, device)?),
             Self::Lrvd(settings) => Box::new(Lrvd::initial(slot, &lora, settings, noise, device)?),
             Self::Deterministic | Self::Laplace(_) | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
                 Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
@@ -197,6 +200,10 @@ impl PosteriorSettings {
                 let log_sds = saved(&WeightGaussian::tensor_names())?;
                 Box::new(WeightGaussian::from_tensors(slot, lora, &log_sds)?)
             }
+            Self::Inducing(settings) => {
+                let factors = saved(Inducing::tensor_names())?;
+                Box::new(Inducing::from_tensors(slot, lora, settings, &factors)?)
+            }
             Self::Lrvd(settings) => {
                 let log_variances = saved(Lrvd::tensor_names(settings))?;
                 Box::new(Lrvd::from_tensors(slot, lora, settings, &log_variances)?)
@@ -225,6 +232,7 @@ impl PosteriorSettings {
             | Self::RankGaussian(_)
             | Self::RankSwitch(_)
             | Self::WeightGaussian(_)
+            | Self::Inducing(_)
             | Self::Lrvd(_) => true,
         }
     }
@@ -249,6 +257,7 @@ impl PosteriorSettings {
             | Self::RankGaussian(_)
             | Self::RankSwitch(_)
             | Self::WeightGaussian(_)
+            | Self::Inducing(_)
             | Self::Lrvd(_) => Ok(DropoutSettings::NONE),
         }
     }

@@ -138,7 +138,7 @@ impl StochasticAdapter for WeightGaussian {
         Err(Error::Linearised { noise: "the noise of a random `B` (IVON)" })
     }
 
-    /// As [`weights::moments`].
+    /// With `u = m_A x` and `v = sigma_A^2 x^2`: mean `s m_B u`, covariance `s^2 [ m_B diag(v) m_B' + diag(sigma_B^2 (u^2 + v)) ]`.
     fn moments(&self, x: &Tensor) -> Result<Moments> {
         let variance = |log: &Var| (log.as_detached_tensor().to_dtype(DType::F64)? * 2.0)?.exp();
         let [of_a, of_b] = &self.log_sds;

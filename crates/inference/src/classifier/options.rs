@@ -54,10 +54,11 @@ pub(super) fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> 
         | PosteriorSettings::RankGaussian(_)
         | PosteriorSettings::RankSwitch(_)
         | PosteriorSettings::WeightGaussian(_)
+        | PosteriorSettings::Inducing(_)
         | PosteriorSettings::Lrvd(_)
         | PosteriorSettings::Laplace(_) => {
             return Err(
-                "the adapter has noise of its own (C-LoRA, BLoB, TFB, ScalaBL, DALorRA, IVON, LRVD, Laplace), without dropout to change; leave out \
+                "the adapter has noise of its own (C-LoRA, BLoB, TFB, ScalaBL, DALorRA, IVON, inducing, LRVD, Laplace), without dropout to change; leave out \
                  --site, --scope and --dropout"
                     .to_owned(),
             );

@@ -108,7 +108,7 @@ fn mean_sd(member: &Member) -> Result<f64> {
             count += parameter.var.elem_count();
         }
     }
-    Ok(total / f64::from(u32::try_from(count.max(1)).unwrap_or(u32::MAX)))
+    Ok(total / count.max(1) as f64)
 }
 
 impl Method for Ivon {

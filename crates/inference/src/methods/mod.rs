@@ -8,6 +8,7 @@ mod c_lora;
 mod checkpoint_ensemble;
 mod dalorra;
 mod ensemble;
+mod inducing;
 mod ivon;
 mod laplace;
 mod lrvd;
@@ -42,6 +43,7 @@ const REGISTRY: &[(&str, Constructor)] = &[
     ("dalorra", dalorra::from_settings),
     ("lrvd", lrvd::from_settings),
     ("ivon", ivon::from_settings),
+    ("inducing", inducing::from_settings),
     ("swag", swag::from_settings),
     ("sg-mcmc", sg_mcmc::from_settings),
     ("laplace", laplace::from_settings),
