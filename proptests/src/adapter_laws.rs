@@ -2,8 +2,8 @@
 
 use bayeslora_adapters::{
     ContextualSettings, CoreSource, Coupling, Draw, DropoutSite, GaussianSettings, LowRank, MaskScope, Noise,
-    PosteriorSettings, RankGaussianSettings, Rows, Sampling, ScaleActivation, Slot, StochasticAdapter, Stream,
-    TargetMap,
+    PosteriorSettings, RankGaussianSettings, RankSwitchSettings, Rows, Sampling, ScaleActivation, Slot,
+    StochasticAdapter, Stream, TargetMap,
 };
 use candle_core::{Device, Tensor};
 use ndarray::Array2;
@@ -77,11 +77,15 @@ fn stochastic() -> impl Strategy<Value = PosteriorSettings> {
     let rank_gaussian = (scope(), 0.1_f64..1.0).prop_map(|(scope, initial_scale)| {
         PosteriorSettings::RankGaussian(RankGaussianSettings { scope, initial_scale, ..Default::default() })
     });
+    let switches = (scope(), 0.1_f64..0.9).prop_map(|(scope, prior)| {
+        PosteriorSettings::RankSwitch(RankSwitchSettings { scope, prior, ..Default::default() })
+    });
     prop_oneof![
         3 => (site(), scope(), 0.05_f64..0.6).prop_map(|(site, scope, p)| dropout(site, scope, p)),
         2 => contextual,
         1 => gaussian,
         1 => rank_gaussian,
+        1 => switches,
     ]
 }
 

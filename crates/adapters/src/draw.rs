@@ -154,7 +154,23 @@ impl Sampling<'_> {
 
     /// Standard normal numbers `[samples, rows, width]`.
     pub(crate) fn normals(&self, slot: Slot, scope: MaskScope, width: usize) -> Vec<f32> {
-        let mut values = vec![0.0; self.count() * self.rows.len() * width];
+        self.filled(slot, scope, width, |at, scratch, out| self.noise.fill_normal(at, scratch, out))
+    }
+
+    /// Random words `[samples, rows, width]`, after their turns.
+    pub(crate) fn words(&self, slot: Slot, scope: MaskScope, width: usize) -> Vec<u32> {
+        self.filled(slot, scope, width, |at, _, out| self.noise.fill_words(at, out))
+    }
+
+    /// Numbers `[samples, rows, width]` that `fill` makes for the address of each row.
+    fn filled<T: Copy + Default + Send>(
+        &self,
+        slot: Slot,
+        scope: MaskScope,
+        width: usize,
+        fill: impl Fn(Address, &mut Vec<u32>, &mut [T]) + Sync,
+    ) -> Vec<T> {
+        let mut values = vec![T::default(); self.count() * self.rows.len() * width];
         values.par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, chunk)| {
             let mut scratch = Vec::new();
             let mut previous: Option<Address> = None;
@@ -166,7 +182,7 @@ impl Sampling<'_> {
                 if previous == Some(at) {
                     out.copy_from_slice(&before[(row - 1) * width..]);
                 } else {
-                    self.noise.fill_normal(at, &mut scratch, out);
+                    fill(at, &mut scratch, out);
                     previous = Some(at);
                 }
             }

@@ -49,9 +49,9 @@ pub use lora::{LoraShape, LowRank};
 pub use noise::{Address, Noise, Stream, derive_seed};
 pub use posterior::{
     Activations, Blocks, Contextual, ContextualSettings, CoreSource, DropoutLora, DropoutSettings, Gaussian,
-    GaussianSettings, Increment, KlDirection, LaplaceSettings, Lrvd, LrvdSampling, LrvdSettings, LrvdVariant, Moments,
-    Parameter, PosteriorSettings, RankGaussian, RankGaussianSettings, Reach, ScaleActivation, Scratch,
-    StochasticAdapter,
+    GaussianSettings, Increment, Inducing, InducingSettings, KlDirection, LaplaceSettings, Lrvd, LrvdSampling,
+    LrvdSettings, LrvdVariant, Moments, Parameter, PosteriorSettings, RankGaussian, RankGaussianSettings, RankSwitch,
+    RankSwitchSettings, Reach, ScaleActivation, Scratch, StochasticAdapter, WeightGaussian, WeightGaussianSettings,
 };
 pub use set::AdapterSet;
 pub use site::{DropoutSite, KeepProbability, MaskScope};

@@ -92,6 +92,11 @@ impl Noise {
         Self { coupling, ..self }
     }
 
+    /// What the noise is for.
+    pub fn stream(&self) -> Stream {
+        self.stream
+    }
+
     /// How the samples are coupled.
     pub fn coupling(&self) -> Coupling {
         self.coupling
@@ -195,7 +200,7 @@ impl Noise {
 }
 
 /// The middle of cell `word` of `2^32` equal cells of the unit interval: never 0, never 1.
-fn open_unit(word: u32) -> f64 {
+pub(crate) fn open_unit(word: u32) -> f64 {
     (f64::from(word) + 0.5) / 4_294_967_296.0
 }
 

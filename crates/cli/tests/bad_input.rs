@@ -429,7 +429,7 @@ fn bad_lines_of_input_are_numbered() {
     fs::write(folder.path().join("adapter/posterior.json"), contextual).unwrap();
     assert_says(
         &with(&["predict", "--site", "rank"], b"x\n"),
-        &["posterior.json", "Gaussian noise (C-LoRA", "leave out --site"],
+        &["posterior.json", "noise of its own (C-LoRA", "leave out --site"],
     );
     assert_says(&with(&["predict"], b"x\n"), &["contextual.0.weight", "saved beside the adapter"]);
     fs::remove_file(folder.path().join("adapter/posterior.json")).unwrap();

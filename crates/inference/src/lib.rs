@@ -40,7 +40,7 @@ pub use error::{Error, Result};
 pub use fitted::Fitted;
 pub use laplace::Laplace;
 pub use member::Member;
-pub use optimise::{Optimiser, Rule, linear_schedule};
+pub use optimise::{Ivon, Optimiser, Rule, Sghmc, linear_schedule};
 pub use predictor::Predictor;
 pub use prefix::{Batch, Sentences};
 pub use questions::{QuestionReader, Readout};

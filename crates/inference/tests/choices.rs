@@ -82,6 +82,8 @@ fn required(kind: &str) -> &'static str {
         "ensemble" => "members = 2",
         "checkpoint-ensemble" => "members = 3",
         "swag" => "members = 3\nepochs = 1\nsnapshots = 6\ncolumns = 3",
+        "ivon" => "initial-curvature = 20.0\nbeta2 = 0.99",
+        "sg-mcmc" => "cycles = 2\nsamples-per-cycle = 2\nlearning-rate = 0.03\ntemperature = 0.1",
         _ => "",
     }
 }

@@ -5,16 +5,18 @@
 
 use std::path::Path;
 
-use bayeslora_adapters::{AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Slot, Stream, TargetMap, derive_seed};
+use bayeslora_adapters::{
+    AdapterSet, Draw, LoraShape, Noise, PosteriorSettings, Slot, Stream, TargetMap, WeightGaussianSettings, derive_seed,
+};
 use bayeslora_data::Silent;
 use bayeslora_inference::methods::Method;
 use bayeslora_inference::{
-    AdapterSettings, Error, FitContext, Fitted, Objective, Place, Precision, Predictor, Recipe, Schedule, Selection,
-    Sentences, TrainingSettings, train,
+    AdapterSettings, Error, FitContext, Fitted, Ivon, Objective, Place, Precision, Predictor, Recipe, Rule, Schedule,
+    Selection, Sentences, Sghmc, TrainingSettings, train,
 };
 use bayeslora_inference::{Reading, methods};
 use bayeslora_models::{Backbone, Head, Pass, save_adapter, target_slots};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use ndarray::{Array3, Axis};
 
 /// The parameters without a default, for every kind.
@@ -24,6 +26,10 @@ fn required(kind: &str) -> &'static str {
         "ensemble" => "members = 2",
         "checkpoint-ensemble" => "members = 3",
         "swag" => "members = 3\nepochs = 1\nsnapshots = 6\ncolumns = 3",
+        // A curvature that some tens of steps can learn, and widths that fit the tiny weights.
+        "ivon" => "initial-curvature = 20.0\nbeta2 = 0.99",
+        "inducing" => "prior-sd = 0.6",
+        "sg-mcmc" => "cycles = 2\nsamples-per-cycle = 2\nlearning-rate = 0.1\ntemperature = 0.1",
         _ => "",
     }
 }
@@ -254,25 +260,57 @@ fn checkpoint_ensembles_are_snapshots_of_one_training() {
     assert_eq!(problem, "members is 25; a training of 48 steps gives at most 24 snapshots");
 }
 
-/// Training that was cut off after an epoch gives the snapshots that it gives in one go.
+/// Training that was cut off after an epoch gives the snapshots that it gives in one go, whatever its rule keeps between steps.
 #[test]
 fn snapshots_survive_an_interruption() {
     let fixture = Fixture::new();
     let slots = target_slots(&fixture.backbone, &[2], &[TargetMap::Query]).unwrap();
-    let recipe = |snapshots| Recipe { snapshots, ..Recipe::plain(PosteriorSettings::Deterministic) };
-    fixture.with_bench(&slots, 1, |bench| {
-        let whole = train(bench, &recipe(&[11, 24, 30]), 0).unwrap();
-        std::fs::remove_file(bench.folder.join("member-0.checkpoint.safetensors")).unwrap();
-        // A failure in the third epoch leaves the checkpoint of the second behind.
-        let poisoned = |position: bayeslora_inference::Position| Objective {
-            nll: if position.step < 29 { 1.0 } else { f64::NAN },
-            ..Objective::default()
-        };
-        train(bench, &Recipe { objective: &poisoned, ..recipe(&[11, 24, 30]) }, 0).unwrap_err();
-        assert!(bench.folder.join("member-0.checkpoint.safetensors").is_file());
-        let resumed = train(bench, &recipe(&[11, 24, 30]), 0).unwrap();
-        assert_eq!(fixture.logits(&whole, Reading::Members), fixture.logits(&resumed, Reading::Members));
-    });
+    let ivon = Ivon {
+        rate: 0.1,
+        beta1: 0.9,
+        beta2: 0.9,
+        decay: 1e-3,
+        sample_size: 96.0,
+        initial_curvature: 20.0,
+        clip_radius: None,
+        debiased: true,
+        rescaled: true,
+    };
+    let noise = Noise::new(4, Stream::Training);
+    let sghmc = Sghmc { rate: 0.05, friction: 0.1, heat: 0.01, cycle: 16, exploring: 2, noise };
+    let gaussian = PosteriorSettings::WeightGaussian(WeightGaussianSettings { initial_sd: 1.0 });
+    let of_ivon = |name: &str| match name {
+        "lora_A.weight" | "lora_B.weight" => Some(Rule::IvonMean(ivon)),
+        name if name.starts_with("weight_gaussian.") => Some(Rule::IvonLogSd(ivon)),
+        _ => None,
+    };
+    let rules: [(PosteriorSettings, &(dyn Fn(&str) -> Option<Rule> + Sync)); 3] = [
+        (PosteriorSettings::Deterministic, &|_| None),
+        (PosteriorSettings::Deterministic, &|_| Some(Rule::Sghmc(sghmc))),
+        (gaussian, &of_ivon),
+    ];
+    for (posterior, rule) in rules {
+        let recipe = || Recipe { snapshots: &[11, 24, 30], rule, ..Recipe::plain(posterior) };
+        fixture.with_bench(&slots, 1, |bench| {
+            let whole = train(bench, &recipe(), 0).unwrap();
+            std::fs::remove_file(bench.folder.join("member-0.checkpoint.safetensors")).unwrap();
+            // A failure in the third epoch leaves the checkpoint of the second behind.
+            let poisoned = |position: bayeslora_inference::Position| Objective {
+                nll: if position.step < 29 { 1.0 } else { f64::NAN },
+                ..Objective::default()
+            };
+            train(bench, &Recipe { objective: &poisoned, ..recipe() }, 0).unwrap_err();
+            assert!(bench.folder.join("member-0.checkpoint.safetensors").is_file());
+            let resumed = train(bench, &recipe(), 0).unwrap();
+            assert_eq!(fixture.logits(&whole, Reading::Members), fixture.logits(&resumed, Reading::Members));
+            for (whole, resumed) in whole.members.iter().zip(&resumed.members) {
+                for ((name, whole), (_, resumed)) in whole.parameters().zip(resumed.parameters()) {
+                    let values = |var: &Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                    assert_eq!(values(whole), values(resumed), "{name}");
+                }
+            }
+        });
+    }
 }
 
 #[test]
@@ -322,6 +360,27 @@ fn variants_of_variational_methods_learn_and_differ() {
     for (kind, variants) in [
         ("blob", vec!["", "rho-optimiser = 'adamw-then-sgd'", "divergence-cycle = 'rescaled'", "scope = 'sequence'"]),
         ("scalabl", vec!["", "kl-direction = 'p||q'", "scope = 'sample'"]),
+        (
+            "ivon",
+            vec![
+                "initial-curvature = 20.0",
+                "initial-curvature = 20.0\nbeta2 = 0.95",
+                "sample-size = 2000.0",
+                "initial-curvature = 20.0\ndebias = false",
+                "initial-curvature = 20.0\nrescale-rate = false\nlearning-rate = 2.0\nclip-radius = 0.01",
+            ],
+        ),
+        (
+            "inducing",
+            vec![
+                "prior-sd = 0.6",
+                "prior-sd = 0.6\nrows = 3\ncolumns = 5",
+                "prior-sd = 0.6\nlargest-scale = 0.1\ninitial-scale = 0.05",
+                "prior-sd = 0.4",
+                "prior-sd = 0.6\ndivergence-weight = 0.0",
+            ],
+        ),
+        ("dalorra", vec!["", "prior = 0.6", "scope = 'token'", "temperature = 0.1", "divergence-weight = 50.0"]),
         (
             "lrvd",
             vec![
@@ -393,6 +452,24 @@ fn lrvd_drops_ranks_and_says_how_many_are_left() {
     }
 }
 
+/// The switches learn: they leave the prior, and a prior that keeps little weighs on them with its divergence.
+#[test]
+fn dalorra_learns_its_switches_and_says_what_rank_they_leave() {
+    let fixture = Fixture::new();
+    let left = |parameters| {
+        let fitted = fixture.fit(method("dalorra", parameters).unwrap().as_ref(), 1).unwrap();
+        // Six maps of rank 4, each with 4 logits.
+        assert_eq!(fitted.record.trainable_parameters, 2 * 4 * (64 + 64 + 96) + 6 * 4 + 2 * 32 + 2);
+        let of_maps = fitted.record.chosen.iter().filter(|(name, _)| name.starts_with("expected rank of block"));
+        let total: f64 = of_maps.map(|(_, rank)| rank).sum();
+        assert!((total - fitted.record.chosen["expected rank of all maps"]).abs() < 1e-12);
+        total
+    };
+    let (free, held) = (left("divergence-weight = 0.0"), left("divergence-weight = 1e6"));
+    assert!((held - 24.0 * 0.9).abs() < 0.01, "{held}");
+    assert!((free - 24.0 * 0.9).abs() > 0.05, "{free}");
+}
+
 #[test]
 fn bad_parameters_are_named_with_value_and_range() {
     for (kind, parameters, expected) in [
@@ -403,6 +480,15 @@ fn bad_parameters_are_named_with_value_and_range() {
         ("lrvd", "divergence-weight = -1.0", "divergence-weight is -1; expected at least 0"),
         ("lrvd", "pruning = { every = 0 }", "every of the pruning is 0; expected at least 1"),
         ("scalabl", "initial-scale = nan", "initial-scale is NaN; expected a positive number"),
+        ("dalorra", "prior = 1.0", "prior is 1; expected a probability above 0 and below 1"),
+        ("dalorra", "temperature = -1.0", "temperature is -1; expected a positive number"),
+        ("inducing", "columns = 0", "columns is 0; expected at least 1"),
+        ("inducing", "largest-sd = 1e-5", "largest-sd is 0.00001; expected at least the first value (0.001)"),
+        ("ivon", "beta2 = 1.0", "beta2 is 1; expected a number above 0 and below 1"),
+        ("ivon", "sample-size = 0.0", "sample-size is 0; expected a positive number"),
+        ("sg-mcmc", "friction = 1.5", "friction is 1.5; expected a number above 0 and at most 1"),
+        ("sg-mcmc", "exploration = 1.0", "exploration is 1; expected at least 0 and below 1"),
+        ("sg-mcmc", "cycles = 0", "cycles is 0; expected 1 to 10000"),
         ("swag", "columns = 50", "columns is 50; expected 2 to snapshots (20)"),
         ("laplace", "draws = 0", "draws is 0; expected at least 1"),
         ("laplace", "prior-precision = -2.0", "prior-precision is -2; expected a positive number"),
@@ -434,11 +520,11 @@ fn a_frozen_head_stays_what_it_was() {
             }
             assert_eq!(values(fast.head.bias.as_ref().unwrap()), [0.0, 0.0], "{kind}");
             assert!(fast.parameters().all(|(name, _)| name != "classifier.weight"), "{kind}");
-            let [slow, fast] = [slow, fast].map(|member| {
-                let up = member.adapters.parameters().find(|(_, p)| p.name == "lora_B.weight").unwrap().1;
-                values(up.var)
-            });
-            assert_ne!(slow, fast, "{kind}: the adapters did not move");
+            let [slow, fast] =
+                [slow, fast].map(|member| values(member.adapters.iter().next().unwrap().1.low_rank().b()));
+            // Some have rates of their own, and are held against the start.
+            let other = if ["ivon", "sg-mcmc"].contains(&kind) { vec![0.0; fast.len()] } else { slow };
+            assert_ne!(fast, other, "{kind}: the adapters did not move");
         }
         for reading in method.readings() {
             assert!(fixture.logits(&fast, reading).iter().all(|logit| logit.is_finite()), "{kind}");

@@ -354,18 +354,14 @@ pub fn save_adapter(
     let mut pairs = BTreeMap::new();
     let mut further = BTreeMap::new();
     for (slot, adapter) in adapters.iter() {
-        let mut halves = BTreeMap::new();
         for parameter in adapter.parameters() {
-            let tensor = parameter.var.as_detached_tensor();
-            if parameter.name.starts_with("lora_") {
-                halves.insert(parameter.name, tensor);
-            } else {
+            if !parameter.name.starts_with("lora_") {
+                let tensor = parameter.var.as_detached_tensor();
                 further.insert(format!("{}:{}", family.module_path(slot), parameter.name), tensor);
             }
         }
-        if let (Some(a), Some(b)) = (halves.remove("lora_A.weight"), halves.remove("lora_B.weight")) {
-            pairs.insert(backbone.module_path(slot), Pair { a, b, bias: None, scale: alpha / rank as f64 });
-        }
+        let [a, b] = [adapter.low_rank().a(), adapter.low_rank().b()].map(|var| var.as_detached_tensor());
+        pairs.insert(backbone.module_path(slot), Pair { a, b, bias: None, scale: alpha / rank as f64 });
     }
     let (base_model, dropout) = (base_model.to_owned(), posterior.peft_dropout());
     let settings = PlainSettings { base_model, rank, alpha, dropout, is_language: head.is_language() };

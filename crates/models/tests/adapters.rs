@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{
-    AdapterSet, Blocks, ContextualSettings, CoreSource, Draw, DropoutSite, GaussianSettings, LoraShape, Lrvd,
-    LrvdSampling, LrvdSettings, LrvdVariant, MaskScope, Noise, PosteriorSettings, RankGaussianSettings, Rows, Sampling,
-    ScaleActivation, Stream,
+    AdapterSet, Blocks, ContextualSettings, CoreSource, Draw, DropoutSite, GaussianSettings, Inducing,
+    InducingSettings, LoraShape, Lrvd, LrvdSampling, LrvdSettings, LrvdVariant, MaskScope, Noise, PosteriorSettings,
+    RankGaussianSettings, RankSwitchSettings, Rows, Sampling, ScaleActivation, Stream, WeightGaussianSettings,
 };
 use bayeslora_models::{Backbone, Head, Packing, SavedAdapter, classify, initial_adapters, save_adapter, target_slots};
 use candle_core::{Device, Tensor};
@@ -21,7 +21,9 @@ fn folder() -> PathBuf {
 }
 
 fn posteriors() -> Vec<PosteriorSettings> {
-    let mut all = vec![PosteriorSettings::Deterministic];
+    let weights = PosteriorSettings::WeightGaussian(WeightGaussianSettings { initial_sd: 0.05 });
+    let inducing = PosteriorSettings::Inducing(InducingSettings::default());
+    let mut all = vec![PosteriorSettings::Deterministic, weights, inducing];
     for variant in [LrvdVariant::Symmetric, LrvdVariant::Asymmetric] {
         for sampling in [LrvdSampling::Weights, LrvdSampling::LocalReparametrisation] {
             all.extend([true, false].map(|tied| PosteriorSettings::Lrvd(LrvdSettings { variant, tied, sampling })));
@@ -37,6 +39,7 @@ fn posteriors() -> Vec<PosteriorSettings> {
         let gaussian = GaussianSettings { scope, ..GaussianSettings::default() };
         let rank = RankGaussianSettings { scope, ..RankGaussianSettings::default() };
         all.extend([PosteriorSettings::Gaussian(gaussian), PosteriorSettings::RankGaussian(rank)]);
+        all.push(PosteriorSettings::RankSwitch(RankSwitchSettings { scope, ..RankSwitchSettings::default() }));
         let blocks = Blocks::try_from(vec![2]).unwrap();
         all.push(PosteriorSettings::DropoutInBlocks { blocks, site: DropoutSite::Rank, scope, dropout: 0.3 });
         for activation in [ScaleActivation::SigmoidSquared, ScaleActivation::TanhSquared, ScaleActivation::Softplus] {
@@ -57,11 +60,14 @@ fn adapters(backbone: &Backbone, posterior: &PosteriorSettings) -> (AdapterSet, 
     let slots = target_slots(backbone, &[1, 2], &backbone.maps()).unwrap();
     let adapters = initial_adapters(backbone, &slots, LoraShape::new(RANK, ALPHA).unwrap(), posterior, &noise).unwrap();
     for (number, (_, parameter)) in adapters.parameters().enumerate() {
-        if parameter.name == "lora_B.weight" {
+        if ["lora_B.weight", "inducing.b.mean"].contains(&parameter.name) {
             let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
             let wave = (ramp + number as f64).unwrap().sin().unwrap().affine(0.2, 0.0).unwrap();
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
         }
+    }
+    if let PosteriorSettings::Inducing(settings) = *posterior {
+        adapters.iter().for_each(|(_, adapter)| Inducing::sharing(adapter, settings).unwrap().settle().unwrap());
     }
     (adapters, Head::initial(backbone, 2, &noise).unwrap())
 }
@@ -77,7 +83,8 @@ fn logits(
     let tokens: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let packing = Packing::from_lengths(&LENGTHS);
     let rows = Rows::of_sentences(&EXAMPLES, &LENGTHS);
-    let noise = Noise::new(8, Stream::Predictive);
+    // Training draws what has derivatives.
+    let noise = Noise::new(8, if with_divergence { Stream::Training } else { Stream::Predictive });
     let draw = match samples {
         0 => Draw::Mean,
         _ => Draw::Sampled(Sampling { noise, samples: 0..samples, rows: &rows, with_divergence }),
@@ -111,7 +118,9 @@ fn every_trainable_parameter_gets_a_gradient() {
         {
             let gradient = values(gradients.get(var).unwrap_or_else(|| panic!("{posterior:?}: no gradient of {name}")));
             assert!(gradient.iter().all(|g| g.is_finite()), "{posterior:?}: gradient of {name} is not finite");
-            assert!(gradient.iter().any(|g| g.abs() > 1e-9), "{posterior:?}: gradient of {name} is zero");
+            // The noise of inducing bases starts at 1e-3 and enters squared.
+            let least = if name.contains("_noise of ") { 1e-18 } else { 1e-9 };
+            assert!(gradient.iter().any(|g| g.abs() > least), "{posterior:?}: gradient of {name} is zero");
             counted += 1;
         }
         let per_map = match posterior {
@@ -119,7 +128,9 @@ fn every_trainable_parameter_gets_a_gradient() {
             | PosteriorSettings::Gaussian(_) => 3,
             PosteriorSettings::Lrvd(settings) => 2 + Lrvd::tensor_names(settings).len(),
             PosteriorSettings::Contextual(_) => 6,
-            PosteriorSettings::RankGaussian(_) => 4,
+            PosteriorSettings::RankGaussian(_) | PosteriorSettings::WeightGaussian(_) => 4,
+            PosteriorSettings::RankSwitch(_) => 3,
+            PosteriorSettings::Inducing(_) => Inducing::tensor_names().len(),
             _ => 2,
         };
         // Six maps of two blocks, the pooler; weight and bias of the head.
@@ -181,7 +192,9 @@ fn untrained_adapters_change_nothing() {
             // Entries of `B` start at up to 1e-3 there, with deviations of exp(-4).
             let tolerance = match (posterior, samples) {
                 (PosteriorSettings::Lrvd(_), 0) => 1e-3,
-                (PosteriorSettings::Lrvd(_), _) => 0.1,
+                // Noise of `B` alone, of the deviation that it starts with.
+                (PosteriorSettings::Lrvd(_), _)
+                | (PosteriorSettings::WeightGaussian(_) | PosteriorSettings::Inducing(_), 1..) => 0.1,
                 _ => 1e-6,
             };
             let same = own.iter().zip(frozen.iter().cycle()).all(|(own, frozen)| (own - frozen).abs() < tolerance);

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bayeslora_adapters::{
-    AdapterSet, ContextualSettings, Draw, GaussianSettings, LrvdSampling, LrvdSettings, LrvdVariant, Noise,
-    PosteriorSettings, RankGaussianSettings, Rows, Sampling, Stream,
+    AdapterSet, ContextualSettings, Draw, GaussianSettings, InducingSettings, LrvdSampling, LrvdSettings, LrvdVariant,
+    Noise, PosteriorSettings, RankGaussianSettings, RankSwitchSettings, Rows, Sampling, Stream, WeightGaussianSettings,
 };
 use bayeslora_models::{Backbone, Head, Hidden, Packing, Place, Precision, Sampler, Samples, classify};
 use candle_core::{DType, Device, Tensor};
@@ -166,6 +166,9 @@ fn every_posterior_is_computed_in_bf16_networks() {
         PosteriorSettings::Contextual(ContextualSettings::default()),
         PosteriorSettings::Gaussian(GaussianSettings::default()),
         PosteriorSettings::RankGaussian(RankGaussianSettings::default()),
+        PosteriorSettings::RankSwitch(RankSwitchSettings::default()),
+        PosteriorSettings::WeightGaussian(WeightGaussianSettings { initial_sd: 0.02 }),
+        PosteriorSettings::Inducing(InducingSettings::default()),
         lrvd(LrvdVariant::Symmetric, LrvdSampling::Weights),
         lrvd(LrvdVariant::Asymmetric, LrvdSampling::LocalReparametrisation),
     ];

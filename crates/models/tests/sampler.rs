@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bayeslora_adapters::{
-    AdapterSet, ContextualSettings, Dependence, Draw, DropoutSite, GaussianSettings, Increment, LoraShape, LowRank,
-    LrvdSampling, LrvdSettings, LrvdVariant, MaskScope, Moments, Noise, Parameter, PosteriorSettings,
-    RankGaussianSettings, Rows, Sampling, Slot, StochasticAdapter, Stream, TargetMap,
+    AdapterSet, ContextualSettings, Dependence, Draw, DropoutSite, GaussianSettings, Increment, InducingSettings,
+    LoraShape, LowRank, LrvdSampling, LrvdSettings, LrvdVariant, MaskScope, Moments, Noise, Parameter,
+    PosteriorSettings, RankGaussianSettings, RankSwitchSettings, Rows, Sampling, Slot, StochasticAdapter, Stream,
+    TargetMap, WeightGaussianSettings,
 };
 use bayeslora_models::{Backbone, Head, Hidden, Packing, Sampler, Samples, classify, initial_adapters, target_slots};
 use candle_core::{Device, Tensor};
@@ -29,7 +30,7 @@ fn network(posterior: &PosteriorSettings, blocks: &[usize]) -> Network {
     let slots = target_slots(&backbone, blocks, &backbone.maps()).unwrap();
     let adapters = initial_adapters(&backbone, &slots, LoraShape::new(3, 6.0).unwrap(), posterior, &noise).unwrap();
     for (number, (_, parameter)) in adapters.parameters().enumerate() {
-        if parameter.name == "lora_B.weight" {
+        if ["lora_B.weight", "inducing.b.mean"].contains(&parameter.name) {
             let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
             let wave = (ramp + number as f64).unwrap().sin().unwrap().affine(0.2, 0.0).unwrap();
             parameter.var.set(&wave.reshape(parameter.var.shape()).unwrap()).unwrap();
@@ -82,6 +83,9 @@ fn assert_close(left: &[f32], right: &[f32], what: &str) {
 
 fn posteriors() -> Vec<PosteriorSettings> {
     let mut all = vec![PosteriorSettings::Deterministic, PosteriorSettings::Contextual(ContextualSettings::default())];
+    all.push(PosteriorSettings::WeightGaussian(WeightGaussianSettings { initial_sd: 0.05 }));
+    let wide = InducingSettings { initial_sd: 0.1, initial_scale: 0.03, ..InducingSettings::default() };
+    all.push(PosteriorSettings::Inducing(wide));
     for scope in MaskScope::ALL {
         for site in DropoutSite::ALL {
             all.push(PosteriorSettings::Dropout { site, scope, dropout: 0.3 });
@@ -89,6 +93,8 @@ fn posteriors() -> Vec<PosteriorSettings> {
         let gaussian = GaussianSettings { scope, initial_scale: 0.5, ..GaussianSettings::default() };
         let rank = RankGaussianSettings { scope, initial_scale: 0.5, ..RankGaussianSettings::default() };
         all.extend([PosteriorSettings::Gaussian(gaussian), PosteriorSettings::RankGaussian(rank)]);
+        let switches = RankSwitchSettings { scope, prior: 0.7, ..RankSwitchSettings::default() };
+        all.push(PosteriorSettings::RankSwitch(switches));
     }
     for variant in [LrvdVariant::Symmetric, LrvdVariant::Asymmetric] {
         for sampling in [LrvdSampling::Weights, LrvdSampling::LocalReparametrisation] {
@@ -124,20 +130,32 @@ fn agrees_with_classify_at_the_mean_and_sampled() {
 
 #[test]
 fn cuts_of_the_work_do_not_show() {
-    let posterior = PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout: 0.3 };
-    let network = network(&posterior, &[0, 1, 2]);
+    let dropout = PosteriorSettings::Dropout { site: DropoutSite::Input, scope: MaskScope::Token, dropout: 0.3 };
     for coupling in ["independent", "antithetic", "balanced-8"] {
-        // 45 rows of 60 samples: many passes; then the same samples a few at a time, and each sentence alone.
-        let whole = network.logits(&LENGTHS, &EXAMPLES, &drawn(coupling, 0..60));
-        let mut parts = network.logits(&LENGTHS, &EXAMPLES, &drawn(coupling, 0..7));
-        parts.extend(network.logits(&LENGTHS, &EXAMPLES, &drawn(coupling, 7..60)));
-        assert_close(&whole, &parts, coupling);
-        for (place, (length, example)) in LENGTHS.into_iter().zip(EXAMPLES).enumerate() {
-            let alone = network.logits(&[length], &[example], &drawn(coupling, 0..60));
-            let own: Vec<f32> =
-                whole.chunks_exact(8).flat_map(|sample| sample[2 * place..2 * place + 2].to_vec()).collect();
-            assert_close(&own, &alone, coupling);
-        }
+        cuts_of_the_work_of(&dropout, coupling);
+    }
+    for posterior in [
+        PosteriorSettings::RankSwitch(RankSwitchSettings { prior: 0.7, ..RankSwitchSettings::default() }),
+        PosteriorSettings::WeightGaussian(WeightGaussianSettings { initial_sd: 0.05 }),
+        PosteriorSettings::Inducing(InducingSettings::default()),
+    ] {
+        cuts_of_the_work_of(&posterior, "antithetic");
+    }
+}
+
+/// 45 rows of 60 samples: many passes; then the same samples a few at a time, and each sentence alone.
+fn cuts_of_the_work_of(posterior: &PosteriorSettings, coupling: &str) {
+    let network = network(posterior, &[0, 1, 2]);
+    let what = format!("{posterior:?} {coupling}");
+    let whole = network.logits(&LENGTHS, &EXAMPLES, &drawn(coupling, 0..60));
+    let mut parts = network.logits(&LENGTHS, &EXAMPLES, &drawn(coupling, 0..7));
+    parts.extend(network.logits(&LENGTHS, &EXAMPLES, &drawn(coupling, 7..60)));
+    assert_close(&whole, &parts, &what);
+    for (place, (length, example)) in LENGTHS.into_iter().zip(EXAMPLES).enumerate() {
+        let alone = network.logits(&[length], &[example], &drawn(coupling, 0..60));
+        let own: Vec<f32> =
+            whole.chunks_exact(8).flat_map(|sample| sample[2 * place..2 * place + 2].to_vec()).collect();
+        assert_close(&own, &alone, &what);
     }
 }
 
@@ -285,9 +303,14 @@ fn linearised_is_the_covariance_of_weak_samples() {
         let values = flat(&network.embed(&LENGTHS));
         let hidden = Hidden { values: (&values).into(), lengths: &LENGTHS, examples: &EXAMPLES };
         let linearised = network.sampler().linearised(hidden, &|_| ());
-        if let PosteriorSettings::Lrvd(LrvdSettings { variant, sampling, .. }) = posterior
-            && (variant, sampling) != (LrvdVariant::Asymmetric, LrvdSampling::Weights)
-        {
+        let reaches_outputs = match posterior {
+            PosteriorSettings::Lrvd(LrvdSettings { variant, sampling, .. }) => {
+                (variant, sampling) != (LrvdVariant::Asymmetric, LrvdSampling::Weights)
+            }
+            PosteriorSettings::WeightGaussian(_) | PosteriorSettings::Inducing(_) => true,
+            _ => false,
+        };
+        if reaches_outputs {
             let problem = linearised.unwrap_err().to_string();
             assert!(problem.contains("draw samples instead"), "{problem}");
             continue;

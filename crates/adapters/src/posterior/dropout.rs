@@ -1,7 +1,7 @@
 //! MC-dropout LoRA: Bernoulli multipliers inside the low-rank path stay on at prediction (BayesLoRA v1; theory.md,
 //! section 2; methods.md, section 4).
 
-use bayeslora_kernels::{Onto, Threads, affine, borrow, dropout, product, weight_dropout};
+use bayeslora_kernels::{Onto, Threads, Turn, affine, borrow, dropout, product, weight_dropout};
 use candle_core::{Device, Tensor};
 
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
@@ -56,12 +56,14 @@ impl DropoutLora {
 /// Rows that are masked before their product is taken.
 const ROWS_PER_TILE: usize = 32;
 
-/// Fills `scratch.masked` with rows `first..` of `x * z`; row `i` of all samples is row `i % shared` of `x`.
-fn drop_rows(
+/// Fills `scratch.masked` with rows `first..` of `x * z`; row `i` of all samples is row `i % shared` of `x`. `multiply` says what
+/// random words and their turn make of a row.
+pub(super) fn drop_rows(
     x: &[f32],
     width: usize,
     (first, shared): (usize, usize),
-    (slot, scope, keep): (Slot, MaskScope, KeepProbability),
+    (slot, scope): (Slot, MaskScope),
+    multiply: impl Fn(&[u32], Turn, &[f32], &mut [f32]),
     sampling: &Sampling<'_>,
     scratch: &mut Scratch,
 ) {
@@ -82,7 +84,7 @@ fn drop_rows(
             sampling.noise.counter(lead).fill(words);
             scratch.leads[place] = Some(lead);
         }
-        keep.keep().multiply(words, turn, &x[index % shared * width..][..width], out);
+        multiply(words, turn, &x[index % shared * width..][..width], out);
     }
 }
 
@@ -117,6 +119,7 @@ impl StochasticAdapter for DropoutLora {
             }
         };
         let samples = sampling.count();
+        let multiply = |words: &[u32], turn, x: &[f32], out: &mut [f32]| keep.keep().multiply(words, turn, x, out);
         scratch.leads.clear();
         core.resize(samples * x.rows * rank, 0.0);
         match site {
@@ -125,7 +128,7 @@ impl StochasticAdapter for DropoutLora {
                 for (tile, out) in core.chunks_mut(ROWS_PER_TILE * rank).enumerate() {
                     let first = tile * ROWS_PER_TILE;
                     scratch.masked.resize(out.len() / rank * width, 0.0);
-                    drop_rows(x.values, width, (first, x.samples * x.rows), (slot, scope, keep), sampling, scratch);
+                    drop_rows(x.values, width, (first, x.samples * x.rows), (slot, scope), multiply, sampling, scratch);
                     affine(out, &[], &scratch.masked, &scratch.down);
                 }
             }
@@ -134,7 +137,7 @@ impl StochasticAdapter for DropoutLora {
                 let shared = x.samples * x.rows;
                 let mut undropped = vec![0.0; shared * rank];
                 affine(&mut undropped, &[], x.values, &scratch.down);
-                drop_rows(&undropped, rank, (0, shared), (slot, scope, keep), sampling, scratch);
+                drop_rows(&undropped, rank, (0, shared), (slot, scope), multiply, sampling, scratch);
                 core.copy_from_slice(&scratch.masked);
             }
             DropoutSite::Weight => {

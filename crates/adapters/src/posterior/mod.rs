@@ -6,9 +6,13 @@
 mod contextual;
 mod dropout;
 mod gaussian;
+mod inducing;
 mod lrvd;
 mod rank_gaussian;
+mod rank_switch;
 mod settings;
+mod weight_gaussian;
+mod weights;
 
 use bayeslora_kernels::{LowRankTerm, Packed};
 use candle_core::{DType, Device, Tensor, Var};
@@ -16,9 +20,12 @@ use candle_core::{DType, Device, Tensor, Var};
 pub use contextual::{Contextual, ContextualSettings, CoreSource, ScaleActivation};
 pub use dropout::{DropoutLora, DropoutSettings};
 pub use gaussian::{Gaussian, GaussianSettings};
+pub use inducing::{Inducing, InducingSettings};
 pub use lrvd::{Lrvd, LrvdSampling, LrvdSettings, LrvdVariant};
 pub use rank_gaussian::{KlDirection, RankGaussian, RankGaussianSettings};
+pub use rank_switch::{RankSwitch, RankSwitchSettings};
 pub use settings::{Blocks, LaplaceSettings, PosteriorSettings, Reach};
+pub use weight_gaussian::{WeightGaussian, WeightGaussianSettings};
 
 use crate::draw::{Draw, Sampling};
 use crate::error::{Error, Result};
@@ -108,11 +115,7 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
         _scratch: &mut Scratch,
         core: &mut Vec<f32>,
     ) -> Result<usize> {
-        let width = self.low_rank().a().dims()[1];
-        let x = Tensor::from_slice(x.values, (x.samples, x.rows, width), &Device::Cpu)?;
-        let drawn = self.increment(slot, &x, draw)?.core.detach();
-        *core = drawn.flatten_all()?.to_vec1()?;
-        Ok(drawn.dim(0)?)
+        core_by_tensors(self, slot, x, draw, core)
     }
 
     /// Adds the offset `o` of the [`increment`](Self::increment) to `out [samples, rows, d_out]`, given the `core` and the samples
@@ -144,7 +147,7 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
     /// The low-rank pair.
     fn low_rank(&self) -> &LowRank;
 
-    /// The trainable tensors, in a fixed order; the low-rank pair first.
+    /// The trainable tensors, in a fixed order; the low-rank pair first, where it is trained itself.
     fn parameters(&self) -> Vec<Parameter<'_>>;
 
     /// Divergence of the posterior from its prior in nats (a scalar), where it is a function of the parameters alone; see
@@ -210,6 +213,21 @@ impl Moments {
         let squares = self.factor.sqr()?.sum_keepdim(0)?;
         Ok(self.weights.broadcast_mul(&squares)?.sum(1)?)
     }
+}
+
+/// The core of the adapter's increment, made with tensors, in `core`; returns its samples.
+fn core_by_tensors<A: StochasticAdapter + ?Sized>(
+    adapter: &A,
+    slot: Slot,
+    x: Activations<'_>,
+    draw: &Draw<'_>,
+    core: &mut Vec<f32>,
+) -> Result<usize> {
+    let width = adapter.low_rank().a().dims()[1];
+    let x = Tensor::from_slice(x.values, (x.samples, x.rows, width), &Device::Cpu)?;
+    let drawn = adapter.increment(slot, &x, draw)?.core.detach();
+    *core = drawn.flatten_all()?.to_vec1()?;
+    Ok(drawn.dim(0)?)
 }
 
 /// `core = center + sd * n`, component by component, with the standard normals `n` of the draw.

@@ -6,8 +6,9 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, Lrvd, LrvdSettings,
-    RankGaussian, RankGaussianSettings, StochasticAdapter,
+    Contextual, ContextualSettings, DropoutLora, DropoutSettings, Gaussian, GaussianSettings, Inducing,
+    InducingSettings, Lrvd, LrvdSettings, RankGaussian, RankGaussianSettings, RankSwitch, RankSwitchSettings,
+    StochasticAdapter, WeightGaussian, WeightGaussianSettings,
 };
 use crate::error::{Error, Result};
 use crate::lora::LowRank;
@@ -47,6 +48,12 @@ pub enum PosteriorSettings {
     Gaussian(GaussianSettings),
     /// [`RankGaussian`].
     RankGaussian(RankGaussianSettings),
+    /// [`RankSwitch`].
+    RankSwitch(RankSwitchSettings),
+    /// [`WeightGaussian`].
+    WeightGaussian(WeightGaussianSettings),
+    /// [`Inducing`].
+    Inducing(InducingSettings),
     /// [`Lrvd`].
     Lrvd(LrvdSettings),
     /// A point with the Gaussian of Laplace's approximation around it, whose factors are in a file beside the adapter. It is read
@@ -142,6 +149,9 @@ impl PosteriorSettings {
             Self::Contextual(settings) => Box::new(Contextual::initial(slot, lora, settings, noise, device)?),
             Self::Gaussian(settings) => Box::new(Gaussian::initial(slot, lora, settings, noise, device)?),
             Self::RankGaussian(settings) => Box::new(RankGaussian::initial(slot, &lora, settings, noise, device)?),
+            Self::RankSwitch(settings) => Box::new(RankSwitch::initial(slot, lora, settings, device)?),
+            Self::WeightGaussian(settings) => Box::new(WeightGaussian::initial(slot, lora, settings, device)?),
+            Self::Inducing(settings) => Box::new(Inducing::initial(slot, &lora, settings, noise, device)?),
             Self::Lrvd(settings) => Box::new(Lrvd::initial(slot, &lora, settings, noise, device)?),
             Self::Deterministic | Self::Laplace(_) | Self::Dropout { .. } | Self::DropoutInBlocks { .. } => {
                 Box::new(DropoutLora::new(lora, self.dropout_settings(slot)?))
@@ -182,6 +192,18 @@ impl PosteriorSettings {
                 let multipliers = saved(&RankGaussian::tensor_names())?;
                 Box::new(RankGaussian::from_tensors(slot, lora, settings, &multipliers)?)
             }
+            Self::RankSwitch(settings) => {
+                let logits = saved(&[RankSwitch::tensor_name()])?;
+                Box::new(RankSwitch::from_tensor(slot, lora, settings, &logits[0])?)
+            }
+            Self::WeightGaussian(_) => {
+                let log_sds = saved(&WeightGaussian::tensor_names())?;
+                Box::new(WeightGaussian::from_tensors(slot, lora, &log_sds)?)
+            }
+            Self::Inducing(settings) => {
+                let factors = saved(Inducing::tensor_names())?;
+                Box::new(Inducing::from_tensors(slot, lora, settings, &factors)?)
+            }
             Self::Lrvd(settings) => {
                 let log_variances = saved(Lrvd::tensor_names(settings))?;
                 Box::new(Lrvd::from_tensors(slot, lora, settings, &log_variances)?)
@@ -205,7 +227,13 @@ impl PosteriorSettings {
         match *self {
             Self::Deterministic | Self::Laplace(_) => false,
             Self::Dropout { dropout, .. } | Self::DropoutInBlocks { dropout, .. } => dropout > 0.0,
-            Self::Contextual(_) | Self::Gaussian(_) | Self::RankGaussian(_) | Self::Lrvd(_) => true,
+            Self::Contextual(_)
+            | Self::Gaussian(_)
+            | Self::RankGaussian(_)
+            | Self::RankSwitch(_)
+            | Self::WeightGaussian(_)
+            | Self::Inducing(_)
+            | Self::Lrvd(_) => true,
         }
     }
 
@@ -227,6 +255,9 @@ impl PosteriorSettings {
             | Self::Contextual(_)
             | Self::Gaussian(_)
             | Self::RankGaussian(_)
+            | Self::RankSwitch(_)
+            | Self::WeightGaussian(_)
+            | Self::Inducing(_)
             | Self::Lrvd(_) => Ok(DropoutSettings::NONE),
         }
     }

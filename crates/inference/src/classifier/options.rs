@@ -52,10 +52,13 @@ pub(super) fn replaced(found: PosteriorSettings, options: &InferenceOptions) -> 
         PosteriorSettings::Contextual(_)
         | PosteriorSettings::Gaussian(_)
         | PosteriorSettings::RankGaussian(_)
+        | PosteriorSettings::RankSwitch(_)
+        | PosteriorSettings::WeightGaussian(_)
+        | PosteriorSettings::Inducing(_)
         | PosteriorSettings::Lrvd(_)
         | PosteriorSettings::Laplace(_) => {
             return Err(
-                "the adapter has Gaussian noise (C-LoRA, BLoB, TFB, ScalaBL, LRVD, Laplace), without dropout to change; leave out \
+                "the adapter has noise of its own (C-LoRA, BLoB, TFB, ScalaBL, DALorRA, IVON, inducing, LRVD, Laplace), without dropout to change; leave out \
                  --site, --scope and --dropout"
                     .to_owned(),
             );

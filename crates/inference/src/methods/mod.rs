@@ -6,7 +6,10 @@
 mod blob;
 mod c_lora;
 mod checkpoint_ensemble;
+mod dalorra;
 mod ensemble;
+mod inducing;
+mod ivon;
 mod laplace;
 mod lrvd;
 mod map;
@@ -16,6 +19,7 @@ mod mle;
 mod parameters;
 mod reweighting;
 mod scalabl;
+mod sg_mcmc;
 mod swag;
 mod tfb;
 
@@ -36,8 +40,12 @@ const REGISTRY: &[(&str, Constructor)] = &[
     ("blob", blob::from_settings),
     ("tfb", tfb::from_settings),
     ("scalabl", scalabl::from_settings),
+    ("dalorra", dalorra::from_settings),
     ("lrvd", lrvd::from_settings),
+    ("ivon", ivon::from_settings),
+    ("inducing", inducing::from_settings),
     ("swag", swag::from_settings),
+    ("sg-mcmc", sg_mcmc::from_settings),
     ("laplace", laplace::from_settings),
 ];
 

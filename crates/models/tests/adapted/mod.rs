@@ -18,7 +18,8 @@ pub(crate) fn random_adapters(
     // A pooler is one for all blocks.
     let (poolers, maps): (Vec<_>, Vec<_>) = backbone.maps().into_iter().partition(|&map| map == TargetMap::Pooler);
     assert_eq!(adapters.len(), maps.len() * blocks.len() + poolers.len(), "every map of every block");
-    for (_, parameter) in adapters.parameters().filter(|(_, parameter)| parameter.name == "lora_B.weight") {
+    let is_up = |name: &str| ["lora_B.weight", "inducing.b.mean"].contains(&name);
+    for (_, parameter) in adapters.parameters().filter(|(_, parameter)| is_up(parameter.name)) {
         let ramp = Tensor::arange(0.0_f32, parameter.var.elem_count() as f32, &Device::Cpu).unwrap();
         let ramp = (ramp.reshape(parameter.var.shape()).unwrap().sin().unwrap() * size).unwrap();
         parameter.var.set(&ramp).unwrap();

@@ -12,12 +12,13 @@ use bayeslora_kernels::{Onto, Threads, product};
 use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
+use super::weights::{self, OfBoth};
 use super::{Activations, Increment, Moments, Parameter, Scratch, StochasticAdapter, double_precision};
 use crate::draw::{Draw, Sampling};
 use crate::error::{Error, Result};
 use crate::linear::Dependence;
 use crate::lora::{LowRank, uniform_between};
-use crate::noise::{Address, Noise};
+use crate::noise::Noise;
 use crate::site::MaskScope;
 use crate::slot::Slot;
 
@@ -216,7 +217,7 @@ impl Lrvd {
 
     /// `sigma` of `A [r, d_in]`, and of `B [d_out, r]` where it is random. From the logarithm: the square root of a variance has no
     /// gradient at the 0 of a component that was pruned.
-    fn deviations(&self) -> Result<(Tensor, Option<Tensor>)> {
+    fn deviations(&self) -> Result<OfBoth> {
         let mut deviations = Vec::new();
         for (mean, log, alive) in self.parts()? {
             deviations.push(((log * 0.5)?.exp()? * alive)?.broadcast_as(mean.shape())?.contiguous()?);
@@ -227,7 +228,7 @@ impl Lrvd {
     }
 
     /// Their squares.
-    fn variances(&self) -> Result<(Tensor, Option<Tensor>)> {
+    fn variances(&self) -> Result<OfBoth> {
         let (of_a, of_b) = self.deviations()?;
         Ok((of_a.sqr()?, of_b.map(|of_b| of_b.sqr()).transpose()?))
     }
@@ -239,29 +240,6 @@ impl Lrvd {
             Ok(squares.neg()?.broadcast_add(&log)?)
         };
         self.parts()?.into_iter().map(ratio).collect()
-    }
-
-    /// The core and the offset of drawn weights, sample by sample.
-    fn drawn_weights(&self, slot: Slot, x: &Tensor, sampling: &Sampling<'_>) -> Result<(Tensor, Option<Tensor>)> {
-        let (samples, rows, _) = x.dims3()?;
-        let (of_a, of_b) = self.deviations()?;
-        let drawn = |sd: &Tensor, at: Address| -> Result<Tensor> {
-            let mut normals = vec![0.0; sd.elem_count()];
-            sampling.noise.fill_normal(at, &mut Vec::new(), &mut normals);
-            Ok((sd * Tensor::from_vec(normals, sd.shape(), x.device())?)?)
-        };
-        let (mut cores, mut offsets) = (Vec::new(), Vec::new());
-        for sample in 0..sampling.count() {
-            let [at_a, at_b] = addresses(slot, sampling, sample * rows);
-            let a = (self.lora.a().as_tensor() + drawn(&of_a, at_a)?)?;
-            let core = x.get(sample % samples)?.matmul(&a.t()?)?;
-            if let Some(of_b) = &of_b {
-                offsets.push((core.matmul(&drawn(of_b, at_b)?.t()?)? * self.lora.scale())?);
-            }
-            cores.push(core);
-        }
-        let offset = if of_b.is_some() { Some(Tensor::stack(&offsets, 0)?) } else { None };
-        Ok((Tensor::stack(&cores, 0)?, offset))
     }
 
     /// The mean core and the offset of drawn outputs.
@@ -293,13 +271,6 @@ fn shapes(lora: &LowRank, settings: LrvdSettings) -> Vec<Vec<usize>> {
     }
 }
 
-/// Where the noise of `A` and of `B` is drawn for the sample of row `index`: an address of all rows together, and one that has a position
-/// but no example, which no other noise has.
-fn addresses(slot: Slot, sampling: &Sampling<'_>, index: usize) -> [Address; 2] {
-    let at = sampling.address(slot, MaskScope::Sample, index);
-    [at, Address { position: 0, ..at }]
-}
-
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
@@ -321,7 +292,9 @@ impl StochasticAdapter for Lrvd {
     fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> Result<Increment> {
         let (core, offset) = match (draw, self.settings.sampling) {
             (Draw::Mean, _) => (self.lora.down(x)?, None),
-            (Draw::Sampled(sampling), LrvdSampling::Weights) => self.drawn_weights(slot, x, sampling)?,
+            (Draw::Sampled(sampling), LrvdSampling::Weights) => {
+                weights::drawn(&self.lora, &self.deviations()?, slot, x, sampling)?
+            }
             (Draw::Sampled(sampling), LrvdSampling::LocalReparametrisation) => {
                 let (core, offset) = self.drawn_outputs(slot, x, sampling)?;
                 (core, Some(offset))
@@ -348,27 +321,14 @@ impl StochasticAdapter for Lrvd {
             core.resize(shared, 0.0);
             return self.lora.with_values(|a, _| down(a, x.values, core)).map(|()| x.samples);
         };
-        core.resize(sampling.count() * x.rows * rank, 0.0);
-        if self.settings.sampling == LrvdSampling::LocalReparametrisation {
-            let (first, others) = core.split_at_mut(shared);
-            self.lora.with_values(|a, _| down(a, x.values, first))?;
-            others.chunks_exact_mut(shared.max(1)).for_each(|other| other.copy_from_slice(first));
-            return Ok(sampling.count());
+        if self.settings.sampling == LrvdSampling::Weights {
+            return weights::drawn_core(&self.lora, &self.deviations()?.0, (slot, x), sampling, scratch, core);
         }
-        let sd = self.deviations()?.0.detach().flatten_all()?.to_vec1::<f32>()?;
-        self.lora.with_values(|a, _| {
-            scratch.masked.resize(a.len(), 0.0);
-            for (sample, out) in core.chunks_exact_mut((x.rows * rank).max(1)).enumerate() {
-                let [at, _] = addresses(slot, sampling, sample * x.rows);
-                sampling.noise.fill_normal(at, &mut scratch.words, &mut scratch.masked);
-                for (weight, (a, sd)) in scratch.masked.iter_mut().zip(a.iter().zip(&sd)) {
-                    *weight = a + sd * *weight;
-                }
-                let width = x.values.len() / x.samples;
-                down(&scratch.masked, &x.values[sample % x.samples * width..][..width], out);
-            }
-            sampling.count()
-        })
+        core.resize(sampling.count() * x.rows * rank, 0.0);
+        let (first, others) = core.split_at_mut(shared);
+        self.lora.with_values(|a, _| down(a, x.values, first))?;
+        others.chunks_exact_mut(shared.max(1)).for_each(|other| other.copy_from_slice(first));
+        Ok(sampling.count())
     }
 
     fn add_offset(
@@ -381,7 +341,6 @@ impl StochasticAdapter for Lrvd {
         out: &mut [f32],
     ) -> Result<()> {
         let Draw::Sampled(sampling) = draw else { return Ok(()) };
-        let (rank, d_out) = (self.lora.rank(), self.lora.b().dims()[0]);
         if self.settings.sampling == LrvdSampling::LocalReparametrisation {
             // As with tensors: variances of all outputs, once for rows that samples share.
             let x =
@@ -390,19 +349,12 @@ impl StochasticAdapter for Lrvd {
             out.iter_mut().zip(&offset).for_each(|(out, offset)| *out += offset);
             return Ok(());
         }
-        let Some(of_b) = self.deviations()?.1 else { return Ok(()) };
-        let sd = of_b.detach().flatten_all()?.to_vec1::<f32>()?;
-        #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
-        let scale = self.lora.scale() as f32;
-        scratch.masked.resize(sd.len(), 0.0);
-        let samples = core.chunks_exact((x.rows * rank).max(1)).zip(out.chunks_exact_mut((x.rows * d_out).max(1)));
-        for (sample, (core, out)) in samples.enumerate() {
-            let [_, at] = addresses(slot, sampling, sample * x.rows);
-            sampling.noise.fill_normal(at, &mut scratch.words, &mut scratch.masked);
-            scratch.masked.iter_mut().zip(&sd).for_each(|(weight, sd)| *weight *= sd);
-            product(out, Onto::Values, scale, core, &scratch.masked, (x.rows, rank, d_out), Threads::One);
+        match self.deviations()?.1 {
+            None => Ok(()),
+            Some(of_b) => {
+                weights::add_drawn_offset(self.lora.scale(), &of_b, (slot, x.rows), sampling, scratch, (core, out))
+            }
         }
-        Ok(())
     }
 
     fn low_rank(&self) -> &LowRank {
@@ -441,22 +393,20 @@ impl StochasticAdapter for Lrvd {
 
     /// Mean `s B_mu u`; covariance as at the head of this file, or its diagonal where outputs are drawn.
     fn moments(&self, x: &Tensor) -> Result<Moments> {
-        let (_, b, x, u) = double_precision(&self.lora, x)?;
-        let scale = self.lora.scale();
         let (of_a, of_b) = self.variances()?;
-        let v = x.sqr()?.matmul(&of_a.detach().to_dtype(DType::F64)?.t()?)?;
-        let of_b = of_b.map(|of_b| of_b.detach().to_dtype(DType::F64)).transpose()?;
+        let wide = |t: Tensor| t.detach().to_dtype(DType::F64);
+        let variances = (wide(of_a)?, of_b.map(wide).transpose()?);
+        if self.settings.sampling == LrvdSampling::Weights {
+            return weights::moments(&self.lora, &variances, x);
+        }
+        let (_, b, x, u) = double_precision(&self.lora, x)?;
+        let (of_a, of_b) = variances;
+        let v = x.sqr()?.matmul(&of_a.t()?)?;
+        let through = (v.matmul(&b.sqr()?.t()?)? + VARIANCE_FLOOR)?;
         let own = of_b.map(|of_b| (u.sqr()? + &v)?.matmul(&of_b.t()?)).transpose()?;
-        let identity = Tensor::eye(b.dim(0)?, DType::F64, b.device())?;
-        let (factor, weights) = match (self.settings.sampling, own) {
-            (LrvdSampling::Weights, None) => (b.clone(), v),
-            (LrvdSampling::Weights, Some(own)) => (Tensor::cat(&[&b, &identity], 1)?, Tensor::cat(&[&v, &own], 1)?),
-            (LrvdSampling::LocalReparametrisation, own) => {
-                let through = (v.matmul(&b.sqr()?.t()?)? + VARIANCE_FLOOR)?;
-                (identity, own.map_or(Ok(through.clone()), |own| through + own)?)
-            }
-        };
-        Ok(Moments { mean: (u.matmul(&b.t()?)? * scale)?, factor, weights: (weights * (scale * scale))? })
+        let weights = own.map_or(Ok(through.clone()), |own| through + own)?;
+        let (scale, identity) = (self.lora.scale(), Tensor::eye(b.dim(0)?, DType::F64, b.device())?);
+        Ok(Moments { mean: (u.matmul(&b.t()?)? * scale)?, factor: identity, weights: (weights * (scale * scale))? })
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::LoraShape;
 use crate::draw::Rows;
-use crate::noise::Stream;
+use crate::noise::{Address, Stream};
 use crate::slot::TargetMap;
 
 const SLOT: Slot = Slot::new(0, TargetMap::Value);
