@@ -77,7 +77,7 @@ impl Network {
 }
 
 /// All `2^rank` multipliers with their probabilities.
-fn masks(rank: usize, dropout: Dropout) -> impl Iterator<Item = (Array1<f64>, f64)> {
+pub(super) fn masks(rank: usize, dropout: Dropout) -> impl Iterator<Item = (Array1<f64>, f64)> {
     (0_u32..1 << rank).map(move |mask| {
         let kept = |i: usize| mask >> i & 1 == 1;
         let z = Array1::from_shape_fn(rank, |i| if kept(i) { 1.0 / dropout.keep() } else { 0.0 });

@@ -25,7 +25,11 @@ pub(super) const FIXED_NORM: Claim = Claim {
                 b_i = |b_i|.",
     assumptions: "rank site; expected dropout loss, small steps; inputs isotropic in S_X; B_0 = 0",
     bearing: "At fixed norm, which LayerNorm enforces, moving energy out of S_X changes V by the factor rho. No distance enters rho",
-    wrong: &["no growth inside: rho = 1", "rows and columns exchanged: sum b^4 without 1 / k"],
+    wrong: &[
+        "no growth inside: rho = 1",
+        "rows and columns exchanged: sum b^4 without 1 / k",
+        "B independent of A_0 P: rho = 1 / (1 + sum b^4 / (k sigma_A^2 sum b^2))",
+    ],
     quantitative: true,
     examine: fixed_norm,
 };
@@ -98,12 +102,13 @@ fn fixed_norm(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                     let fourth: f64 = b.iter().map(|b| b * b).sum();
                     let inside = energy(&start, &pair.b, subspace.basis());
                     let sigma = size.sigma.powi(2);
+                    let independent = 1.0 / (1.0 + fourth / (k * sigma * total));
                     let predicted = match law {
                         Law::Wrong(0) => 1.0,
-                        Law::Wrong(_) => sigma * total / (inside + fourth),
+                        Law::Wrong(1) => sigma * total / (inside + fourth),
+                        Law::Wrong(_) => independent,
                         _ => sigma * total / (inside + fourth / k),
                     };
-                    let independent = 1.0 / (1.0 + fourth / (k * sigma * total));
                     Ok((measured / predicted, measured / independent, measured, predicted))
                 })
                 .collect::<Result<Vec<_>>>()?;
