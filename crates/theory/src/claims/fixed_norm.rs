@@ -69,11 +69,11 @@ fn charge(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
 fn fixed_norm(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let replicas = grid.pick(40, 60);
     let base = Size { d_in: 40, d_out: 5, rank: 4, k: 8, p: 0.2, sigma: 0.2, noise: 0.1, scale: 1.0 };
-    let mut sizes = vec![base, Size { rank: 8, k: 4, p: 0.4, ..base }, Size { sigma: 0.4, noise: 1.0, ..base }];
+    let mut sizes = vec![base, Size { rank: 8, k: 4, p: 0.4, ..base }, Size { sigma: 1.0, noise: 1.0, ..base }];
     if grid == Grid::Full {
         sizes.clear();
         for (d_in, rank, k) in [(24, 4, 8), (40, 4, 8), (40, 8, 4), (64, 2, 16), (64, 8, 16)] {
-            for p in [0.05, 0.2, 0.35, 0.5] {
+            for p in [0.05, 0.2, 0.5] {
                 for sigma in [0.1, 0.3, 0.6] {
                     for noise in [0.1, 1.0] {
                         sizes.push(Size { d_in, rank, k, p, sigma, noise, ..base });
@@ -82,8 +82,8 @@ fn fixed_norm(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             }
         }
     }
-    // Learning rates with steps to the time 20.
-    let rates = grid.pick(vec![(0.02, 1000)], vec![(0.02, 1000), (0.01, 2000)]);
+    // Learning rates with steps to the time 10, or 6.
+    let rates = grid.pick(vec![(0.02, 300)], vec![(0.02, 500), (0.01, 1000)]);
     let mut comparisons = Comparisons::default();
     let (mut simple, mut rhos, mut seen, mut points) = (Vec::new(), Vec::new(), Vec::new(), 0_usize);
     for &size in &sizes {

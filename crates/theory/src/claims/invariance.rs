@@ -139,7 +139,7 @@ fn leak(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         };
         comparisons.add_mean(&shares, claimed * law.factor(), true);
         for (place, site) in [Site::Input, Site::Weight].into_iter().enumerate() {
-            let found = sampled_leaks(size, site, grid.pick(1000, 10_000), (seed, 100 + points as u64 + place as u64))?;
+            let found = sampled_leaks(size, site, grid.pick(400, 10_000), (seed, 100 + points as u64 + place as u64))?;
             let claimed = match law {
                 Law::Wrong(0) => 0.0,
                 Law::Wrong(2) => 1.0 - size.p,

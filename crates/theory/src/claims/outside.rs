@@ -48,7 +48,7 @@ fn outside(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let replicas = grid.pick(48, 200);
     let mut comparisons = Comparisons::default();
     let mut points = 0;
-    let rate = 0.05;
+    let (rate, steps) = (0.05, grid.pick(50, STEPS));
     for size in sizes(grid) {
         for decay in [0.0, 0.1] {
             points += 1;
@@ -57,10 +57,10 @@ fn outside(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                 .map(|replica| {
                     let number = (points as u64) << 32 | replica;
                     let optimiser = Optimiser::Sgd { rate, momentum: 0.0, decay };
-                    let trained = train_sampled(size, Site::Rank, optimiser, STEPS, (seed, number))?;
+                    let trained = train_sampled(size, Site::Rank, optimiser, steps, (seed, number))?;
                     let Pair { a, b } = &trained.pair;
                     let kappa = Dropout::new(size.p)?.variance();
-                    let shrink = (1.0 - rate * decay).powi(STEPS);
+                    let shrink = (1.0 - rate * decay).powi(steps);
                     // The mean over an orthonormal basis of the complement is that over u on its sphere.
                     let growth = size.scale.powi(2) * kappa * energy(a, b, trained.subspace.complement());
                     let total: f64 = column_norms(b).iter().sum();
@@ -78,7 +78,7 @@ fn outside(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
 
 fn ensemble(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let members = grid.pick(64, 400);
-    let steps = grid.pick(150, 4000);
+    let steps = grid.pick(150, 2000);
     let mut comparisons = Comparisons::default();
     let (mut rows, mut seen) = (Vec::new(), Vec::new());
     let all = sizes(grid);
@@ -186,7 +186,7 @@ pub(super) fn tail(weights: &[f64], m: usize, x: f64) -> Result<f64> {
 }
 
 fn concentration(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let (adapters, steps) = grid.pick((300, 40), (2000, 400));
+    let (adapters, steps) = grid.pick((300, 40), (1000, 300));
     let mut comparisons = Comparisons::default();
     let (mut rows, mut points) = (Vec::new(), 0);
     for (number, &size) in sizes(grid).iter().enumerate() {

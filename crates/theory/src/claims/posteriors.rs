@@ -70,7 +70,7 @@ fn squares(
 }
 
 fn isotropic(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let samples = grid.pick(400, 10_000);
+    let samples = grid.pick(800, 10_000);
     let sizes = grid.pick(vec![BASE], vec![BASE, Size { sigma: 0.05, k: 10, ..BASE }, Size { rank: 2, k: 2, ..BASE }]);
     let omega = 0.3;
     let mut comparisons = Comparisons::default();

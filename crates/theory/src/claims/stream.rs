@@ -1,6 +1,6 @@
 //! D4, D5, D6: gains, a residual stream, several layers.
 
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Axis, concatenate};
 use rayon::prelude::*;
 
 use super::moments::of_mean;
@@ -47,7 +47,7 @@ pub(super) const LAYERS: Claim = Claim {
     examine: layers,
 };
 
-const BASE: Size = Size { d_in: 16, d_out: 4, rank: 4, k: 4, p: 0.2, sigma: 0.3, noise: 0.0, scale: 1.0 };
+const BASE: Size = Size { d_in: 16, d_out: 4, rank: 4, k: 4, p: 0.2, sigma: 0.1, noise: 0.0, scale: 1.0 };
 
 fn centred(d: usize, columns: usize, random: &mut impl rand::Rng) -> Array2<f64> {
     let raw = normal((d, columns), 1.0, random);
@@ -55,8 +55,8 @@ fn centred(d: usize, columns: usize, random: &mut impl rand::Rng) -> Array2<f64>
 }
 
 fn gain(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let replicas = grid.pick(150, 1500);
-    let sizes = grid.pick(vec![BASE], vec![BASE, Size { d_in: 24, k: 8, p: 0.4, ..BASE }, Size { sigma: 0.1, ..BASE }]);
+    let replicas = grid.pick(60, 600);
+    let sizes = grid.pick(vec![BASE], vec![BASE, Size { d_in: 24, k: 8, p: 0.4, ..BASE }, Size { sigma: 0.3, ..BASE }]);
     let mut comparisons = Comparisons::default();
     for (number, &size) in sizes.iter().enumerate() {
         let ratios = (0..replicas)
@@ -64,7 +64,7 @@ fn gain(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             .map(|replica| {
                 let mut random = stream(seed, (number as u64) << 32 | replica);
                 let d = size.d_in as f64;
-                let gain = Array1::from_shape_fn(size.d_in, |j| 0.3 + 1.4 * j as f64 / d);
+                let gain = Array1::from_shape_fn(size.d_in, |j| 0.2 * 15.0_f64.powf(j as f64 / d));
                 let span = Subspace::span(&centred(size.d_in, size.k, &mut random))?;
                 // What the adapter reads of x_S.
                 let x = (span.basis() * d.sqrt()).t().to_owned() * &gain;
@@ -72,40 +72,43 @@ fn gain(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                 let read = Subspace::span(&x)?;
                 let problem = Problem { y: normal((size.d_out, size.k), 1.0, &mut random), x };
                 let pair = descend(size, &problem, start(size, &mut random), 0.01, 100)?;
-                // A direction orthogonal to S_X and to the ones.
-                let raw = centred(size.d_in, 1, &mut random).column(0).to_owned();
-                let u = &raw - &span.project(raw.view());
-                let u = &u / u.dot(&u).sqrt();
-                let turned = &u * &gain;
-                let back = read.project(turned.view());
-                let away = &turned - &back;
                 let total: f64 = column_norms(&pair.b).iter().sum();
                 let layer = Layer::new(pair.a, pair.b, size.scale, Site::Rank, Dropout::new(size.p)?)?;
                 let unit = size.scale.powi(2) * layer.dropout.variance() * size.sigma.powi(2) * total;
-                let predicted = d * match law {
-                    Law::Wrong(0) => unit,
-                    Law::Wrong(1) => unit * turned.dot(&turned),
-                    Law::Wrong(2) => layer.variance(back.view()) + unit * away.dot(&away).sqrt(),
-                    _ => layer.variance(back.view()) + unit * away.dot(&away),
-                };
-                // Through the LayerNorm itself, from both sides, far out.
                 let start = span.basis().column(0).to_owned() * d.sqrt();
-                let at = |delta: f64| layer.variance((layer_norm(&(&start + &(&u * delta))) * &gain).view());
-                let far = 1e6 * d.sqrt();
-                Ok((at(far) + at(-far)) / (2.0 * predicted))
+                let ones = Array2::ones((size.d_in, 1));
+                let others = Subspace::span(&concatenate![Axis(1), *span.basis(), ones])?;
+                // Both are summed over directions orthogonal to S_X and to the ones.
+                let (mut measured, mut predicted) = (0.0, 0.0);
+                for u in others.complement().columns() {
+                    let turned = &u * &gain;
+                    let back = read.project(turned.view());
+                    let away = &turned - &back;
+                    predicted += d * match law {
+                        Law::Wrong(0) => unit,
+                        Law::Wrong(1) => unit * turned.dot(&turned),
+                        Law::Wrong(2) => layer.variance(back.view()) + unit * away.dot(&away).sqrt(),
+                        _ => layer.variance(back.view()) + unit * away.dot(&away),
+                    };
+                    // Through the LayerNorm itself, from both sides, far out.
+                    let far = 1e6 * d.sqrt();
+                    let at = |delta: f64| layer.variance((layer_norm(&(&start + &(&u * delta))) * &gain).view());
+                    measured += (at(far) + at(-far)) / 2.0;
+                }
+                Ok(measured / predicted)
             })
             .collect::<Result<Vec<f64>>>()?;
         comparisons.add_mean(&ratios, law.factor(), true);
     }
-    Ok(comparisons.evidence(sizes.len(), format!("{replicas} initialisations a point, gains from 0.3 to 1.7")))
+    Ok(comparisons.evidence(sizes.len(), format!("{replicas} initialisations a point, gains from 0.2 to 3")))
 }
 
 fn residual(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let samples = grid.pick(1_500, 20_000);
+    let samples = grid.pick(3_000, 20_000);
     let scenes = grid.pick(1, 4);
     let mut comparisons = Comparisons::default();
     let (d, rank) = (8_usize, 3);
-    let first = 30.0;
+    let first = 300.0;
     for number in 0..scenes {
         let mut random = stream(seed, number);
         let (a, b) = (normal((rank, d), 0.5, &mut random), normal((d, rank), 0.5, &mut random));

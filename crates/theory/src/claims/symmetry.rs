@@ -95,7 +95,7 @@ fn any_loss(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                 let first = start(size, &mut random);
                 let dropout = Dropout::new(size.p)?;
                 let slope = |pair: &Pair| gradient(&problem.x, &labels, pair, size.scale, dropout);
-                let pair = flow(first.clone(), 0.1, 40, slope);
+                let pair = flow(first.clone(), 0.05, 80, slope);
                 let gram = |a: &Array2<f64>| {
                     let read = a.dot(subspace.basis());
                     read.dot(&read.t())
@@ -123,7 +123,7 @@ fn any_loss(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
 }
 
 fn adamw(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let replicas = grid.pick(100, 1000);
+    let replicas = grid.pick(500, 3000);
     // (d, k, sigma_A, lr, lambda, steps)
     let points = grid.pick(
         vec![(12, 4, 0.1_f64, 0.01_f64, 0.5_f64, 40)],

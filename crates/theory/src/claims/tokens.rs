@@ -47,7 +47,7 @@ fn masked(layer: &Layer, z: &[f64], x: ndarray::ArrayView1<'_, f64>) -> Array1<f
 }
 
 fn scopes(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let samples = grid.pick(4_000, 40_000);
+    let samples = grid.pick(1_000, 10_000);
     let points = grid.pick(vec![(8, 3, 5, 0.3)], vec![(8, 3, 5, 0.3), (12, 4, 1, 0.1), (16, 2, 24, 0.5)]);
     let mut comparisons = Comparisons::default();
     let mut ratios = Vec::new();
