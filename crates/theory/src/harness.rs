@@ -115,7 +115,8 @@ pub fn decide(
             return Err(Error::EmptyGrid { claim: claim.id });
         }
         // Among laws that hold, the smallest p-value of the table is multiplied by their number.
-        let over_table = |p_value: f64| if p_value.is_nan() { p_value } else { (p_value * claims.len() as f64).min(1.0) };
+        let over_table =
+            |p_value: f64| if p_value.is_nan() { p_value } else { (p_value * claims.len() as f64).min(1.0) };
         let mut refutations = Vec::new();
         for (number, &variant) in claim.wrong.iter().enumerate() {
             let p_value = over_table((claim.examine)(Grid::Quick, seed, Law::Wrong(number))?.p_value);

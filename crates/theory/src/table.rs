@@ -160,8 +160,8 @@ pub fn markdown(heading: &Heading, report: &Report) -> String {
     }
     // The answer stands on these claims; without them there is none.
     let stands = [
-        "M2", "V1", "V2", "T1", "T2", "G1", "G2", "S1", "S2", "S4", "S3", "L1", "L2", "N1", "N2", "F1", "F2", "F3", "F4",
-        "F5", "F6", "F7", "E1", "D2", "D3", "D4", "D5", "B1", "B2", "B3", "C1", "C2",
+        "M2", "V1", "V2", "T1", "T2", "G1", "G2", "S1", "S2", "S4", "S3", "L1", "L2", "N1", "N2", "F1", "F2", "F3",
+        "F4", "F5", "F6", "F7", "E1", "D2", "D3", "D4", "D5", "B1", "B2", "B3", "C1", "C2",
     ];
     let holds = |id: &&str| decisions.iter().any(|d| d.claim.id == *id && d.verdict == Verdict::Holds);
     if stands.iter().all(holds) {

@@ -16,7 +16,11 @@ pub(super) const SAMPLED: Claim = Claim {
                 covariance and v_l what one multiplier scales.",
     assumptions: "as M1; S^2 with divisor T - 1",
     bearing: "At T = 10 the estimate of V is coarse, more so where few multipliers matter or p is small",
-    wrong: &["without the fourth cumulant of a multiplier", "2 V^2 / (T - 1): as if the output had one dimension", "T^2 for T"],
+    wrong: &[
+        "without the fourth cumulant of a multiplier",
+        "2 V^2 / (T - 1): as if the output had one dimension",
+        "T^2 for T",
+    ],
     quantitative: true,
     examine: sampled,
 };
@@ -98,9 +102,7 @@ fn sampled(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                 .flat_map_iter(|batch| {
                     let mut random = stream(seed, (number * 3 + place + 1) as u64 * (1 << 32) + batch);
                     let (vectors, dropout) = (&vectors, layer.dropout);
-                    (0..500)
-                        .map(move |_| sample_variance(vectors, dropout, count, &mut random))
-                        .collect::<Vec<_>>()
+                    (0..500).map(move |_| sample_variance(vectors, dropout, count, &mut random)).collect::<Vec<_>>()
                 })
                 .map(|s| (s - v).powi(2) / predicted)
                 .collect();

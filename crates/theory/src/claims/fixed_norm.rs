@@ -67,14 +67,18 @@ fn charge(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
 }
 
 fn fixed_norm(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let replicas = grid.pick(40, 60);
+    let replicas = grid.pick(40, 50);
     let base = Size { d_in: 40, d_out: 5, rank: 4, k: 8, p: 0.2, sigma: 0.2, noise: 0.1, scale: 1.0 };
-    let mut sizes = vec![base, Size { rank: 8, k: 4, p: 0.4, ..base }, Size { sigma: 1.0, noise: 1.0, ..base }];
+    let mut sizes = vec![
+        base,
+        Size { rank: 8, k: 5, p: 0.4, sigma: 0.8, noise: 1.0, ..base },
+        Size { sigma: 0.4, noise: 1.0, ..base },
+    ];
     if grid == Grid::Full {
         sizes.clear();
         for (d_in, rank, k) in [(24, 4, 8), (40, 4, 8), (40, 8, 4), (64, 2, 16), (64, 8, 16)] {
             for p in [0.05, 0.2, 0.5] {
-                for sigma in [0.1, 0.3, 0.6] {
+                for sigma in [0.1, 0.6] {
                     for noise in [0.1, 1.0] {
                         sizes.push(Size { d_in, rank, k, p, sigma, noise, ..base });
                     }

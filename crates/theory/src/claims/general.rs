@@ -232,8 +232,7 @@ fn little_learnt(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             Law::Wrong(_) => (k - 2.0) / k,
             law => law.factor() * k / (k - 2.0),
         };
-        for (rank, steps, count) in grid.pick(vec![(1, 20, 1200)], vec![(1, 30, 4000), (2, 300, 1000), (4, 600, 800)])
-        {
+        for (rank, steps, count) in grid.pick(vec![(1, 20, 1200)], vec![(1, 30, 4000), (2, 300, 1000), (4, 600, 800)]) {
             points += 1;
             let found: Vec<f64> = rho(rank, steps, count)?.into_iter().map(|rho| rho / predicted).collect();
             comparisons.add_mean(&found, 1.0, true);

@@ -36,7 +36,7 @@ pub(super) const TRAINED: Claim = Claim {
     statement: "Training on the expected loss of input dropout tends to s B A = T P (P + kappa diag P)^-1 for targets T x, so A_0 leaves no trace \
                 in V.",
     assumptions: "input site; squared loss; isotropic inputs; r at least the rank of T P; trained to the optimum",
-    bearing: "The growth law outside does not survive PEFT's dropout: long training replaces A outside by what the coordinates of S_X dictate",
+    bearing: "The growth law outside does not survive training under PEFT's dropout: B A outside becomes what the coordinates of S_X dictate",
     wrong: &["A stays in S_X: s B A = T P / (1 + kappa k / d)", "p instead of p / q", "kappa k / d for kappa diag P"],
     quantitative: true,
     examine: trained,
@@ -47,7 +47,11 @@ pub(super) const TRAINED_RATIO: Claim = Claim {
     statement: "At that optimum rho, as a ratio of means over orientations, tends to k / (k - 2) where dropout is strong, at every d.",
     assumptions: "as F6; S_X uniform; k > 2; kappa large",
     bearing: "Coordinates that S_X hardly reads are penalised least, so they keep most. At moderate kappa rho is lower and tends to the same where d is large",
-    wrong: &["rho tends to 1", "rho tends to k / (k + 2), as without training under dropout", "rho tends to 1 + 2 / (d - k)"],
+    wrong: &[
+        "rho tends to 1",
+        "rho tends to k / (k + 2), as without training under dropout",
+        "rho tends to 1 + 2 / (d - k)",
+    ],
     quantitative: true,
     examine: trained_ratio,
 };
@@ -166,7 +170,7 @@ const UNCONVERGED: f64 = 0.01;
 fn trained(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let (replicas, steps) = grid.pick((2, 6_000), (12, 40_000));
     // Two outputs: of more, the smallest singular value of the targets takes long to be learnt.
-    let two = Size { d_out: 2, ..BASE };
+    let two = Size { d_out: 2, rank: 2, ..BASE };
     let sizes = grid.pick(
         vec![Size { p: 0.5, k: 6, d_in: 14, ..two }],
         vec![
@@ -224,7 +228,7 @@ fn trained(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     let last = |path: &[f64]| path.last().copied().unwrap_or(f64::NAN);
     let mean = |of: &dyn Fn(&(Vec<f64>, f64)) -> f64| mean_and_error(&paths.iter().map(of).collect::<Vec<_>>()).0;
     let note = format!(
-        "{steps} steps. |A (I - P)| falls to {:.2} of its start on average, and ends at {:.2}. Mean rho at the end is {:.2}",
+        "{steps} steps. |A (I - P)| falls to {:.2} of its start on average. It grows again to {:.2}. Mean rho at the end is {:.2}",
         mean(&|found| lowest(&found.0)),
         mean(&|found| last(&found.0)),
         mean(&|found| found.1)
@@ -264,8 +268,7 @@ fn trained_ratio(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         let found = means(1e5, replicas)?;
         let inside = found.iter().map(|found| found.0).sum::<f64>() / replicas as f64;
         // A ratio of means: the mean of the numerator is that of the denominator times it.
-        let values: Vec<f64> =
-            found.iter().map(|(i, o)| (o - claimed * i) / (claimed * inside) + 1.0).collect();
+        let values: Vec<f64> = found.iter().map(|(i, o)| (o - claimed * i) / (claimed * inside) + 1.0).collect();
         comparisons.add_mean(&values, 1.0, true);
         if grid == Grid::Full {
             let mut row = vec![d.to_string(), k.to_string(), format!("{:.3}", dimension / (dimension - 2.0))];

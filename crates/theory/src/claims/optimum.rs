@@ -48,7 +48,6 @@ fn inside(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             Ok((measured / predicted - 1.0).abs() / UNCONVERGED)
         })
         .collect::<Result<Vec<f64>>>()?;
-    let note =
-        format!("{steps} steps with momentum 0.9; the bound {UNCONVERGED} allows for what is left to converge");
+    let note = format!("{steps} steps with momentum 0.9; the bound {UNCONVERGED} allows for what is left to converge");
     Ok(Evidence::identity(&errors, errors.len(), "largest relative error / 0.005", note))
 }

@@ -28,7 +28,11 @@ pub(super) const ENSEMBLE: Claim = Claim {
     statement: "Outside S_X the variance of dW u over independent A_0 is s^2 sigma_A^2 |B|_F^2; MC-dropout's is kappa times it.",
     assumptions: "as L1, no decay; members share the data and differ in A_0",
     bearing: "Dropout outside S_X is a scaled-down ensemble of initialisations; inside it is not",
-    wrong: &["equal variances: kappa left out", "p instead of p / q", "the largest singular value of B instead of its Frobenius norm"],
+    wrong: &[
+        "equal variances: kappa left out",
+        "p instead of p / q",
+        "the largest singular value of B instead of its Frobenius norm",
+    ],
     quantitative: true,
     examine: ensemble,
 };
@@ -102,11 +106,8 @@ fn ensemble(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         for Pair { a, b } in &pairs {
             let energy = |basis| kappa * square * energy(a, b, basis);
             let outside = b.dot(&a.dot(subspace.complement()));
-            let total = if law.is_wrong(2) {
-                b.svd(false, false)?.1[0].powi(2)
-            } else {
-                column_norms(b).iter().sum::<f64>()
-            };
+            let total =
+                if law.is_wrong(2) { b.svd(false, false)?.1[0].powi(2) } else { column_norms(b).iter().sum::<f64>() };
             let law = square * size.sigma.powi(2) * total;
             ensemble.push(square * norm(&outside).powi(2) / subspace.complement().ncols() as f64 / law);
             dropout.push(energy(subspace.complement()) / (claimed * law));
@@ -204,7 +205,10 @@ fn concentration(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                 let redrawn = descend(size, &problem, Pair { a, b: first.b.clone() }, 0.05, steps)?;
                 // Column by column what the trained A reads along one direction outside.
                 let read = redrawn.a.dot(subspace.complement()).mapv(|a| a * a);
-                Ok((norm(&(&redrawn.b - &pair.b)) / norm(&pair.b), ndarray::Array1::from(column_norms(&redrawn.b)).dot(&read)))
+                Ok((
+                    norm(&(&redrawn.b - &pair.b)) / norm(&pair.b),
+                    ndarray::Array1::from(column_norms(&redrawn.b)).dot(&read),
+                ))
             })
             .collect::<Result<Vec<_>>>()?;
         let moved = trained.iter().map(|(moved, _)| *moved).fold(0.0, f64::max);

@@ -19,7 +19,11 @@ pub(super) const ISOTROPIC: Claim = Claim {
                 after B A = U diag(d) A', V(x) = s^2 r omega^2 |x|^2. So rho is 1 exactly.",
     assumptions: "Gaussian noise on A, none on B; equal deviations, as TFB sets them and BLoB starts with them",
     bearing: "Such a posterior sees the length of an input and no direction: behind a LayerNorm V is constant",
-    wrong: &["|x| instead of its square", "rho as at the rank site (F1)", "TFB's V as BLoB's: s^2 omega^2 |B|_F^2 |x|^2"],
+    wrong: &[
+        "|x| instead of its square",
+        "rho as at the rank site (F1)",
+        "TFB's V as BLoB's: s^2 omega^2 |B|_F^2 |x|^2",
+    ],
     quantitative: true,
     examine: isotropic,
 };
@@ -30,7 +34,11 @@ pub(super) const MEAN_FIELD: Claim = Claim {
                 orientations V outside and inside are Beta integrals, and rho at most k / (k - 2).",
     assumptions: "squared loss; inputs isotropic in S_X, S_X uniform; B fixed, c_i = s^2 |b_i|^2 n / sigma_y^2; k > 2",
     bearing: "BLoB's entries cannot follow directions: however much data it sees, rho stays below k / (k - 2)",
-    wrong: &["rho = 1", "rho without bound: the prior outside, 1 / (1 / sigma_p^2 + c_i) inside", "P_jj taken as k / d for all entries"],
+    wrong: &[
+        "rho = 1",
+        "rho without bound: the prior outside, 1 / (1 / sigma_p^2 + c_i) inside",
+        "P_jj taken as k / d for all entries",
+    ],
     quantitative: true,
     examine: mean_field,
 };
@@ -237,7 +245,10 @@ fn laplace(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         }
         ratios.push(format!("{:.0}", outside / inside));
     }
-    let note = format!("all entries of A at once; rho is {}, as n / sigma_y^2 grows from 20 in steps of 20", ratios.join(", "));
+    let note = format!(
+        "all entries of A at once; rho is {}, as n / sigma_y^2 grows from 20 in steps of 20",
+        ratios.join(", ")
+    );
     Ok(Evidence::identity(&errors, errors.len(), "largest relative error / 10^-9", note))
 }
 

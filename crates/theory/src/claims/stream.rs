@@ -20,7 +20,11 @@ pub(super) const GAIN: Claim = Claim {
                 in the mean over initialisations and signs of u, P the projector of G S_X.",
     assumptions: "rank site; gradient descent; A_0 normal; S_X and u orthogonal to the ones",
     bearing: "A gain turns part of an outside direction back into what training saw. V far out stays bounded, by other numbers in every direction",
-    wrong: &["no gain: sigma_A^2 |B|_F^2 for every u", "nothing turns back: |G u|^2 outside", "|(I - P) G u| instead of its square"],
+    wrong: &[
+        "no gain: sigma_A^2 |B|_F^2 for every u",
+        "nothing turns back: |G u|^2 outside",
+        "|(I - P) G u| instead of its square",
+    ],
     quantitative: true,
     examine: gain,
 };
@@ -42,7 +46,11 @@ pub(super) const LAYERS: Claim = Claim {
                 a quadratic form of the input.",
     assumptions: "rank site; masks independent between layers; no nonlinearity",
     bearing: "G1 holds at any depth. First-order terms alone miss what later layers do to earlier noise",
-    wrong: &["first-order terms alone: kappa J J'", "the last layer's variance alone", "variances added without passing later layers"],
+    wrong: &[
+        "first-order terms alone: kappa J J'",
+        "the last layer's variance alone",
+        "variances added without passing later layers",
+    ],
     quantitative: true,
     examine: layers,
 };
@@ -55,8 +63,11 @@ fn centred(d: usize, columns: usize, random: &mut impl rand::Rng) -> Array2<f64>
 }
 
 fn gain(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let replicas = grid.pick(60, 600);
-    let sizes = grid.pick(vec![BASE], vec![BASE, Size { d_in: 24, k: 8, p: 0.4, ..BASE }, Size { sigma: 0.3, ..BASE }]);
+    let replicas = grid.pick(100, 600);
+    let sizes = grid.pick(
+        vec![BASE, Size { sigma: 0.4, ..BASE }],
+        vec![BASE, Size { d_in: 24, k: 8, p: 0.4, ..BASE }, Size { sigma: 0.4, ..BASE }],
+    );
     let mut comparisons = Comparisons::default();
     for (number, &size) in sizes.iter().enumerate() {
         let ratios = (0..replicas)
@@ -192,9 +203,9 @@ fn layers(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             };
             let squares: Vec<f64> = (0..samples)
                 .map(|_| {
-                    let h = all.iter().fold(x.clone(), |h, (frozen, layer)| {
-                        frozen.dot(&h) + layer.sample(h.view(), &mut random)
-                    });
+                    let h = all
+                        .iter()
+                        .fold(x.clone(), |h, (frozen, layer)| frozen.dot(&h) + layer.sample(h.view(), &mut random));
                     (h - &mean).mapv(|h| h * h).sum()
                 })
                 .collect();

@@ -66,7 +66,8 @@ fn gradient(x: &Array2<f64>, labels: &[usize], pair: &Pair, scale: f64, dropout:
 
 /// Gradient flow by Runge and Kutta's fourth-order method.
 fn flow(mut pair: Pair, step: f64, steps: usize, slope: impl Fn(&Pair) -> Pair) -> Pair {
-    let moved = |pair: &Pair, by: f64, along: &Pair| Pair { a: &pair.a - &(&along.a * by), b: &pair.b - &(&along.b * by) };
+    let moved =
+        |pair: &Pair, by: f64, along: &Pair| Pair { a: &pair.a - &(&along.a * by), b: &pair.b - &(&along.b * by) };
     for _ in 0..steps {
         let first = slope(&pair);
         let second = slope(&moved(&pair, step / 2.0, &first));
@@ -80,7 +81,8 @@ fn flow(mut pair: Pair, step: f64, steps: usize, slope: impl Fn(&Pair) -> Pair) 
 }
 
 fn any_loss(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let sizes = grid.pick(vec![BASE], vec![BASE, Size { rank: 4, k: 6, p: 0.5, ..BASE }, Size { p: 0.1, scale: 2.0, ..BASE }]);
+    let sizes =
+        grid.pick(vec![BASE], vec![BASE, Size { rank: 4, k: 6, p: 0.5, ..BASE }, Size { p: 0.1, scale: 2.0, ..BASE }]);
     let replicas = grid.pick(2, 8);
     // What the method of integration leaves.
     let bound = 1e-5;

@@ -27,7 +27,11 @@ pub(super) const ATTENTION: Claim = Claim {
                 where it falls.",
     assumptions: "one head; queries and keys without dropout, the query another token's; as M1",
     bearing: "Attention decides whether a distant token is seen at all: V grows with its distance only where the query attends to it",
-    wrong: &["alpha_t instead of its square", "as mean pooling: 1 / L^2", "attention stays as it was while the token moves"],
+    wrong: &[
+        "alpha_t instead of its square",
+        "as mean pooling: 1 / L^2",
+        "attention stays as it was while the token moves",
+    ],
     quantitative: true,
     examine: attention,
 };
@@ -170,7 +174,8 @@ fn attention(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                 delta * delta * layer.variance(u.view()) * if law.is_wrong(1) { (tokens as f64).powi(-2) } else { 1.0 }
             } else {
                 // The others share what the moved token had.
-                let others: Array1<f64> = alpha.iter().enumerate().map(|(t, &w)| if t == 1 { 0.0 } else { w }).collect();
+                let others: Array1<f64> =
+                    alpha.iter().enumerate().map(|(t, &w)| if t == 1 { 0.0 } else { w }).collect();
                 variance_of(&x, &(&others / others.sum()), Some(1))
             };
             let found = deviations(&layer, (&moved, &weights(&moved)), (true, samples), &mut random);
