@@ -14,6 +14,8 @@ pub const LEVEL: f64 = 0.01;
 pub const ERROR_SEEN: f64 = 1.1;
 /// Share of seeds on which it must see it.
 pub const POWER: f64 = 0.8;
+/// Seeds on which power is counted, where there are as many.
+pub const POWER_SEEDS: u64 = 40;
 
 /// What is decided about a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -43,9 +45,9 @@ impl Verdict {
 pub struct Refutation {
     /// The variant.
     pub variant: &'static str,
-    /// Its p-value.
+    /// Its p-value times the number of claims: what Holm's first step over the table leaves of it.
     pub p_value: f64,
-    /// Whether it was refuted.
+    /// Whether it was refuted at the level of the table.
     pub refuted: bool,
 }
 
@@ -62,7 +64,7 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Its wrong variants.
     pub refutations: Vec<Refutation>,
-    /// Share of seeds on which a 10 % error in the law was seen; none for statements without a number.
+    /// Share of seeds on which a 10 % error in the law was seen at the level of the table; none for statements without a number.
     pub power: Option<f64>,
     /// Wall-clock seconds of the check on the law as stated.
     pub seconds: f64,
@@ -73,7 +75,7 @@ pub struct Decision {
 pub struct Report {
     /// Its rows.
     pub decisions: Vec<Decision>,
-    /// Seeds on which power and false alarms were counted.
+    /// Seeds on which false alarms were counted; power on the first [`POWER_SEEDS`] of them.
     pub seeds: u64,
     /// Seeds among them on which the quick grid rejected any law as stated, after Holm's correction.
     pub false_alarms: u64,
@@ -81,8 +83,9 @@ pub struct Report {
 
 /// Runs the harness. `on_decided` is called with each claim's name when its checks are done.
 ///
-/// The law as stated is checked on `grid`; wrong variants on the quick grid; power and false alarms on the quick grid too, on
-/// `seeds` further seeds.
+/// The law as stated is checked on `grid`; wrong variants on the quick grid; false alarms on the quick grid too, on `seeds` further
+/// seeds, and power on the first [`POWER_SEEDS`] of these. A wrong variant or a 10 % error counts as seen where the table with it would
+/// reject it: its p-value is multiplied by the number of claims.
 ///
 /// # Errors
 /// When a check cannot be carried out at all.
@@ -111,9 +114,12 @@ pub fn decide(
         if evidence.points == 0 || evidence.comparisons == 0 {
             return Err(Error::EmptyGrid { claim: claim.id });
         }
+        // Among laws that hold, the smallest p-value of the table is multiplied by their number.
+        let over_table =
+            |p_value: f64| if p_value.is_nan() { p_value } else { (p_value * claims.len() as f64).min(1.0) };
         let mut refutations = Vec::new();
         for (number, &variant) in claim.wrong.iter().enumerate() {
-            let p_value = (claim.examine)(Grid::Quick, seed, Law::Wrong(number))?.p_value;
+            let p_value = over_table((claim.examine)(Grid::Quick, seed, Law::Wrong(number))?.p_value);
             refutations.push(Refutation { variant, p_value, refuted: is_rejected(p_value) });
         }
         let others = (1..=seeds)
@@ -121,15 +127,20 @@ pub fn decide(
             .map(|other| {
                 let examine =
                     |law| (claim.examine)(Grid::Quick, seed.wrapping_add(other), law).map(|found| found.p_value);
-                let scaled = if claim.quantitative { examine(Law::Scaled(ERROR_SEEN))? } else { f64::NAN };
+                let scaled = if claim.quantitative && other <= POWER_SEEDS {
+                    Some(over_table(examine(Law::Scaled(ERROR_SEEN))?))
+                } else {
+                    None
+                };
                 Ok((examine(Law::Stated)?, scaled))
             })
-            .collect::<Result<Vec<(f64, f64)>>>()?;
+            .collect::<Result<Vec<(f64, Option<f64>)>>>()?;
         for (all, (p_value, _)) in stated.iter_mut().zip(&others) {
             all.push(*p_value);
         }
-        let seen = others.iter().filter(|(_, scaled)| is_rejected(*scaled)).count();
-        let power = (claim.quantitative && seeds > 0).then(|| seen as f64 / seeds as f64);
+        let scaled: Vec<f64> = others.iter().filter_map(|(_, scaled)| *scaled).collect();
+        let seen = scaled.iter().filter(|&&scaled| is_rejected(scaled)).count();
+        let power = (!scaled.is_empty()).then(|| seen as f64 / scaled.len() as f64);
         decisions.push(Decision {
             claim,
             evidence,

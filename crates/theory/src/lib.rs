@@ -8,6 +8,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "an ndarray view is a reference already")]
 
 mod claims;
+mod descent;
 mod dynamics;
 mod error;
 mod evidence;
@@ -22,7 +23,7 @@ pub use claims::{CLAIMS, Claim, Grid, Law, draw};
 pub use dynamics::{Optimiser, Pair, Problem, Trainer, expected_gradient, sampled_gradient};
 pub use error::{Error, Result};
 pub use evidence::{Comparisons, Effect, Evidence, Seen, Values};
-pub use harness::{Decision, ERROR_SEEN, LEVEL, POWER, Refutation, Report, Verdict, decide, holm, run};
+pub use harness::{Decision, ERROR_SEEN, LEVEL, POWER, POWER_SEEDS, Refutation, Report, Verdict, decide, holm, run};
 pub use layer::{Dropout, Layer, Site};
 pub use random::{direction, normal, stream};
 pub use subspace::{Principal, Subspace};

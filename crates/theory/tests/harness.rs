@@ -81,6 +81,31 @@ fn a_true_claim_holds_a_false_one_fails_and_a_check_that_does_not_look_decides_n
     assert!(!table.contains("In plain words"), "an answer without the claims it stands on");
 }
 
+/// Sees what is wrong with a p-value of 0.006, whatever it is.
+const MARGINAL: Claim = Claim {
+    id: "marginal",
+    examine: |_, _, law| {
+        let p_value = if law == Law::Stated { 1.0 } else { 0.006 };
+        Ok(Evidence { p_value, ..mean_is(2.0, false, Law::Stated) })
+    },
+    ..TRUE
+};
+
+static ONE: [Claim; 1] = [MARGINAL];
+static TWO: [Claim; 2] = [MARGINAL, MARGINAL];
+
+#[test]
+fn errors_count_as_seen_at_the_level_of_the_table() {
+    let decided = |claims| {
+        let report = decide(claims, Grid::Quick, 0, 3, &|_| {}).unwrap();
+        let decision = &report.decisions[0];
+        (decision.verdict, decision.refutations[0].p_value, decision.refutations[0].refuted, decision.power)
+    };
+    assert_eq!(decided(&ONE), (Verdict::Holds, 0.006, true, Some(1.0)));
+    // With a second claim beside it the same p-values are too large.
+    assert_eq!(decided(&TWO), (Verdict::Undecided, 0.012, false, Some(0.0)));
+}
+
 #[test]
 fn an_empty_grid_is_refused() {
     let error = decide(&EMPTY, Grid::Quick, 0, 0, &|_| {}).unwrap_err().to_string();

@@ -77,7 +77,7 @@ impl Network {
 }
 
 /// All `2^rank` multipliers with their probabilities.
-fn masks(rank: usize, dropout: Dropout) -> impl Iterator<Item = (Array1<f64>, f64)> {
+pub(super) fn masks(rank: usize, dropout: Dropout) -> impl Iterator<Item = (Array1<f64>, f64)> {
     (0_u32..1 << rank).map(move |mask| {
         let kept = |i: usize| mask >> i & 1 == 1;
         let z = Array1::from_shape_fn(rank, |i| if kept(i) { 1.0 / dropout.keep() } else { 0.0 });
@@ -129,8 +129,12 @@ fn linearised(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
 
 /// Mean and variance of a class probability over all masks; `logit(z)`.
 pub(super) fn probability_moments(rank: usize, dropout: Dropout, logit: impl Fn(&Array1<f64>) -> f64) -> (f64, f64) {
-    let values: Vec<(f64, f64)> =
-        masks(rank, dropout).map(|(z, share)| (1.0 / (1.0 + (-logit(&z)).exp()), share)).collect();
+    moments(masks(rank, dropout).map(|(z, share)| (logit(&z), share)))
+}
+
+/// Mean and variance of the probability over logits with their shares.
+fn moments(logits: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
+    let values: Vec<(f64, f64)> = logits.map(|(logit, share)| (1.0 / (1.0 + (-logit).exp()), share)).collect();
     let mean: f64 = values.iter().map(|(p, share)| p * share).sum();
     (mean, values.iter().map(|(p, share)| (p - mean).powi(2) * share).sum())
 }
@@ -147,10 +151,12 @@ fn softmax(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             (normal((1, d), 0.5, &mut random), normal((d, 1), 0.5, &mut random), normal((d, 1), 1.0, &mut random));
         // Logits are a + delta b, mask by mask.
         let of = |z: &Array1<f64>, x: &Array2<f64>| frozen.dot(x)[[0, 0]] + (&b * z).dot(&a.dot(x))[[0, 0]];
+        let lines: Vec<(f64, f64, f64)> =
+            masks(rank, dropout).map(|(z, share)| (of(&z, &x), of(&z, &u), share)).collect();
         let curve: Vec<f64> = (0..60)
             .map(|step| {
                 let delta = 0.01 * 1.3_f64.powi(step);
-                let (mean, variance) = probability_moments(rank, dropout, |z| of(z, &x) + delta * of(z, &u));
+                let (mean, variance) = moments(lines.iter().map(|&(a, b, share)| (a + delta * b, share)));
                 errors.push((variance - mean * (1.0 - mean)) / 1e-14);
                 variance
             })

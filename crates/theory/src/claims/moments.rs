@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{Claim, Grid, Law};
 use crate::error::Result;
-use crate::evidence::{Comparisons, Effect, Evidence, regression, smallest_corrected, student};
+use crate::evidence::{Comparisons, Effect, Evidence, mean_and_error, smallest_corrected, two_sided};
 use crate::layer::{Dropout, Layer, Site};
 use crate::random::{normal, stream};
 
@@ -97,7 +97,7 @@ fn on_points(
     compare: impl Fn(&Layer, &Array1<f64>, &Array2<f64>) -> AtPoint + Sync,
 ) -> Result<Evidence> {
     let points = points(grid);
-    let samples = grid.pick(10_000, 40_000);
+    let samples = grid.pick(4_000, 40_000);
     let found = points
         .par_iter()
         .enumerate()
@@ -160,19 +160,19 @@ fn rate(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         Law::Wrong(_) => -0.25,
         law => -0.5 * law.factor(),
     };
-    let (replicas, doublings) = grid.pick((400, 8), (800, 10));
+    let replicas = grid.pick(300, 800);
+    let sizes = grid.pick(vec![8_u32, 256], vec![8, 32, 128, 512]);
     let mut slopes = Vec::new();
     for (number, site) in Site::ALL.into_iter().enumerate() {
         let (layer, x) = scene(seed, number, ((8, 3, 4, 0.3, 1.0), site))?;
         let exact = layer.variance(x.view());
         let mean = layer.mean(x.view());
-        // Root mean square errors of the estimated mean and variance, sample size by sample size.
-        let errors: Vec<(f64, f64)> = (0..doublings)
-            .into_par_iter()
-            .map(|doubling| {
-                let samples = 16_usize << doubling;
-                let mut totals = (0.0, 0.0);
-                let mut random = stream(seed, (number as u64) << 32 | (doubling as u64 + 2));
+        // Squared errors of the estimated mean, and of the variance about the true mean, replica by replica.
+        let errors: Vec<[Vec<f64>; 2]> = sizes
+            .par_iter()
+            .map(|&samples| {
+                let mut random = stream(seed, (number as u64) << 32 | u64::from(samples));
+                let mut all = [Vec::new(), Vec::new()];
                 for _ in 0..replicas {
                     let (mut sum, mut squares) = (Array1::<f64>::zeros(mean.len()), 0.0);
                     for _ in 0..samples {
@@ -180,31 +180,50 @@ fn rate(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                         squares += deviation.dot(&deviation);
                         sum += &deviation;
                     }
-                    let n = samples as f64;
-                    totals.0 += sum.dot(&sum) / (n * n);
-                    let variance = (squares - sum.dot(&sum) / n) / (n - 1.0);
-                    totals.1 += (variance - exact).powi(2);
+                    let n = f64::from(samples);
+                    all[0].push(sum.dot(&sum) / (n * n));
+                    all[1].push((squares / n - exact).powi(2));
                 }
-                (totals.0.sqrt(), totals.1.sqrt())
+                all
             })
             .collect();
-        let sizes: Vec<f64> = (0..doublings).map(|doubling| f64::from(16 << doubling).ln()).collect();
-        slopes.push(regression(&sizes, &errors.iter().map(|error| error.0.ln()).collect::<Vec<_>>()));
-        slopes.push(regression(&sizes, &errors.iter().map(|error| error.1.ln()).collect::<Vec<_>>()));
+        for of in 0..2 {
+            let logs: Vec<(f64, f64)> = errors.iter().map(|errors| log_root(&errors[of])).collect();
+            slopes.push(weighted_slope(&sizes, &logs));
+        }
     }
-    let p_values: Vec<f64> = slopes.iter().map(|(slope, se, df)| student((slope - exponent) / se, *df)).collect();
-    let largest = slopes.iter().map(|(slope, se, _)| ((slope - exponent) / se).abs()).fold(0.0, f64::max);
-    let weights: f64 = slopes.iter().map(|(_, se, _)| se.powi(-2)).sum();
-    let pooled = slopes.iter().map(|(slope, se, _)| slope / (se * se)).sum::<f64>() / weights;
-    let half = 1.96 / weights.sqrt();
+    let largest = slopes.iter().map(|(slope, se)| ((slope - exponent) / se).abs()).fold(0.0, f64::max);
+    // Mean and variance share their samples; the sites do not, and twice their weight is too much.
+    let weights: f64 = slopes.iter().map(|(_, se)| se.powi(-2)).sum();
+    let pooled = slopes.iter().map(|(slope, se)| slope / (se * se)).sum::<f64>() / weights;
+    let error = (2.0 / weights).sqrt();
+    let mut p_values: Vec<f64> = slopes.iter().map(|(slope, se)| two_sided((slope - exponent) / se)).collect();
+    p_values.push(two_sided((pooled - exponent) / error));
+    let half = 1.96 * error;
     Ok(Evidence {
         p_value: smallest_corrected(&p_values),
         statistic: largest,
         comparisons: p_values.len(),
-        points: 3 * doublings,
+        points: 3 * sizes.len(),
         effect: Effect { name: "exponent of T", value: pooled, interval: Some((pooled - half, pooled + half)) },
-        note: format!("T runs from 16 to {}, with {replicas} replicas each", 16_usize << (doublings - 1)),
+        note: format!("T from 8 to {}, with {replicas} replicas each", sizes[sizes.len() - 1]),
         values: None,
         seen: Vec::new(),
     })
+}
+
+/// Logarithm of the root mean of these squares, with its standard error to first order.
+fn log_root(squares: &[f64]) -> (f64, f64) {
+    let (mean, error) = mean_and_error(squares);
+    (mean.ln() / 2.0, error / (2.0 * mean))
+}
+
+/// Slope of logarithms with known errors on the logarithm of the size, with its standard error.
+fn weighted_slope(sizes: &[u32], logs: &[(f64, f64)]) -> (f64, f64) {
+    let total: f64 = logs.iter().map(|(_, error)| error.powi(-2)).sum();
+    let x: Vec<f64> = sizes.iter().map(|&size| f64::from(size).ln()).collect();
+    let mean = x.iter().zip(logs).map(|(x, (_, error))| x / (error * error)).sum::<f64>() / total;
+    let spread: f64 = x.iter().zip(logs).map(|(x, (_, error))| ((x - mean) / error).powi(2)).sum();
+    let along: f64 = x.iter().zip(logs).map(|(x, (log, error))| (x - mean) * log / (error * error)).sum();
+    (along / spread, spread.powf(-0.5))
 }

@@ -14,10 +14,10 @@ use crate::subspace::Subspace;
 
 pub(super) const NORMALISED: Claim = Claim {
     id: "D3",
-    statement: "Behind a LayerNorm V(x_S + delta u) is d v_in (1 + (rho - 1) sin^2 theta), tan theta = delta / |x_S|, in the mean over \
-                directions, rho as in F1.",
+    statement: "Behind a LayerNorm the mean of V(x_S + delta u) over directions and initialisations is d v_in (1 + (rho - 1) sin^2 theta), \
+                tan theta = delta / |x_S|, rho as in F1.",
     assumptions: "F1; S_X and u orthogonal to the ones; no gain",
-    bearing: "No distance raises V beyond rho v_in. Inside a transformer V falls with the distance wherever rho is below 1",
+    bearing: "In the mean no distance raises V beyond rho v_in; a single direction or adapter may (L2). Mean V falls with the distance wherever rho is below 1",
     wrong: &["V grows as without the LayerNorm", "sin theta instead of its square"],
     quantitative: true,
     examine: normalised,
@@ -90,7 +90,7 @@ fn normalised(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             .map(|replica| {
                 let mut random = stream(seed, (number as u64) << 32 | replica);
                 let rate = 0.02 * size.k as f64 / size.d_in as f64;
-                let behind = behind(size, (rate, grid.pick(300, 1000)), &mut random)?;
+                let behind = behind(size, (rate, grid.pick(150, 1000)), &mut random)?;
                 let Pair { a, b } = &behind.pair;
                 let dropout = Dropout::new(size.p)?;
                 let layer = Layer::new(a.clone(), b.clone(), size.scale, Site::Rank, dropout)?;

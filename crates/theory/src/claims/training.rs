@@ -3,7 +3,8 @@
 use ndarray::{Array2, Axis};
 
 use super::Grid;
-use crate::dynamics::{Optimiser, Pair, Problem, Trainer, expected_gradient, sampled_gradient};
+use crate::descent::descend_on;
+use crate::dynamics::{Optimiser, Pair, Problem, Trainer, sampled_gradient};
 use crate::error::Result;
 use crate::layer::{Dropout, Site};
 use crate::random::{normal, stream};
@@ -83,16 +84,10 @@ pub(super) fn descend_by(
     optimiser: Optimiser,
     size: Size,
     problem: &Problem,
-    mut pair: Pair,
+    pair: Pair,
     steps: usize,
 ) -> Result<Pair> {
-    let dropout = Dropout::new(size.p)?;
-    let mut trainer = Trainer::new(optimiser, &pair);
-    for _ in 0..steps {
-        let gradient = expected_gradient(problem, &pair, size.scale, dropout);
-        trainer.step(&mut pair, &gradient);
-    }
-    Ok(pair)
+    Ok(descend_on(problem, pair, size.scale, (Site::Rank, Dropout::new(size.p)?), (optimiser, steps)))
 }
 
 /// Frobenius norm.
