@@ -50,12 +50,8 @@ impl Effect {
             return Err(Error::Setting { what: "level", value: level, expected: "(0, 1)" });
         }
         let variance = parts.variance();
-        let (mut half, mut p_value) = (0.0, if estimate == 0.0 { 1.0 } else { 0.0 });
-        // No variance has no law.
-        if variance > 0.0 {
-            half = parts.quantile((1.0 - level) / 2.0) * variance.sqrt();
-            p_value = (2.0 * parts.tail(estimate.abs() / variance.sqrt())).min(1.0);
-        }
+        let half = if variance > 0.0 { parts.quantile((1.0 - level) / 2.0) * variance.sqrt() } else { 0.0 };
+        let p_value = two_sided(&parts, estimate);
         Ok(Self {
             estimate,
             lower: estimate - half,
@@ -70,6 +66,11 @@ impl Effect {
             moderated: false,
             parts,
         })
+    }
+
+    /// Two-sided p-value that the difference is `stated`; [`Self::p_value`] is that of 0.
+    pub fn p_value_of(&self, stated: f64) -> f64 {
+        two_sided(&self.parts, self.estimate - stated)
     }
 
     /// Two one-sided tests (Schuirmann 1987) that the difference lies in `(-margin, margin)`, on the same variances as the test of no
@@ -97,6 +98,15 @@ impl Effect {
         };
         Ok(Equivalence { margin, p_value, alpha })
     }
+}
+
+/// p-value that what was estimated as `estimate` is 0. Without variance there is no law: it is 1 for 0 and 0 otherwise.
+fn two_sided(parts: &Parts, estimate: f64) -> f64 {
+    let variance = parts.variance();
+    if variance > 0.0 {
+        return (2.0 * parts.tail(estimate.abs() / variance.sqrt())).min(1.0);
+    }
+    if estimate == 0.0 { 1.0 } else { 0.0 }
 }
 
 impl Equivalence {
@@ -148,6 +158,7 @@ mod tests {
                 assert_eq!(shown.to_string(), words);
             }
         }
+        assert!((effect(0.05, 0.9).p_value_of(0.03) - effect(0.02, 0.9).p_value).abs() < 1e-12);
         // On the margin itself nothing speaks for it.
         assert!((effect(0.05, 0.9).equivalence(0.05, 0.05).unwrap().p_value - 0.5).abs() < 1e-12);
     }
