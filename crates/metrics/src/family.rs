@@ -19,6 +19,9 @@
 //! rows). Without common noise: power 0.90 to 0.95, paired 0.69 to 0.82. With a correlation of one half: power 0.91 to 0.98, unpaired 0.62 to 0.78.
 //! It has a third advantage: the residuals of two rows are independent, as moderation assumes; paired differences are not.
 //!
+//! Where the reference has no fits beyond the row's seeds, `D` does not depend on `beta`. Then `beta = 1`: paired differences, whose whole
+//! variance is moderated.
+//!
 //! # The variances
 //! Those of `y - beta x` over seeds are moderated over the rows of a group ([`Prior`]). Rows that read the reference's own fits in another way
 //! (its mean, its dropout samples) vary with it and hardly apart from it: they are a group of their own. Added are the reference's variance
@@ -124,16 +127,20 @@ impl Family<'_> {
         }
         let shared = self.seeds == Seeds::Shared;
         let rows = places.iter().map(|&place| self.paired(self.rows[place].fits)).collect::<Result<Vec<_>>>()?;
-        let slope = if shared { rows.iter().map(Paired::slope).sum::<f64>() / rows.len() as f64 } else { 0.0 };
-        let slope = slope.clamp(0.0, 1.0);
         let (seeds, number) = (rows[0].own.len() as f64, rows.len() as f64);
+        let all = reference.spread;
+        let is_fitted = shared && all.number > seeds;
+        let slope = match self.seeds {
+            Seeds::Apart => 0.0,
+            Seeds::Shared if !is_fitted => 1.0,
+            Seeds::Shared => (rows.iter().map(Paired::slope).sum::<f64>() / number).clamp(0.0, 1.0),
+        };
         // A slope that was fitted took its share of what the rows know.
-        let own = seeds - 1.0 - if shared { 1.0 / number } else { 0.0 };
+        let own = seeds - 1.0 - if is_fitted { 1.0 / number } else { 0.0 };
         let residuals: Vec<Spread> = rows.iter().map(|row| Spread::of(&row.residuals(slope))).collect();
         let variances: Vec<f64> = residuals.iter().map(|spread| spread.squares / own).collect();
         let prior = Prior::fit(&variances, own)?;
         let average = variances.iter().sum::<f64>() / number;
-        let all = reference.spread;
         let of_reference = (1.0 - slope).powi(2) * all.variance() / all.number;
         let mut found = Vec::new();
         for (((&place, row), residual), &variance) in places.iter().zip(&rows).zip(&residuals).zip(&variances) {
@@ -225,3 +232,6 @@ impl Spread {
         self.squares / (self.number - 1.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,3 +147,68 @@ impl Fits {
         self.degrees_of_freedom
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Measured;
+
+    fn lists() -> Vec<Vec<f64>> {
+        (0..3_u32).map(|seed| (0..30_u32).map(|n| f64::from((7 * n + 5 * seed * n) % 11)).collect()).collect()
+    }
+
+    #[test]
+    fn deviations_averaged_over_fits_are_those_of_measured() {
+        // With a zero as the other side, the error over examples is the root of the sum of squares of the averaged deviations.
+        let error = |measured: &Measured, none: &Measured| measured.difference(none, 0.95).unwrap().error_over_examples;
+        let averaged = |fits: &Fits| -> f64 {
+            let mean = |n: usize| fits.deviations.iter().map(|own| own[n]).sum::<f64>() / 3.0;
+            (0..fits.deviations[0].len()).map(|n| mean(n).powi(2)).sum::<f64>().sqrt()
+        };
+        let values = lists();
+        let fits = Fits::mean(&[3, 1, 2], &values).unwrap();
+        let none = Measured::mean(&vec![vec![0.0; 30]; 3]).unwrap();
+        let measured = Measured::mean(&values).unwrap();
+        assert!((averaged(&fits) - error(&measured, &none)).abs() < 1e-14);
+        assert!((fits.mean_value() - measured.value()).abs() < 1e-14);
+        // Texts in pairs.
+        let pairs: Vec<usize> = (0..30).map(|n| n / 2).collect();
+        let (clustered, none) = (fits.clone().clustered(&pairs).unwrap(), none.clustered(&pairs).unwrap());
+        assert!((averaged(&clustered) - error(&measured.clustered(&pairs).unwrap(), &none)).abs() < 1e-14);
+        assert!(
+            (averaged(&clustered) - averaged(&fits)).abs() > 1e-6
+                && clustered.degrees_of_freedom().to_bits() == 14f64.to_bits()
+        );
+        // Areas: a detector that is never right or wrong has no deviations.
+        let positive: Vec<bool> = (0..30).map(|n| n % 3 == 0).collect();
+        let blind = [0.0; 30];
+        let detections: Vec<_> = values.iter().map(|scores| Detection { scores, positive: &positive }).collect();
+        let none = Measured::auroc(&[Detection { scores: &blind, positive: &positive }; 3]).unwrap();
+        let (areas, measured) = (Fits::auroc(&[3, 1, 2], &detections).unwrap(), Measured::auroc(&detections).unwrap());
+        assert!((averaged(&areas) - error(&measured, &none)).abs() < 1e-14);
+        assert!((areas.mean_value() - measured.value()).abs() < 1e-14);
+    }
+
+    #[test]
+    fn resamples_know_a_variance_as_well_as_both_numbers_allow() {
+        let replicates = vec![vec![0.1, 0.3, 0.2], vec![0.2, 0.2, 0.5]];
+        let fits = Fits::resampled(&[1, 2], vec![0.2, 0.3], &replicates, 51).unwrap();
+        assert!((fits.degrees_of_freedom() - 1.0 / (1.0 / 50.0 + 1.0 / 2.0)).abs() < 1e-12);
+        let squares: f64 = fits.deviations()[0].iter().map(|own| own * own).sum();
+        assert!((squares - 0.01).abs() < 1e-12, "the variance of 0.1, 0.2, 0.3");
+    }
+
+    #[test]
+    fn bad_inputs_are_refused() {
+        let message = |found: Result<Fits>| found.unwrap_err().to_string();
+        let values = lists();
+        assert_eq!(message(Fits::mean(&[], &[])), "fits: got 0, expected at least 1");
+        assert_eq!(message(Fits::mean(&[1, 2], &values)), "seeds has 2 entries, fits has 3");
+        assert_eq!(message(Fits::mean(&[1, 2, 1], &values)), "seed 1 comes twice among the fits of a row");
+        let replicates = vec![vec![0.1, 0.2]; 2];
+        assert_eq!(message(Fits::resampled(&[1], vec![0.1], &replicates, 9)), "replicates has 2 entries, values has 1");
+        let one = Fits::mean(&[1, 2, 3], &values).unwrap();
+        assert_eq!(message(one.clone().clustered(&[0; 30])), "clusters: got 1, expected at least 2");
+        assert_eq!(message(one.clustered(&[0, 1])), "clusters has 2 entries, deviations has 30");
+    }
+}

@@ -108,3 +108,37 @@ impl Prior {
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_varies_more_keeps_its_variance_and_borrows_little() {
+        let prior = Prior::fit(&[1.0, 0.4, 2.1, 0.9, 1.6, 0.2, 30.0, 1.1], 4.0).unwrap();
+        let borrowed = |variance: f64| prior.moderate(variance).degrees_of_freedom - 4.0;
+        let (small, large) = (prior.moderate(0.2), prior.moderate(30.0));
+        assert!(small.variance > 0.2 && small.variance < prior.variance, "{small:?}");
+        assert!(large.variance.to_bits() == 30f64.to_bits() && prior.posterior(30.0).variance < 25.0, "{large:?}");
+        let ratio: f64 = prior.variance / 30.0;
+        assert!((borrowed(30.0) / borrowed(0.2) - ratio.powi(2)).abs() < 1e-12);
+        assert!(borrowed(30.0) < 0.1 && borrowed(0.2) > 0.5, "{} {}", borrowed(30.0), borrowed(0.2));
+    }
+
+    #[test]
+    fn one_row_has_only_itself() {
+        let prior = Prior::fit(&[0.7], 2.0).unwrap();
+        assert_eq!(prior.moderate(0.7), Moderated { variance: 0.7, degrees_of_freedom: 2.0 });
+        // Without any variance there is nothing to share.
+        let none = Prior::fit(&[0.0, 0.0], 2.0).unwrap();
+        assert_eq!(none.moderate(0.0), Moderated { variance: 0.0, degrees_of_freedom: 2.0 });
+    }
+
+    #[test]
+    fn bad_inputs_are_refused() {
+        let message = |variances: &[f64], own| Prior::fit(variances, own).unwrap_err().to_string();
+        assert_eq!(message(&[], 4.0), "variances: got 0, expected at least 1");
+        assert_eq!(message(&[1.0, -1.0], 4.0), "variances[1] is -1, expected a number in [0, inf)");
+        assert_eq!(message(&[1.0], 0.0), "degrees of freedom of a variance is 0, expected a number in (0, inf)");
+    }
+}

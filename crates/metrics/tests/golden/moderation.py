@@ -6,8 +6,8 @@ Run with numpy and scipy installed:
 
 Prior and posterior variances are the formulas of limma (`fitFDist`, `squeezeVar`; Smyth 2004), with the inverse of the trigamma function by
 a bracketing root finder. p-values invert the quantile of Cochran and Cox by the same root finder, on SciPy's Student t. The persistent
-variance is a double loop over pairs of seeds. Differences between a row and a reference are generalised least squares by hand: the slope, then
-two means.
+variance is a double loop over pairs of seeds. Differences between a row and a reference are made by hand: the slope, then two means; without surplus fits,
+paired differences.
 """
 
 import itertools
@@ -80,9 +80,10 @@ def family(name, rows, reference, seeds, reference_seeds):
     y, x = rows.mean(2), reference.mean(1)
     at = [reference_seeds.index(seed) for seed in seeds]
     xs = x[at]
-    slope = np.mean([np.polyfit(xs, own, 1)[0] for own in y])
-    slope = float(np.clip(slope, 0, 1))
+    slope = float(np.clip(np.mean([np.polyfit(xs, own, 1)[0] for own in y]), 0, 1))
     own = s - 1 - 1 / k
+    if r == s:
+        slope, own = 1.0, s - 1
     residuals = y - slope * xs
     variances = residuals.var(1, ddof=0) * s / own
     d0, s0 = prior(variances, own)
