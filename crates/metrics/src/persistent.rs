@@ -16,7 +16,7 @@ use crate::inputs;
 pub(crate) struct Sums<'a> {
     fits: &'a Fits,
     /// `sum_s psi_is` of every place.
-    sums: Vec<f64>,
+    totals: Vec<f64>,
     /// Mean over pairs of different fits of `sum_i psi_is psi_is'`.
     within: f64,
 }
@@ -37,7 +37,7 @@ impl<'a> Sums<'a> {
         }
         let all: f64 = sums.iter().map(|sum| sum * sum).sum();
         let n = number as f64;
-        Ok(Self { fits, sums, within: (all - own) / (n * (n - 1.0)) })
+        Ok(Self { fits, totals: sums, within: (all - own) / (n * (n - 1.0)) })
     }
 
     /// Persistent variance over texts of the difference, at least 0. Fits with the same seed are one seed where `shared` says so.
@@ -46,9 +46,9 @@ impl<'a> Sums<'a> {
     /// [`Error::Length`](crate::Error::Length) unless both have as many places, [`Error::TooFew`](crate::Error::TooFew) without two
     /// different seeds.
     pub(crate) fn difference(&self, reference: &Self, shared: bool) -> Result<f64> {
-        let (places, others) = (self.sums.len(), reference.sums.len());
+        let (places, others) = (self.totals.len(), reference.totals.len());
         inputs::same_length("deviations", places, "those of the reference", others)?;
-        let mut across: f64 = self.sums.iter().zip(&reference.sums).map(|(own, other)| own * other).sum();
+        let mut across: f64 = self.totals.iter().zip(&reference.totals).map(|(own, other)| own * other).sum();
         let mut pairs = self.fits.values().len() * reference.fits.values().len();
         if shared {
             for (seed, own) in self.fits.seeds().iter().zip(self.fits.deviations()) {

@@ -17,8 +17,8 @@ use crate::random::{normal, normals, stream};
 pub const SCORES: usize = 5;
 /// What errors add to the logarithm of a score where power is counted.
 pub const RAISED: f64 = 0.25;
-/// Permutations of a test; the program draws more.
-const PERMUTATIONS: u32 = 299;
+/// Permutations of a test; the program draws more. The least p-value times the scores of a family is the level.
+const PERMUTATIONS: u32 = 99;
 /// The test in use is run on so many times as many draws as the others.
 const FEWER: u64 = 5;
 /// Share of the variance of errors and of scores that fits have in common.

@@ -3,6 +3,7 @@
 use bayeslora_metrics::Seeds;
 
 use crate::association::{Associations, associations};
+use crate::counts::Share;
 use crate::differences::{Cell, Outcome, Scales};
 use crate::equivalence::{Equivalences, equivalences};
 use crate::error::Result;
@@ -12,6 +13,8 @@ use crate::statistic::Statistic;
 const SEEDS: [usize; 3] = [3, 5, 10];
 /// Variance over seeds over the persistent variance over texts.
 const RATIOS: [f64; 5] = [0.3, 1.0, 3.0, 10.0, 20.0];
+/// Those of simulations that take longer.
+const FEW_RATIOS: [f64; 3] = [0.3, 3.0, 20.0];
 
 /// How much is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,7 @@ impl Grid {
     fn runs(self) -> Runs {
         match self {
             Self::Quick => Runs { means: 20, shift: 10, resampled: 10, association: 20, equivalence: 20 },
-            Self::Full => Runs { means: 500, shift: 300, resampled: 250, association: 1000, equivalence: 300 },
+            Self::Full => Runs { means: 400, shift: 250, resampled: 250, association: 1000, equivalence: 250 },
         }
     }
 
@@ -56,8 +59,12 @@ impl Grid {
         if self == Self::Full { &SEEDS } else { &SEEDS[1..2] }
     }
 
-    fn ratios(self) -> Vec<f64> {
-        if self == Self::Full { RATIOS.to_vec() } else { vec![RATIOS[0], RATIOS[4]] }
+    fn ratios(self, statistic: Statistic) -> &'static [f64] {
+        match (self, statistic) {
+            (Self::Quick, _) => &FEW_RATIOS[..2],
+            (Self::Full, Statistic::Accuracy | Statistic::Nll) => &RATIOS,
+            (Self::Full, _) => &FEW_RATIOS,
+        }
     }
 
     /// The main design with its runs.
@@ -71,7 +78,7 @@ impl Grid {
                 Statistic::Ece | Statistic::Aurc => runs.resampled,
             };
             for &seeds in self.seeds() {
-                cells.extend(self.ratios().into_iter().map(|ratio| (Cell::main(statistic, seeds, ratio), runs)));
+                cells.extend(self.ratios(statistic).iter().map(|&ratio| (Cell::main(statistic, seeds, ratio), runs)));
             }
         }
         cells
@@ -81,10 +88,10 @@ impl Grid {
     fn designs(self) -> Vec<Cell> {
         let mut cells = Vec::new();
         for &seeds in self.seeds().iter().filter(|&&seeds| seeds > 3) {
-            for ratio in [1.0, 20.0] {
+            for &ratio in if seeds == 5 { &[1.0, 20.0][..] } else { &[20.0] } {
                 let main = Cell::main(Statistic::Mean, seeds, ratio);
                 for scales in [Scales::Equal, Scales::TwoLarge, Scales::Graded] {
-                    cells.extend([0.0, 0.5].map(|common| Cell { scales, common, ..main }));
+                    cells.extend([0.0, 0.5].map(|common| Cell { common, scales, ..main }));
                 }
                 cells.push(Cell { common: 0.0, told: Seeds::Apart, ..main });
                 for scales in [Scales::Equal, Scales::TwoLarge] {
@@ -98,13 +105,12 @@ impl Grid {
     fn associations(self) -> Vec<(usize, usize)> {
         match self {
             Self::Quick => vec![(5, 300)],
-            Self::Full => vec![(1, 300), (1, 900), (3, 300), (5, 300), (5, 900), (10, 300), (10, 900)],
+            Self::Full => vec![(1, 300), (3, 300), (5, 300), (5, 900), (10, 300)],
         }
     }
 
     fn equivalences(self) -> Vec<(usize, f64)> {
-        let ratios = [0.3, 3.0, 20.0];
-        self.seeds().iter().flat_map(|&seeds| ratios.map(|ratio| (seeds, ratio))).collect()
+        self.seeds().iter().flat_map(|&seeds| FEW_RATIOS.map(|ratio| (seeds, ratio))).collect()
     }
 
     /// Work of all simulations, in about equal units.
@@ -119,38 +125,41 @@ impl Grid {
 
 /// Work of a run of an association.
 fn cost((fits, texts): (usize, usize)) -> u64 {
-    ((fits * texts) as u64).div_ceil(1000)
+    ((fits * texts) as u64).div_ceil(600)
 }
 
-/// Runs everything; `on_work` is told of finished work, `on_cell` what is begun. The same for the same seed, whatever the threads.
+/// Runs everything; `on_work` is told of finished work, `on_cell` what each cell gave. The same for the same seed, whatever the threads.
 ///
 /// # Errors
 /// [`Error::Refused`](crate::Error::Refused) when a test refuses what was simulated.
 pub fn run(grid: Grid, seed: u64, on_work: &(dyn Fn(u64) + Sync), on_cell: &dyn Fn(&str)) -> Result<Report> {
     let runs = grid.runs();
-    let mut number = 0;
-    let mut next = |what: String| {
-        on_cell(&what);
-        number += 1;
-        number
-    };
+    let gave =
+        |name: &str, share: Share| on_cell(&format!("{name}: {:.3} (at most {:.3})", share.value(), share.upper()));
     let mut report =
         Report { main: Vec::new(), designs: Vec::new(), associations: Vec::new(), equivalences: Vec::new() };
+    let mut numbers = 1..;
+    let mut next = || numbers.next().unwrap_or(0);
     for (cell, runs) in grid.main() {
         let work = cell.statistic.cost();
-        report.main.push(cell.simulate(next(cell.name()), runs, seed, &|| on_work(work))?);
+        let outcome = cell.simulate(next(), runs, seed, &|| on_work(work))?;
+        gave(&cell.name(), outcome.levels[0].family);
+        report.main.push(outcome);
     }
     for cell in grid.designs() {
-        let number = next(cell.design());
-        report.designs.push(cell.simulate(number, runs.means, seed, &|| on_work(1))?);
+        let outcome = cell.simulate(next(), runs.means, seed, &|| on_work(1))?;
+        gave(&cell.design(), outcome.levels[0].family);
+        report.designs.push(outcome);
     }
     for of in grid.associations() {
-        let number = next(format!("association, {} fits on {} texts", of.0, of.1));
-        report.associations.push(associations(of, number, runs.association, seed, &|| on_work(cost(of)))?);
+        let found = associations(of, next(), runs.association, seed, &|| on_work(cost(of)))?;
+        gave(&format!("association, {} fits on {} texts", of.0, of.1), found.levels[0].family);
+        report.associations.push(found);
     }
     for of in grid.equivalences() {
-        let number = next(format!("equivalence, S = {}, ratio {}", of.0, of.1));
-        report.equivalences.push(equivalences(of, number, runs.equivalence, seed, &|| on_work(2))?);
+        let found = equivalences(of, next(), runs.equivalence, seed, &|| on_work(2))?;
+        gave(&format!("equivalence, S = {}, ratio {}", of.0, of.1), found.tested.family);
+        report.equivalences.push(found);
     }
     Ok(report)
 }
