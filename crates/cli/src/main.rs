@@ -27,6 +27,7 @@ Examples:
   bayeslora report results/every-method/experiment.toml --profile main --check
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32
   bayeslora theory --grid full
+  bayeslora nulls --grid full
   bayeslora geometry results/every-method/experiment.toml
   bayeslora couplings results/every-method/experiment.toml
   bayeslora fetch --offline";
@@ -65,6 +66,9 @@ enum Command {
     /// Check the claims about adapter variance numerically and write the table of verdicts.
     #[command(after_help = "Example:\n  bayeslora theory --grid full")]
     Theory(commands::theory::Arguments),
+    /// Simulate every test where there is nothing to find and write the table of levels.
+    #[command(after_help = "Example:\n  bayeslora nulls --grid full")]
+    Nulls(commands::nulls::Arguments),
     /// Measure inside a run's trained adapters whether V follows the distance from the fine-tuning subspace.
     #[command(after_help = "Example:\n  bayeslora geometry results/every-method/experiment.toml")]
     Geometry(commands::geometry::Arguments),
@@ -171,6 +175,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Overview(arguments) => commands::overview::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Theory(arguments) => commands::theory::run(&arguments),
+        Command::Nulls(arguments) => commands::nulls::run(&arguments),
         Command::Geometry(arguments) => commands::geometry::run(arguments),
         Command::Couplings(arguments) => commands::couplings::run(arguments),
         Command::Posterior(arguments) => commands::posterior::run(arguments),

@@ -116,6 +116,32 @@ impl Bootstrap {
         self.values(|resample| statistic(&self.draw(0, resample, examples)))
     }
 
+    /// The statistic of several fits on every resample, `[fits][resamples]`: what [`Fits::resampled`](crate::Fits::resampled) takes. Every
+    /// resample is drawn once for all fits; `statistic` is given the number of a fit and how often each example was drawn.
+    ///
+    /// # Errors
+    /// As [`Self::interval`], for the resamples.
+    pub fn replicates_of_fits(
+        &self,
+        examples: usize,
+        fits: usize,
+        statistic: impl Fn(usize, &[u32]) -> f64 + Sync,
+    ) -> Result<Vec<Vec<f64>>> {
+        self.check()?;
+        inputs::at_least("examples", examples, 1)?;
+        let of_resample = |resample: u32| -> Vec<f64> {
+            let weights = weights(&self.draw(0, resample, examples), examples);
+            (0..fits).map(|fit| statistic(fit, &weights)).collect()
+        };
+        let by_resample: Vec<Vec<f64>> = (0..self.resamples).into_par_iter().map(of_resample).collect();
+        for (index, values) in (0..).zip(&by_resample) {
+            if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+                return Err(Error::Statistic { resample: Some(index), value });
+            }
+        }
+        Ok((0..fits).map(|fit| by_resample.iter().map(|values| values[fit]).collect()).collect())
+    }
+
     fn values(&self, resampled: impl Fn(u32) -> f64 + Sync) -> Result<Vec<f64>> {
         let values: Vec<f64> = (0..self.resamples).into_par_iter().map(&resampled).collect();
         match (0..).zip(&values).find(|(_, value)| !value.is_finite()) {
@@ -214,6 +240,22 @@ mod tests {
         };
         assert_eq!(run(1, 1), run(1, 4));
         assert_ne!(run(1, 1), run(2, 1));
+    }
+
+    #[test]
+    fn replicates_of_several_fits_are_those_of_each() {
+        let values: [Vec<f64>; 2] = [7, 11].map(|m| (0..40).map(|k: u32| f64::from(k * k % m)).collect());
+        let bootstrap = Bootstrap { resamples: 30, seed: 5, ..Bootstrap::default() };
+        let weighted = |fit: usize, weights: &[u32]| -> f64 {
+            values[fit].iter().zip(weights).map(|(value, &weight)| value * f64::from(weight)).sum::<f64>() / 40.0
+        };
+        let found = bootstrap.replicates_of_fits(40, 2, weighted).unwrap();
+        for (found, values) in found.iter().zip(&values) {
+            let alone = bootstrap.replicates(40, mean_of(values)).unwrap();
+            assert!(found.iter().zip(&alone).all(|(a, b)| (a - b).abs() < 1e-12));
+        }
+        let refused = bootstrap.replicates_of_fits(40, 2, |fit, _| if fit == 1 { f64::NAN } else { 0.0 }).unwrap_err();
+        assert_eq!(refused.to_string(), "statistic is NaN on resample 0, expected a finite number");
     }
 
     #[test]

@@ -130,6 +130,14 @@ pub enum Error {
         /// What the statistic returned.
         value: f64,
     },
+    /// A seed of fits that does not go with the others.
+    #[error("seed {seed} {problem}")]
+    Seed {
+        /// The seed.
+        seed: u64,
+        /// What is wrong with it, and what to do.
+        problem: &'static str,
+    },
     /// A word that names none of the choices.
     #[error("unknown {kind} `{word}`, expected {valid}")]
     UnknownWord {

@@ -11,13 +11,16 @@
 //! | how right? | [`accuracy`], [`negative_log_likelihood`], [`soft_negative_log_likelihood`], [`brier`] |
 //! | is 80 % sure right in 80 %? | [`reliability`], [`expected_calibration_error`], [`adaptive_calibration_error`], [`classwise_calibration_error`] |
 //! | does uncertainty point at errors? | [`RiskCoverage`], [`error_by_quantile`], [`spearman`] |
+//! | does it know of errors what the entropy does not? | [`Permutations`], [`partial_spearman`] |
 //! | does it point at foreign examples? | [`auroc`], [`aupr`], [`fpr_at_tpr`] |
 //! | how far from what was trained on? | [`Mahalanobis`], [`NearestNeighbours`] |
 //! | would one number calibrate it? | [`Temperature`] |
 //! | are there samples enough? | [`Decider`] |
 //! | could it be chance? | [`Bootstrap`], [`PreparedAurc`], [`PreparedEce`], [`summarise`], [`median`] |
-//! | with other seeds too? | [`Measured`], [`over_examples_and_seeds`] |
-//! | in how many comparisons? | [`holm`], [`friedman`], [`nemenyi_critical_difference`] |
+//! | with other seeds too? | [`Fits`], [`Family`], [`Effect`], [`Prior`], [`persistent_variance`] |
+//! | with other seeds too, as the first tables had it? | [`Measured`], [`over_examples_and_seeds`] |
+//! | is it no larger than that? | [`Effect::equivalence`] |
+//! | in how many comparisons? | [`holm`], [`Tally`], [`friedman`], [`nemenyi_critical_difference`] |
 //! | what would have been seen? | [`smallest_noncentrality`] |
 //!
 //! Definitions that differ between published codes, and which one is taken, are in the documentation of each function.
@@ -40,21 +43,29 @@
 #![allow(clippy::needless_pass_by_value, reason = "an ndarray view is a reference already")]
 
 mod accuracy;
+mod association;
 mod averaging;
 mod binning;
 mod bootstrap;
 mod calibration;
 mod detection;
+mod deviations;
 mod distance;
+mod effect;
 mod error;
+mod family;
+mod fits;
 mod friedman;
 mod gaussian;
 mod inputs;
 mod integral;
 mod measured;
 mod median;
+mod moderation;
 mod multiplicity;
 mod paired;
+mod parts;
+mod persistent;
 mod placements;
 mod power;
 mod predictive;
@@ -67,25 +78,34 @@ mod registry;
 mod selective;
 mod sequential;
 mod softmax;
+mod student;
 mod summary;
 mod temperature;
 mod top;
+mod trigamma;
 
 pub use accuracy::accuracy;
+pub use association::{Association, FitScores, Permutations};
 pub use averaging::Averaging;
 pub use bootstrap::{Bootstrap, Interval, weights};
 pub use calibration::{
     ReliabilityBin, adaptive_calibration_error, classwise_calibration_error, expected_calibration_error, reliability,
 };
 pub use detection::{aupr, auroc, fpr_at_tpr};
+pub use deviations::Detection;
 pub use distance::{Mahalanobis, NearestNeighbours};
+pub use effect::{Effect, Equivalence};
 pub use error::{Error, Result};
+pub use family::{Family, FamilyRow, Origin, Seeds};
+pub use fits::Fits;
 pub use friedman::{Friedman, friedman, nemenyi_critical_difference};
 pub use gaussian::GaussianLogits;
-pub use measured::{Detection, Measured, PairedDifference, over_examples_and_seeds};
+pub use measured::{Measured, PairedDifference, over_examples_and_seeds};
 pub use median::median;
-pub use multiplicity::holm;
+pub use moderation::{Moderated, Prior};
+pub use multiplicity::{Tally, holm};
 pub use paired::paired_t;
+pub use persistent::persistent_variance;
 pub use power::smallest_noncentrality;
 pub use predictive::Predictive;
 pub use prepared::{PreparedAurc, PreparedEce};

@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use crate::deviations::{self, Detection};
 use crate::error::{Error, Result};
-use crate::placements::Placements;
-use crate::{inputs, summarise};
+use crate::inputs;
+use crate::summary::summarise;
 
 /// A difference with its interval and test.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -89,15 +90,6 @@ pub fn over_examples_and_seeds(
     Ok(PairedDifference { estimate, lower, upper, p_value, error_over_examples, error_over_seeds })
 }
 
-/// A detector's scores of all examples under one fit, and which of them it is to find.
-#[derive(Debug, Clone, Copy)]
-pub struct Detection<'a> {
-    /// Higher = more likely positive.
-    pub scores: &'a [f64],
-    /// Foreign examples, or errors (then they may differ from fit to fit).
-    pub positive: &'a [bool],
-}
-
 /// One statistic of several fits on the same examples: its value at every seed, and its deviations, whose squared differences
 /// sum to the variance over examples of a paired difference.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,15 +114,15 @@ impl Measured {
             inputs::same_length("values of a seed", own.len(), "those of the first", examples)?;
             inputs::finite("values", own)?;
         }
-        let n = examples as f64;
-        let per_seed: Vec<f64> = values.iter().map(|own| own.iter().sum::<f64>() / n).collect();
+        let mut per_seed = Vec::new();
         let mut deviations = vec![0.0; examples];
-        for (own, mean) in values.iter().zip(&per_seed) {
-            for (deviation, value) in deviations.iter_mut().zip(own) {
-                *deviation += (value - mean) / (n * (n - 1.0)).sqrt() / values.len() as f64;
+        for (mean, own) in values.iter().map(|own| deviations::of_mean(own)) {
+            per_seed.push(mean);
+            for (deviation, own) in deviations.iter_mut().zip(own) {
+                *deviation += own / values.len() as f64;
             }
         }
-        Ok(Self { per_seed, deviations, degrees_of_freedom: n - 1.0 })
+        Ok(Self { per_seed, deviations, degrees_of_freedom: examples as f64 - 1.0 })
     }
 
     /// Any statistic, from the values that its mean over seeds takes on resamples of the examples
@@ -162,23 +154,11 @@ impl Measured {
         let examples = fits[0].scores.len();
         let mut deviations = vec![0.0; examples];
         let mut per_seed = Vec::new();
-        for &Detection { scores, positive } in fits {
-            inputs::same_length("scores of a fit", scores.len(), "those of the first", examples)?;
-            inputs::same_length("positive", positive.len(), "scores", examples)?;
-            inputs::finite("scores", scores)?;
-            let group = |wanted: bool| -> Vec<usize> { (0..examples).filter(|&n| positive[n] == wanted).collect() };
-            let (of_negatives, of_positives) = (group(false), group(true));
-            inputs::at_least("negatives", of_negatives.len(), 2)?;
-            inputs::at_least("positives", of_positives.len(), 2)?;
-            let values = |places: &[usize]| -> Vec<f64> { places.iter().map(|&n| scores[n]).collect() };
-            let (negatives, positives) = (values(&of_negatives), values(&of_positives));
-            let placements = Placements::new(&negatives, &positives);
-            let area = placements.auroc();
-            for (places, shares) in [(of_negatives, &placements.negatives), (of_positives, &placements.positives)] {
-                let n = places.len() as f64;
-                for (place, share) in places.into_iter().zip(shares) {
-                    deviations[place] += (share - area) / (n * (n - 1.0)).sqrt() / fits.len() as f64;
-                }
+        for fit in fits {
+            inputs::same_length("scores of a fit", fit.scores.len(), "those of the first", examples)?;
+            let (area, own) = deviations::of_auroc(fit)?;
+            for (deviation, own) in deviations.iter_mut().zip(own) {
+                *deviation += own / fits.len() as f64;
             }
             per_seed.push(area);
         }
@@ -231,6 +211,7 @@ mod tests {
     use statrs::distribution::Normal;
 
     use super::*;
+    use crate::placements::Placements;
     use crate::{Bootstrap, partial_spearman, random::SplitMix64};
 
     /// Standard normals of a numbered stream.

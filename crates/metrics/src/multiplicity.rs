@@ -30,6 +30,55 @@ pub fn holm(p_values: &[f64]) -> Result<Vec<f64>> {
     Ok(adjusted)
 }
 
+/// How many tests stand on a page, and how many of them reject under which correction.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Tally {
+    /// Tests on the page.
+    pub tests: usize,
+    /// Of these, as many reject as they stand.
+    pub uncorrected: usize,
+    /// As many reject after Holm's correction within each family.
+    pub within_families: usize,
+    /// As many reject after Holm's correction over all tests of the page.
+    pub across_page: usize,
+    /// p-values corrected over all tests of the page, family by family.
+    pub corrected: Vec<Vec<f64>>,
+}
+
+impl Tally {
+    /// Of the p-values of a page, family by family.
+    ///
+    /// # Errors
+    /// [`Error::Entry`] for an entry outside `[0, 1]`, [`Error::Setting`] unless `0 < alpha < 1`.
+    /// # Examples
+    /// ```
+    /// let tally = bayeslora_metrics::Tally::of(&[vec![0.004, 0.03], vec![0.024, 0.9]], 0.05)?;
+    /// // 4 * 0.004, 3 * 0.024, 2 * 0.03 raised to what stands before it, and 0.9.
+    /// assert_eq!((tally.tests, tally.uncorrected, tally.within_families, tally.across_page), (4, 3, 3, 1));
+    /// assert_eq!(tally.corrected, [[0.016, 0.072], [0.072, 0.9]]);
+    /// # Ok::<(), bayeslora_metrics::Error>(())
+    /// ```
+    pub fn of(families: &[Vec<f64>], alpha: f64) -> Result<Self> {
+        if !(alpha > 0.0 && alpha < 1.0) {
+            return Err(Error::Setting { what: "alpha", value: alpha, expected: "(0, 1)" });
+        }
+        let rejected = |p_values: &[f64]| p_values.iter().filter(|&&p| p <= alpha).count();
+        let all = families.concat();
+        let over_all = holm(&all)?;
+        let mut within_families = 0;
+        let mut rest = over_all.as_slice();
+        let mut corrected = Vec::new();
+        for family in families {
+            within_families += rejected(&holm(family)?);
+            let (own, others) = rest.split_at(family.len());
+            corrected.push(own.to_vec());
+            rest = others;
+        }
+        let (tests, uncorrected, across_page) = (all.len(), rejected(&all), rejected(&over_all));
+        Ok(Self { tests, uncorrected, within_families, across_page, corrected })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,11 @@
 //! One module per command, each with its arguments and one `run`.
 
+mod checked;
 pub(crate) mod couplings;
 pub(crate) mod curve;
 pub(crate) mod fetch;
 pub(crate) mod geometry;
+pub(crate) mod nulls;
 pub(crate) mod overview;
 pub(crate) mod paper;
 pub(crate) mod posterior;

@@ -64,19 +64,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         command: format!("bayeslora theory --grid {word} --seed {}", arguments.seed),
     };
     if let Some(committed) = committed {
-        let (there, made) = (words(&committed), words(&bayeslora_theory::markdown(&heading, &report)));
-        let differing = (0..there.len().max(made.len())).find(|&line| there.get(line) != made.get(line));
-        if let Some(line) = differing {
-            let of = |table: &[String]| table.get(line).map_or_else(|| "no such line".to_owned(), Clone::clone);
-            anyhow::bail!(
-                "{}: the table is not what this command makes:\n  line {}, there: {}\n  made: {}\nRun the command without --check and commit.",
-                arguments.out.join("table.md").display(),
-                line + 1,
-                of(&there),
-                of(&made)
-            );
-        }
         let table = arguments.out.join("table.md");
+        super::checked::same_words(&table, &committed, &bayeslora_theory::markdown(&heading, &report))?;
         super::print_line(format_args!("{}: as `{}` makes it", table.display(), heading.command))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -98,31 +87,4 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let decided = report.decisions.iter().all(|decision| decision.verdict != Verdict::Undecided);
     Ok(if decided { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Lines with `#` for every number; names of claims are none.
-fn words(table: &str) -> Vec<String> {
-    let line = |line: &str| {
-        let is_number = |word: &str| {
-            let inner = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-            !inner.starts_with(|c: char| c.is_ascii_alphabetic()) && inner.parse::<f64>().is_ok()
-        };
-        let word = |word| if is_number(word) { "#" } else { word };
-        line.split(' ').map(word).collect::<Vec<_>>().join(" ")
-    };
-    table.lines().map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_may_differ_and_words_may_not() {
-        let same = |left, right| words(left) == words(right);
-        assert!(same("| F1 | **holds** | 0.9993 [0.9975, 1.0011] |", "| F1 | **holds** | 1.0 [0.98, 1.02] |"));
-        assert!(!same("| F1 | **holds** | 1 |", "| F1 | **fails** | 1 |"));
-        assert!(!same("| F1 | **holds** | 1 |", "| F2 | **holds** | 1 |"));
-        assert!(!same("a\nb", "a"));
-    }
 }
