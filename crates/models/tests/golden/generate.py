@@ -83,9 +83,9 @@ def encode(source, longest):
     return [tokenizer.encode(text).ids for text in TEXTS]
 
 
-def shortest(tensor):
-    """The shortest decimals that name the numbers in f32: twice as many digits say nothing more."""
-    return [float(str(value)) for value in tensor.flatten().numpy()]
+def digits(tensor):
+    """The numbers with seven significant digits: tests ask for five."""
+    return [float(f"{value:.6e}") for value in tensor.flatten().tolist()]
 
 
 def expected(source, config, longest, layers):
@@ -94,9 +94,9 @@ def expected(source, config, longest, layers):
     for ids in encode(source, longest):
         with torch.no_grad():
             out = model(torch.tensor([ids]), output_hidden_states=True)
-        record = {"ids": ids, "pooled": shortest(out.pooler_output[0])}
+        record = {"ids": ids, "pooled": digits(out.pooler_output[0])}
         if layers:
-            record["hidden"] = [shortest(h[0]) for h in out.hidden_states]
+            record["hidden"] = [digits(h[0]) for h in out.hidden_states]
         records.append(record)
     return records
 
