@@ -260,6 +260,9 @@ fn checkpoint_ensembles_are_snapshots_of_one_training() {
     assert_eq!(problem, "members is 25; a training of 48 steps gives at most 24 snapshots");
 }
 
+/// Rule of a parameter by its name, where it is not AdamW.
+type RuleByName<'a> = &'a (dyn Fn(&str) -> Option<Rule> + Sync);
+
 /// Training that was cut off after an epoch gives the snapshots that it gives in one go, whatever its rule keeps between steps.
 #[test]
 fn snapshots_survive_an_interruption() {
@@ -284,7 +287,7 @@ fn snapshots_survive_an_interruption() {
         name if name.starts_with("weight_gaussian.") => Some(Rule::IvonLogSd(ivon)),
         _ => None,
     };
-    let rules: [(PosteriorSettings, &(dyn Fn(&str) -> Option<Rule> + Sync)); 3] = [
+    let rules: [(PosteriorSettings, RuleByName<'_>); 3] = [
         (PosteriorSettings::Deterministic, &|_| None),
         (PosteriorSettings::Deterministic, &|_| Some(Rule::Sghmc(sghmc))),
         (gaussian, &of_ivon),

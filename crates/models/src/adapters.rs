@@ -11,7 +11,7 @@ use bayeslora_adapters::{
     AdapterSet, DropoutSite, LoraShape, LowRank, MaskScope, Noise, PosteriorSettings, Slot, TargetMap,
 };
 use bayeslora_host::{read, write_atomically};
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 
 use crate::backbone::Backbone;
 use crate::base::{changes_base, load_under};
@@ -360,7 +360,7 @@ pub fn save_adapter(
                 further.insert(format!("{}:{}", family.module_path(slot), parameter.name), tensor);
             }
         }
-        let [a, b] = [adapter.low_rank().a(), adapter.low_rank().b()].map(|var| var.as_detached_tensor());
+        let [a, b] = [adapter.low_rank().a(), adapter.low_rank().b()].map(Var::as_detached_tensor);
         pairs.insert(backbone.module_path(slot), Pair { a, b, bias: None, scale: alpha / rank as f64 });
     }
     let (base_model, dropout) = (base_model.to_owned(), posterior.peft_dropout());

@@ -125,11 +125,11 @@ fn every_trainable_parameter_gets_a_gradient() {
         }
         let per_map = match posterior {
             PosteriorSettings::Contextual(ContextualSettings { core: CoreSource::Free, .. })
-            | PosteriorSettings::Gaussian(_) => 3,
+            | PosteriorSettings::Gaussian(_)
+            | PosteriorSettings::RankSwitch(_) => 3,
             PosteriorSettings::Lrvd(settings) => 2 + Lrvd::tensor_names(settings).len(),
             PosteriorSettings::Contextual(_) => 6,
             PosteriorSettings::RankGaussian(_) | PosteriorSettings::WeightGaussian(_) => 4,
-            PosteriorSettings::RankSwitch(_) => 3,
             PosteriorSettings::Inducing(_) => Inducing::tensor_names().len(),
             _ => 2,
         };

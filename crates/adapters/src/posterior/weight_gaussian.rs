@@ -172,7 +172,7 @@ mod tests {
         tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 
-    fn sampling<'a>(rows: &'a Rows, stream: Stream, samples: u32) -> Sampling<'a> {
+    fn sampling(rows: &Rows, stream: Stream, samples: u32) -> Sampling<'_> {
         Sampling { noise: Noise::new(8, stream), samples: 0..samples, rows, with_divergence: false }
     }
 

@@ -197,7 +197,7 @@ fn the_divergence_is_that_of_quadrature_and_of_dense_gaussians() {
     assert!(of_v > 0.5 && given_u > 0.5, "{of_v} {given_u}");
 }
 
-fn sampling<'a>(rows: &'a Rows, stream: Stream, samples: u32) -> Sampling<'a> {
+fn sampling(rows: &Rows, stream: Stream, samples: u32) -> Sampling<'_> {
     Sampling { noise: Noise::new(8, stream), samples: 0..samples, rows, with_divergence: false }
 }
 

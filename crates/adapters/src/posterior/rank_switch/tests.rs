@@ -64,7 +64,7 @@ fn moments_are_those_of_enumerated_switches() {
     }
 }
 
-fn sampling<'a>(rows: &'a Rows, stream: Stream, samples: u32) -> Sampling<'a> {
+fn sampling(rows: &Rows, stream: Stream, samples: u32) -> Sampling<'_> {
     Sampling { noise: Noise::new(7, stream), samples: 0..samples, rows, with_divergence: false }
 }
 
