@@ -104,7 +104,7 @@ fn gain(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                     // Through the LayerNorm itself, from both sides, far out.
                     let far = 1e6 * d.sqrt();
                     let at = |delta: f64| layer.variance((layer_norm(&(&start + &(&u * delta))) * &gain).view());
-                    measured += (at(far) + at(-far)) / 2.0;
+                    measured += f64::midpoint(at(far), at(-far));
                 }
                 Ok(measured / predicted)
             })
