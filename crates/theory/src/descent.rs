@@ -36,8 +36,8 @@ fn dot(left: &[f64], right: &[f64]) -> f64 {
     let (chunks, others) = (left.chunks_exact(4), right.chunks_exact(4));
     let rest = chunks.remainder().iter().zip(others.remainder()).map(|(l, r)| l * r).sum::<f64>();
     for (l, r) in chunks.zip(others) {
-        for place in 0..4 {
-            sums[place] += l[place] * r[place];
+        for (sum, (l, r)) in sums.iter_mut().zip(l.iter().zip(r)) {
+            *sum += l * r;
         }
     }
     sums.iter().sum::<f64>() + rest
@@ -87,10 +87,10 @@ impl Gradients {
                 error[o] = (*scale * dot(row, &read) - y[o]) * step;
                 add_multiple(&mut to_b[o * rank..(o + 1) * rank], error[o], &read);
             }
-            for i in 0..rank {
-                let mut back = (0..outputs).map(|o| b[o * rank + i] * error[o]).sum::<f64>();
+            for (i, read) in read.iter().enumerate() {
+                let mut back = error.iter().enumerate().map(|(o, error)| b[o * rank + i] * error).sum::<f64>();
                 if let Penalty::Rank(strength) = penalty {
-                    back += *strength * norms[i] * read[i];
+                    back += *strength * norms[i] * read;
                 }
                 add_multiple(&mut to_a[i * d..(i + 1) * d], back, x);
             }
@@ -109,8 +109,8 @@ impl Gradients {
                         add_multiple(&mut map, b, &a[i * d..(i + 1) * d]);
                     }
                     map.iter_mut().zip(strengths.iter()).for_each(|(map, strength)| *map *= strength);
-                    for i in 0..rank {
-                        add_multiple(&mut to_a[i * d..(i + 1) * d], row[i], &map);
+                    for (i, &b) in row.iter().enumerate() {
+                        add_multiple(&mut to_a[i * d..(i + 1) * d], b, &map);
                         to_b[o * rank + i] += dot(&map, &a[i * d..(i + 1) * d]);
                     }
                 }

@@ -290,16 +290,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_noise_both_are_those_of_the_normal_law() {
-        // Many degrees of freedom approach no noise.
-        assert!((auroc(1.0, 0.5, 1e7).unwrap() - auroc(1.0, 0.5, f64::INFINITY).unwrap()).abs() < 1e-5);
-        assert!((quadrant(0.4, 0.5, 1e7).unwrap() - quadrant(0.4, 0.5, f64::INFINITY).unwrap()).abs() < 1e-5);
+    fn with_many_degrees_the_noise_is_normal() {
+        // With 2 and 2 degrees log F is logistic.
+        let ratio = LogRatio::new(2.0).unwrap();
+        assert!([-3.0, 0.0, 0.7].iter().all(|&x: &f64| (ratio.above(x) - 1.0 / (1.0 + x.exp())).abs() < 1e-9));
+        // With many it is normal, of twice the variance of a logarithm of one chi-square: the formulas by reliability are exact.
+        let (delta, tau, nu, r) = (1.0, 0.5, 2000.0, 0.4);
+        let shrunk: f64 = (tau * tau / (tau * tau + trigamma(nu / 2.0))).sqrt();
+        let area = Normal::standard().cdf(delta / (tau * std::f64::consts::SQRT_2) * shrunk);
+        assert!((auroc(delta, tau, nu).unwrap() - area).abs() < 1e-6);
+        assert!((area - auroc(delta, tau, f64::INFINITY).unwrap()).abs() > 1e-4);
+        let share = 0.25 + (r * shrunk).asin() / (2.0 * std::f64::consts::PI);
+        assert!((quadrant(r, tau, nu).unwrap() - share).abs() < 1e-6);
         // Equal means: chance, whatever the noise.
         assert!((auroc(0.0, 0.5, 9.0).unwrap() - 0.5).abs() < 1e-9);
         assert!((quadrant(0.0, 0.5, 9.0).unwrap() - 0.25).abs() < 1e-9);
         // psi'(1) = pi^2 / 6, psi'(1 / 2) = pi^2 / 2.
         let square = std::f64::consts::PI.powi(2);
-        assert!((trigamma(1.0) - square / 6.0).abs() < 1e-10 && (trigamma(0.5) - square / 2.0).abs() < 1e-10);
+        assert!((trigamma(1.0) - square / 6.0).abs() < 1e-9 && (trigamma(0.5) - square / 2.0).abs() < 1e-9);
     }
 
     #[test]

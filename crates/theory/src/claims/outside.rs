@@ -187,7 +187,7 @@ pub(super) fn tail(weights: &[f64], m: usize, x: f64) -> Result<f64> {
 }
 
 fn concentration(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
-    let (adapters, steps) = grid.pick((300, 40), (1000, 300));
+    let (adapters, steps) = grid.pick((500, 40), (1000, 300));
     let mut comparisons = Comparisons::default();
     let (mut rows, mut points) = (Vec::new(), 0);
     for (number, &size) in sizes(grid).iter().enumerate() {
@@ -232,7 +232,7 @@ fn concentration(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                 _ => 2.0 * fourth / (m as f64 * total * total),
             };
             let squares: Vec<f64> = outside.iter().map(|v| (v / mean - 1.0).powi(2) / claimed).collect();
-            comparisons.add_mean(&squares, law.factor(), true);
+            comparisons.add_mean(&squares, law.factor(), false);
             // V outside over V inside on the other side of 1.
             let weights: Vec<f64> = match law {
                 Law::Wrong(1) => vec![total / size.rank as f64; size.rank],
@@ -245,7 +245,12 @@ fn concentration(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             let error = (chance * (1.0 - chance) / draws).sqrt();
             // Where counts are few their share is not normal.
             if chance * draws >= 30.0 {
-                comparisons.add_independent(seen, chance * law.factor(), error);
+                // All of a point read the same adapters: one comparison alone counts towards the slope.
+                if m == 1 {
+                    comparisons.add_independent(seen, chance * law.factor(), error);
+                } else {
+                    comparisons.add(seen, chance * law.factor(), error);
+                }
             }
             rows.push(vec![
                 size.d_in.to_string(),

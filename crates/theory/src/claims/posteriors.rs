@@ -179,8 +179,8 @@ fn mean_field(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
             Law::Wrong(_) => [v(dimension / size); 2],
             _ => [inside, outside],
         };
-        for side in 0..2 {
-            let ratios: Vec<f64> = found.iter().map(|found| found[side] / predicted[side]).collect();
+        for (side, predicted) in predicted.into_iter().enumerate() {
+            let ratios: Vec<f64> = found.iter().map(|found| found[side] / predicted).collect();
             comparisons.add_mean(&ratios, law.factor(), side == 1);
         }
         let sum = |side: usize| found.iter().map(|found| found[side]).sum::<f64>();

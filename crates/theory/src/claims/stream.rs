@@ -23,7 +23,7 @@ pub(super) const GAIN: Claim = Claim {
     wrong: &[
         "no gain: sigma_A^2 |B|_F^2 for every u",
         "nothing turns back: |G u|^2 outside",
-        "|(I - P) G u| instead of its square",
+        "what turns back has no V: (I - P) G u alone",
     ],
     quantitative: true,
     examine: gain,
@@ -98,13 +98,13 @@ fn gain(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                     predicted += d * match law {
                         Law::Wrong(0) => unit,
                         Law::Wrong(1) => unit * turned.dot(&turned),
-                        Law::Wrong(2) => layer.variance(back.view()) + unit * away.dot(&away).sqrt(),
+                        Law::Wrong(2) => unit * away.dot(&away),
                         _ => layer.variance(back.view()) + unit * away.dot(&away),
                     };
                     // Through the LayerNorm itself, from both sides, far out.
                     let far = 1e6 * d.sqrt();
                     let at = |delta: f64| layer.variance((layer_norm(&(&start + &(&u * delta))) * &gain).view());
-                    measured += (at(far) + at(-far)) / 2.0;
+                    measured += f64::midpoint(at(far), at(-far));
                 }
                 Ok(measured / predicted)
             })
