@@ -1,4 +1,4 @@
-//! Moderated variances, the law of summed variances and whole families against NumPy and SciPy.
+//! Moderated variances, the law of summed variances and whole families against `NumPy` and `SciPy`.
 //!
 //! `golden/moderation.py` writes `golden/moderation.json`, which records versions and seed.
 

@@ -48,7 +48,7 @@ fn families_hold_their_level_where_rows_vary_unequally_and_lowered_variances_do_
 }
 
 #[test]
-fn association_given_the_entropy_holds_its_level_and_the_t_law_does_not() {
+fn association_given_the_entropy_holds_its_level_and_texts_pooled_over_fits_do_not() {
     let found = associations((3, 300), 5, 300, 1, &|| {}).unwrap();
     assert!(found.levels[0].family.value() <= MOST, "{found:?}");
     assert!(found.levels[0].power.value() > 0.5, "{found:?}");
