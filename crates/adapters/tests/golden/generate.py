@@ -146,7 +146,7 @@ def case(name, posterior, increment, rng, shared):
 
     def plain(tensor):
         # Nine digits: all of an f32.
-        return {"shape": list(tensor.shape), "values": [float(f"{v:.9g}") for v in tensor.detach().ravel().tolist()]}
+        return {"shape": list(tensor.shape), "values": [float(f"{v:.7g}") for v in tensor.detach().ravel().tolist()]}
 
     return {
         "name": f"{name}, {'shared' if shared else 'separate'} activations",
