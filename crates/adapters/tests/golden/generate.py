@@ -145,7 +145,7 @@ def case(name, posterior, increment, rng, shared):
     loss.backward()
 
     def plain(tensor):
-        # Nine digits: all of an f32.
+        # Seven digits, of which tests ask five.
         return {"shape": list(tensor.shape), "values": [float(f"{v:.7g}") for v in tensor.detach().ravel().tolist()]}
 
     return {
