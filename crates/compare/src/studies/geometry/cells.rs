@@ -39,7 +39,7 @@ pub(super) fn interval_columns(names: &[&str]) -> impl Iterator<Item = String> {
 /// Their cells; empty where there is no interval.
 pub(super) fn interval_cells(intervals: &[Option<Interval>]) -> impl Iterator<Item = String> {
     intervals.iter().flat_map(|interval| match interval {
-        Some(Interval { estimate, lower, upper }) => [estimate, lower, upper].map(|value| format!("{value:.3}")),
+        Some(Interval { estimate, lower, upper }) => [estimate, lower, upper].map(|value| format!("{value:.5}")),
         None => [const { String::new() }; 3],
     })
 }

@@ -253,8 +253,8 @@ pub(crate) fn csv(findings: &[Finding]) -> Result<Vec<u8>> {
             f.share.to_string(),
             f.k.to_string(),
             f.d.to_string(),
-            format!("{:.4}", f.rho),
-            format!("{:.4}", f.norm_variation),
+            format!("{:.6}", f.rho),
+            format!("{:.6}", f.norm_variation),
         ];
         row.extend(interval_cells(&[f.distance, f.relative, f.given_norm, f.auroc, f.auroc_distance, f.auroc_norm]));
         rows.push(row);
