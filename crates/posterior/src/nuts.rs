@@ -112,7 +112,7 @@ pub fn sample<T: Send>(
             return Err(Error::Setting { what, value, expected });
         }
     }
-    (0..chains).into_par_iter().map(|number| run(target, settings, number, &start(number), (read, advance))).collect()
+    (0..chains).into_par_iter().map(|number| run(target, settings, number, &start(number), read, advance)).collect()
 }
 
 fn run<T>(
@@ -120,7 +120,8 @@ fn run<T>(
     settings: &Settings,
     number: usize,
     start: &[f64],
-    (read, advance): (&(dyn Fn(&[f64]) -> T + Sync), &(dyn Fn() + Sync)),
+    read: &(dyn Fn(&[f64]) -> T + Sync),
+    advance: &(dyn Fn() + Sync),
 ) -> Result<Chain<T>> {
     if start.len() != target.dimension() {
         let (got, expected) = (start.len().to_string(), target.dimension().to_string());

@@ -126,9 +126,12 @@ fn untouched(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
                     comparisons.add_mean(&ratios, law.factor(), side == 1);
                 }
             }
-            let sum = |of: &dyn Fn(&([f64; 2], [f64; 2])) -> f64| found.iter().map(of).sum::<f64>();
-            let rho = sum(&|found| found.0[1]) / sum(&|found| found.0[0]);
-            let said = sum(&|found| found.1[1]) / sum(&|found| found.1[0]);
+            let ratio = |sides: Vec<[f64; 2]>| {
+                let sum = |side: usize| sides.iter().map(|own| own[side]).sum::<f64>();
+                sum(1) / sum(0)
+            };
+            let rho = ratio(found.iter().map(|found| found.0).collect());
+            let said = ratio(found.iter().map(|found| found.1).collect());
             let (d, k) = (size.d_in as f64, size.k as f64);
             rows.push(vec![
                 size.d_in.to_string(),
@@ -226,12 +229,12 @@ fn trained(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
     }
     let lowest = |path: &[f64]| path.iter().copied().fold(f64::INFINITY, f64::min);
     let last = |path: &[f64]| path.last().copied().unwrap_or(f64::NAN);
-    let mean = |of: &dyn Fn(&(Vec<f64>, f64)) -> f64| mean_and_error(&paths.iter().map(of).collect::<Vec<_>>()).0;
+    let mean = |values: Vec<f64>| mean_and_error(&values).0;
     let note = format!(
         "{steps} steps. |A (I - P)| falls to {:.2} of its start on average. It grows again to {:.2}. Mean rho at the end is {:.2}",
-        mean(&|found| lowest(&found.0)),
-        mean(&|found| last(&found.0)),
-        mean(&|found| found.1)
+        mean(paths.iter().map(|found| lowest(&found.0)).collect()),
+        mean(paths.iter().map(|found| last(&found.0)).collect()),
+        mean(paths.iter().map(|found| found.1).collect())
     );
     Ok(Evidence::identity(&errors, errors.len(), "largest relative error / 0.01", note))
 }
