@@ -107,10 +107,10 @@ fn means(fits: &[Fit], seeds: usize, of: impl Fn(f64) -> f64) -> Result<Side> {
     Ok(Side { fits: Fits::mean(&numbered(fits.len()), &values)?, measured: Measured::mean(&values[..seeds])? })
 }
 
-/// Entropy of two classes, in nats, from a logit.
+/// Entropy of two classes, in nats, from a logit: `ln(1 + e^-x) + x e^-x / (1 + e^-x)` of its size `x`, which no size makes `0 ln 0`.
 fn entropy(logit: f64) -> f64 {
-    let p = sigmoid(logit.abs());
-    -(p * p.ln() + (1.0 - p) * (-p).ln_1p())
+    let odds = (-logit.abs()).exp();
+    odds.ln_1p() + logit.abs() * odds / (1.0 + odds)
 }
 
 fn shift(fits: &[Fit], seeds: usize) -> Result<Side> {
@@ -149,4 +149,20 @@ fn resampled<'a, P: Sync>(
         sides.push(Side { fits: Fits::resampled(&numbered(fits.len()), values, replicates, texts)?, measured });
     }
     Ok(sides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entropies_of_large_logits_are_numbers_and_those_of_small_ones_are_by_definition() {
+        for logit in [0.0, 0.3, -2.0, 5.0] {
+            let p = sigmoid(logit);
+            assert!((entropy(logit) + p * p.ln() + (1.0 - p) * (1.0 - p).ln()).abs() < 1e-12, "{logit}");
+        }
+        for logit in [40.0, -90.0, 700.0] {
+            assert!(entropy(logit) >= 0.0 && entropy(logit) < 1e-14, "{logit}: {}", entropy(logit));
+        }
+    }
 }
