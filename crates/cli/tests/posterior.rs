@@ -100,6 +100,21 @@ fn every_row_stands_beside_the_posterior_at_every_seed() {
 }
 
 #[test]
+fn another_adapter_than_the_predictions_are_of_is_refused() {
+    let stage = Stage::new(EXPERIMENT);
+    assert!(stage.bayeslora(&["run"]).status.success());
+    let fits = fs::read_dir(stage.folder().join("fits")).unwrap().map(|entry| entry.unwrap().path().join("adapter"));
+    let weights: Vec<PathBuf> = fits.map(|adapter| adapter.join("adapter_model.safetensors")).collect();
+    // Two methods at two seeds: all of them get the weights of one.
+    assert_eq!(weights.len(), 4);
+    for other in &weights[1..] {
+        fs::copy(&weights[0], other).unwrap();
+    }
+    let said = stage.refusal(&FEW);
+    assert!(said.contains("between the two networks; expected at most 1e-3"), "{said}");
+}
+
+#[test]
 fn what_has_no_such_posterior_is_refused_by_name() {
     let head = Stage::new(&EXPERIMENT.replace("train-head = false", "train-head = true"));
     let said = head.refusal(&FEW);

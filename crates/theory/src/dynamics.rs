@@ -84,6 +84,9 @@ pub fn sampled_gradient(
     }
 }
 
+/// What Adam adds to the root of its second moment.
+pub(crate) const ADAM_EPSILON: f64 = 1e-8;
+
 /// How parameters follow gradients. Weight decay is decoupled: each step first multiplies them by `1 - rate * decay`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Optimiser {
@@ -150,7 +153,8 @@ fn update(
             Zip::from(value).and(gradient).and(first).and(second).for_each(|value, &gradient, first, second| {
                 *first = 0.9 * *first + 0.1 * gradient;
                 *second = 0.999 * *second + 0.001 * gradient * gradient;
-                *value = *value * (1.0 - rate * decay) - rate * (*first / bias1) / ((*second / bias2).sqrt() + 1e-8);
+                *value =
+                    *value * (1.0 - rate * decay) - rate * (*first / bias1) / ((*second / bias2).sqrt() + ADAM_EPSILON);
             });
         }
     }

@@ -1,7 +1,8 @@
 //! Plain distances of a text from the training texts: controls that need no posterior and no fit.
 //!
 //! The features of a text are the mean over its tokens of the activations below the first adapted block: what the adapters are given. They
-//! are frozen, so the scores are the same for every method and seed. A posterior that detects foreign texts no better than
+//! are frozen, so the scores are the same for every method and seed. Where a seed draws its own training set, the training texts are all that
+//! seeds draw from. A posterior that detects foreign texts no better than
 //! these has learnt nothing about foreignness that its input did not already say.
 
 use bayeslora_metrics::{Mahalanobis, NearestNeighbours};

@@ -69,8 +69,8 @@ struct Ground<'a> {
     tests: &'a Inputs,
     head: bayeslora_posterior::Head,
     shape: (usize, f64),
-    /// Where the trained adapter of the reference row is.
-    start: Vec<f64>,
+    /// `A` and `B` of the reference row's fit, on which the two networks are compared.
+    trained: Vec<f64>,
 }
 
 /// Samples the posterior of every seed of a finished run and writes tables into `posterior` within its results.
@@ -93,6 +93,13 @@ pub fn measure_posterior(
         return Err(Error::Report(problem));
     }
     let units = opened.units();
+    // All are there before anything is computed.
+    for &seed in &plan.seeds {
+        reference_fit(&opened, &units, seed)?;
+    }
+    for unit in &units {
+        KeptPredictions::open(&opened, unit)?;
+    }
     let compute = opened.prefixes(opened.lowest())?;
     let train = compute(&opened.data.train, 0)?;
     let mut domains = Vec::new();
@@ -148,6 +155,19 @@ fn labels_of(sentences: &Sentences) -> Vec<usize> {
     sentences.labels().iter().map(|&label| label as usize).collect()
 }
 
+/// The unit of the reference row at a seed, and the folder of its adapter.
+fn reference_fit<'u, 'p>(opened: &OpenedPlan<'p>, units: &'u [Unit<'p>], seed: u64) -> Result<(&'u Unit<'p>, PathBuf)> {
+    let reference = &opened.plan.method_of(&opened.plan.reference).id;
+    let unit = units.iter().find(|unit| unit.seed == seed && unit.method.id == *reference);
+    let unit = unit.ok_or_else(|| Error::Report(format!("posterior: {reference} has no fit at seed {seed}")))?;
+    let folder = opened.store.fit_folder(&unit.fit).join("adapter");
+    if folder.is_dir() {
+        return Ok((unit, folder));
+    }
+    let problem = format!("{} is not there: run this profile here first, with `bayeslora run`", unit.name());
+    Err(Error::Store { path: folder, problem })
+}
+
 /// What the posteriors of a seed are made of, after the two networks were compared.
 fn ground<'a>(
     opened: &OpenedPlan<'_>,
@@ -156,16 +176,9 @@ fn ground<'a>(
     train: &Sentences,
     (domains, tests): (&[(&TestDomain, Sentences)], &'a Inputs),
 ) -> Result<Ground<'a>> {
-    let reference = &opened.plan.method_of(&opened.plan.reference).id;
-    let unit = units.iter().find(|unit| unit.seed == seed && unit.method.id == *reference);
-    let unit = unit.ok_or_else(|| Error::Report(format!("posterior: {reference} has no fit at seed {seed}")))?;
-    let folder = opened.store.fit_folder(&unit.fit).join("adapter");
-    if !folder.is_dir() {
-        let problem = format!("{} is not there: run this profile here first, with `bayeslora run`", unit.name());
-        return Err(Error::Store { path: folder, problem });
-    }
+    let (unit, folder) = reference_fit(opened, units, seed)?;
     let saved = SavedAdapter::load(&folder, &opened.backbone, opened.model.path(), Ok)?;
-    let (start, shape) = parameters(opened, &saved)?;
+    let (trained, shape) = parameters(opened, &saved)?;
     let own = opened.drawn(seed, train)?;
     let own = own.as_ref().unwrap_or(train);
     let ground = Ground {
@@ -174,7 +187,7 @@ fn ground<'a>(
         tests,
         head: head(&saved.head)?,
         shape,
-        start,
+        trained,
     };
     ground.check(opened, unit, domains)?;
     Ok(ground)
@@ -194,7 +207,7 @@ impl Ground<'_> {
 
     /// Refuses to sample where the trained adapter has other predictions here than in the program.
     fn check(&self, opened: &OpenedPlan<'_>, unit: &Unit<'_>, domains: &[(&TestDomain, Sentences)]) -> Result<()> {
-        let ours = self.predict(&self.posterior(Prior { sd: 1.0, temperature: 1.0 })?, &self.start)?;
+        let ours = self.predict(&self.posterior(Prior { sd: 1.0, temperature: 1.0 })?, &self.trained)?;
         let kept = KeptPredictions::open(opened, unit)?;
         let mut first = 0;
         for (domain, sentences) in domains {
@@ -244,7 +257,7 @@ fn run(
     Ok((posterior.dimension(), chains.into_iter().map(whole).collect::<Result<_>>()?))
 }
 
-/// Every row at a seed beside the posterior on a domain, and with a temperature of its own the reference row.
+/// Every row at a seed beside the posterior on a domain.
 fn rows(
     opened: &OpenedPlan<'_>,
     units: &[Unit<'_>],
