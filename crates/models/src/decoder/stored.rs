@@ -8,6 +8,7 @@ use crate::error::Result;
 
 /// A tensor as it is stored.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "in CUDA builds only, and few of them are made")]
 pub enum Stored {
     /// Of type f32, f16 or bf16.
     Dense(Tensor),
