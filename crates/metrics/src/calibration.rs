@@ -5,7 +5,7 @@ use ndarray::ArrayView2;
 
 use crate::binning;
 use crate::binning::Bin;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::{inputs, top};
 
 /// One bin of a reliability diagram.
@@ -28,10 +28,8 @@ pub struct ReliabilityBin {
 /// # Shapes
 /// `probs: [examples, classes]`, `labels: [examples]`.
 /// # Errors
-/// [`Error::TooFew`](crate::Error::TooFew) for 0 bins, [`Error::Setting`](crate::Error::Setting) for over a million,
-/// [`Error::Probability`](crate::Error::Probability) and
-/// [`Error::RowSum`](crate::Error::RowSum) when a row is no distribution, [`Error::Length`](crate::Error::Length) and
-/// [`Error::Label`](crate::Error::Label) for the labels.
+/// [`Error::TooFew`] for 0 bins, [`Error::Setting`] for over a million, [`Error::Probability`] and [`Error::RowSum`] when a row is no
+/// distribution, [`Error::Length`] and [`Error::Label`] for the labels.
 /// # Examples
 /// ```
 /// let probs = ndarray::array![[0.5, 0.5], [0.75, 0.25], [0.0, 1.0]];
@@ -42,14 +40,34 @@ pub struct ReliabilityBin {
 /// # Ok::<(), bayeslora_metrics::Error>(())
 /// ```
 pub fn reliability(probs: ArrayView2<'_, f64>, labels: &[usize], bins: usize) -> Result<Vec<ReliabilityBin>> {
-    let outcomes = outcomes(probs, labels, bins)?;
+    Ok(diagram(&outcomes(probs, labels, bins)?, bins))
+}
+
+/// [`reliability`] of top probabilities and whether the top class was right.
+///
+/// # Shapes
+/// `confidence: [examples]`, `correct: [examples]`.
+/// # Errors
+/// [`Error::TooFew`] for 0 bins or without examples, [`Error::Setting`] for over a million bins, [`Error::Length`],
+/// [`Error::Probability`] outside [0, 1].
+/// # Examples
+/// ```
+/// let bins = bayeslora_metrics::reliability_of_top(&[0.5, 0.75, 1.0], &[false, true, true], 4)?;
+/// assert_eq!((bins[3].count, bins[3].confidence, bins[3].accuracy), (2, Some(0.875), Some(1.0)));
+/// # Ok::<(), bayeslora_metrics::Error>(())
+/// ```
+pub fn reliability_of_top(confidence: &[f64], correct: &[bool], bins: usize) -> Result<Vec<ReliabilityBin>> {
+    Ok(diagram(&outcomes_of_top(confidence, correct, bins)?, bins))
+}
+
+fn diagram(outcomes: &[Outcome], bins: usize) -> Vec<ReliabilityBin> {
     let edges = binning::inner_edges(bins);
     let mut counts = vec![0; bins];
-    for outcome in &outcomes {
+    for outcome in outcomes {
         counts[binning::bin_of(&edges, outcome.confidence)] += 1;
     }
-    let per_bin = equal_width(&outcomes, bins).into_iter().zip(counts).enumerate();
-    Ok(per_bin
+    let per_bin = equal_width(outcomes, bins).into_iter().zip(counts).enumerate();
+    per_bin
         .map(|(k, (sums, count))| ReliabilityBin {
             lower: k as f64 / bins as f64,
             upper: (k + 1) as f64 / bins as f64,
@@ -57,7 +75,7 @@ pub fn reliability(probs: ArrayView2<'_, f64>, labels: &[usize], bins: usize) ->
             confidence: (count > 0).then(|| sums.predicted / sums.count),
             accuracy: (count > 0).then(|| sums.hits / sums.count),
         })
-        .collect())
+        .collect()
 }
 
 /// Expected calibration error of the top label over `bins` bins of equal width, `[lower, upper)`, 1.0 in the last.
@@ -164,6 +182,17 @@ pub(crate) fn outcomes(probs: ArrayView2<'_, f64>, labels: &[usize], bins: usize
         correct: f64::from(u8::from(top.class == label)),
     };
     Ok(top::labels(probs).into_iter().zip(labels).map(outcome).collect())
+}
+
+pub(crate) fn outcomes_of_top(confidence: &[f64], correct: &[bool], bins: usize) -> Result<Vec<Outcome>> {
+    inputs::bins("bins", bins)?;
+    inputs::at_least("examples", confidence.len(), 1)?;
+    inputs::same_length("correct", correct.len(), "confidences", confidence.len())?;
+    if let Some(example) = confidence.iter().position(|value| !(0.0..=1.0).contains(value)) {
+        return Err(Error::Probability { what: "confidences", index: [example, 0], value: confidence[example] });
+    }
+    let outcome = |(&confidence, &correct)| Outcome { confidence, correct: f64::from(u8::from(correct)) };
+    Ok(confidence.iter().zip(correct).map(outcome).collect())
 }
 
 fn check(probs: ArrayView2<'_, f64>, labels: &[usize], bins: usize) -> Result<()> {

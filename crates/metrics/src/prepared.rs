@@ -88,10 +88,21 @@ impl PreparedEce {
     /// # Errors
     /// As [`reliability`](crate::reliability).
     pub fn new(probs: ArrayView2<'_, f64>, labels: &[usize], bins: usize) -> Result<Self> {
-        let outcomes = calibration::outcomes(probs, labels, bins)?;
+        Ok(Self::of(calibration::outcomes(probs, labels, bins)?, bins))
+    }
+
+    /// Bins examples by their top probability, given whether the top class was right.
+    ///
+    /// # Errors
+    /// As [`reliability_of_top`](crate::reliability_of_top).
+    pub fn of_top(confidence: &[f64], correct: &[bool], bins: usize) -> Result<Self> {
+        Ok(Self::of(calibration::outcomes_of_top(confidence, correct, bins)?, bins))
+    }
+
+    fn of(outcomes: Vec<calibration::Outcome>, bins: usize) -> Self {
         let edges = binning::inner_edges(bins);
         let place = |outcome: calibration::Outcome| (binning::bin_of(&edges, outcome.confidence), outcome);
-        Ok(Self { outcomes: outcomes.into_iter().map(place).collect(), bins })
+        Self { outcomes: outcomes.into_iter().map(place).collect(), bins }
     }
 
     /// Expected calibration error when every example occurs as often as its weight says.

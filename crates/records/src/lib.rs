@@ -7,7 +7,7 @@ mod row;
 mod store;
 
 pub use error::{Error, Result};
-pub use per_text::{PerText, four_digits};
+pub use per_text::{PerText, four_digits, probability_digits};
 pub use record::*;
 pub use row::{Reading, RowId, Texts};
 pub use store::{Store, check_schema, key_of, read_all, read_json, seven_digits, write_json};

@@ -256,23 +256,26 @@ pub fn seven_digits(value: f64) -> f64 {
     format!("{value:.6e}").parse().unwrap_or(value)
 }
 
-/// Seven digits everywhere but in the settings of a record, whose hash is its key.
+/// Seven digits everywhere but in the settings of a record, whose hash is its key, and in the columns of its texts, which have the digits
+/// that they need.
 #[derive(Default)]
 struct SevenDigits {
     /// Objects open.
     depth: u32,
     /// Whether the name of a member is being written.
     in_name: bool,
-    /// Whether what is written belongs to the member [`SETTINGS`] of the record.
-    in_settings: bool,
+    /// Number of objects open around the member that is written with every digit.
+    exact: Option<u32>,
 }
 
 /// The member of a record that tells what its key is the hash of.
 const SETTINGS: &str = "settings";
+/// The member of a result that has columns over texts.
+const PER_TEXT: &str = "per_text";
 
 impl Formatter for SevenDigits {
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
-        CompactFormatter.write_f64(writer, if self.in_settings { value } else { seven_digits(value) })
+        CompactFormatter.write_f64(writer, if self.exact.is_some() { value } else { seven_digits(value) })
     }
 
     fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
@@ -282,6 +285,7 @@ impl Formatter for SevenDigits {
 
     fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.depth -= 1;
+        self.exact = self.exact.filter(|&around| around <= self.depth);
         CompactFormatter.end_object(writer)
     }
 
@@ -296,8 +300,9 @@ impl Formatter for SevenDigits {
     }
 
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        if self.in_name && self.depth == 1 {
-            self.in_settings = fragment == SETTINGS;
+        if self.in_name && self.exact.is_none_or(|around| self.depth <= around) {
+            let is_exact = fragment == PER_TEXT || (self.depth == 1 && fragment == SETTINGS);
+            self.exact = is_exact.then_some(self.depth);
         }
         CompactFormatter.write_string_fragment(writer, fragment)
     }
@@ -340,5 +345,19 @@ mod tests {
         assert_eq!(key_of(&read["settings"]), key_of(&settings));
         let rounded = serde_json::json!(0.333_333_3);
         assert_eq!((&read["before"], &read["then"]["settings"]), (&rounded, &rounded));
+    }
+
+    #[test]
+    fn columns_of_texts_keep_their_digits_and_what_follows_them_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        let third = 1.0 / 3.0;
+        let columns = serde_json::json!({ "wrong": [], "label_probability": [0.999_999_987_65, third] });
+        let record = serde_json::json!([{ "per_text": columns, "then": third }, { "scores": { "nll": third } }]);
+        write_record(&path, &record).unwrap();
+        let read: serde_json::Value = read_json(&path).unwrap().unwrap();
+        let rounded = serde_json::json!(0.333_333_3);
+        assert_eq!((&read[0]["per_text"], &read[0]["then"]), (&columns, &rounded));
+        assert_eq!(read[1]["scores"]["nll"], rounded);
     }
 }

@@ -5,16 +5,24 @@ use bayeslora_render::{Area, Chart, Figure, File, Result, colour, file, legend, 
 use plotters::prelude::*;
 
 use crate::aggregate::records_of;
+use crate::curves::with_curves;
 use crate::definition::{Definition, RowDefinition};
+use crate::error;
 
 /// The curves of the test set in distribution, of one reading of each fit; none where the records keep scores alone.
-pub(crate) fn all(definition: &Definition, readings: &[RowDefinition], units: &[&UnitRecord]) -> Result<Vec<File>> {
+pub(crate) fn all(definition: &Definition, readings: &[RowDefinition], units: &[&UnitRecord]) -> error::Result<Vec<File>> {
+    let filled = |row: &RowDefinition| -> error::Result<Vec<Vec<DomainRecord>>> {
+        let records = records_of(units, &row.id).into_iter();
+        records.map(|(_, record)| record.domains.iter().map(with_curves).collect()).collect()
+    };
+    let filled = readings.iter().map(filled).collect::<error::Result<Vec<_>>>()?;
     let rows: Vec<Curves<'_>> = readings
         .iter()
-        .map(|row| Curves {
+        .zip(&filled)
+        .map(|(row, records)| Curves {
             id: &row.id,
             label: &row.label,
-            records: records_of(units, &row.id).into_iter().map(|(_, record)| record.domains.as_slice()).collect(),
+            records: records.iter().map(Vec::as_slice).collect(),
         })
         .filter(|row| row.domain(|domain| !domain.risk_coverage.is_empty()).len() == row.records.len())
         .filter(|row| !row.records.is_empty())

@@ -9,6 +9,7 @@ mod beyond;
 mod beyond_test;
 mod columns;
 mod cost;
+mod curves;
 mod definition;
 mod detectable;
 mod differences;

@@ -380,6 +380,10 @@ impl<'a> OpenedPlan<'a> {
             domain.reliability.clear();
             domain.risk_coverage.clear();
             domain.histograms.clear();
+            if let Some(columns) = &mut domain.per_text {
+                columns.predictive_entropy.clear();
+                columns.mutual_information.clear();
+            }
         }
         let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
         Ok(RowRecord { row, temperature, domains, ..record.clone() })

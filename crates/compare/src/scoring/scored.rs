@@ -6,19 +6,15 @@ use std::collections::BTreeMap;
 
 use bayeslora_metrics as metrics;
 use bayeslora_metrics::{Averaging, Predictive};
-use ndarray::{Array1, Array2, Array3, ArrayView1, Axis};
+use ndarray::{Array2, Array3, ArrayView1};
 
 use crate::error::Result;
 use crate::scoring::distances::Distances;
 use bayeslora_data::tasks::{Domain, Ratings};
-use bayeslora_records::{DomainRecord, Histogram, PerText, ReliabilityPoint, RiskPoint, four_digits};
+use bayeslora_records::{DomainRecord, PerText, four_digits, probability_digits};
 
 /// Equal-width bins of every binned calibration error.
 pub(crate) const BINS: usize = 15;
-/// Points of a stored risk-coverage curve.
-const CURVE_POINTS: usize = 101;
-/// Bins of stored histograms.
-const HISTOGRAM_BINS: usize = 40;
 
 /// A predictive on one domain, beside the labels and the ratings that the domain has.
 pub(crate) struct Scored<'a> {
@@ -123,14 +119,10 @@ impl<'a> Scored<'a> {
         if let Some(reference) = in_distribution {
             self.detection(reference, &mut scores)?;
         }
-        let (mut reliability, mut risk_coverage) = (Vec::new(), Vec::new());
         if let Some(truth) = &self.truth {
-            let curves = (self.quality(&truth.labels, &mut scores)?, self.selective(&truth.correct, &mut scores)?);
+            self.quality(&truth.labels, &mut scores)?;
+            self.selective(&truth.correct, &mut scores)?;
             self.variance_against_errors(&truth.correct, &mut scores);
-            // They are most of a record.
-            if self.domain.info.in_distribution {
-                (reliability, risk_coverage) = curves;
-            }
         }
         // Every declared metric has an entry, so that a reader can tell "undefined" from "forgotten".
         for metric in metrics::METRICS {
@@ -144,15 +136,15 @@ impl<'a> Scored<'a> {
             in_distribution: self.domain.info.in_distribution,
             examples: p.examples() as u64,
             scores,
-            reliability,
-            risk_coverage,
-            histograms: if self.domain.info.corruption.is_none() { self.histograms() } else { BTreeMap::new() },
+            reliability: Vec::new(),
+            risk_coverage: Vec::new(),
+            histograms: BTreeMap::new(),
             per_text: self.domain.info.corruption.is_none().then(|| self.per_text()),
         })
     }
 
-    /// Proper scores and calibration, with the reliability bins.
-    fn quality(&self, labels: &[usize], scores: &mut Scores) -> Result<Vec<ReliabilityPoint>> {
+    /// Proper scores and calibration.
+    fn quality(&self, labels: &[usize], scores: &mut Scores) -> Result<()> {
         let p = &self.predictive;
         let (probabilities, log_probabilities) = (p.probabilities(), p.log_probabilities());
         for (key, value) in [
@@ -165,18 +157,11 @@ impl<'a> Scored<'a> {
         ] {
             scores.insert(key.to_owned(), Some(value));
         }
-        let point = |bin: metrics::ReliabilityBin| ReliabilityPoint {
-            lower: bin.lower,
-            upper: bin.upper,
-            count: bin.count as u64,
-            confidence: bin.confidence,
-            accuracy: bin.accuracy,
-        };
-        Ok(metrics::reliability(probabilities, labels, BINS)?.into_iter().map(point).collect())
+        Ok(())
     }
 
-    /// Selective prediction by the top probability, with the risk-coverage curve, and by every other score.
-    fn selective(&self, correct: &[bool], scores: &mut Scores) -> Result<Vec<RiskPoint>> {
+    /// Selective prediction by the top probability, and by every other score.
+    fn selective(&self, correct: &[bool], scores: &mut Scores) -> Result<()> {
         let curve = metrics::RiskCoverage::from_confidence(&self.predictive.max_probability().to_vec(), correct)?;
         scores.insert("aurc".to_owned(), Some(curve.aurc()));
         scores.insert("e_aurc".to_owned(), Some(curve.e_aurc()));
@@ -189,8 +174,7 @@ impl<'a> Scored<'a> {
                 scores.insert(format!("aurc_{}", score.name), Some(own.aurc()));
             }
         }
-        let points = curve.curve(CURVE_POINTS).into_iter();
-        Ok(points.map(|(coverage, risk)| RiskPoint { coverage, risk }).collect())
+        Ok(())
     }
 
     /// Whether variance points at errors.
@@ -246,53 +230,30 @@ impl<'a> Scored<'a> {
     fn per_text(&self) -> PerText {
         let p = &self.predictive;
         let rounded = |values: ArrayView1<'_, f64>| values.iter().copied().map(four_digits).collect();
-        let mut columns = PerText::default();
+        let mut columns = PerText { classes: p.classes(), ..PerText::default() };
         if p.samples() > 1 {
             columns.mutual_information = rounded(p.mutual_information());
         }
-        if let Some(Truth { labels, .. }) = &self.truth {
-            let own = Array1::from_iter(labels.iter().zip(p.probabilities().outer_iter()).map(|(&y, row)| row[y]));
-            columns.label_probability = rounded(own.view());
-            columns.predicted = p.predicted();
-            if p.classes() == 2 {
-                return columns;
-            }
-            let squares = p.probabilities().map_axis(Axis(1), |row| row.dot(&row));
-            columns.brier = rounded((squares - own * 2.0 + 1.0).view());
-            columns.top_probability = rounded(p.max_probability().view());
+        if p.classes() > 2 || self.truth.is_none() {
+            columns.predictive_entropy = rounded(p.predictive_entropy());
         }
-        columns.predictive_entropy = rounded(p.predictive_entropy());
+        let Some(Truth { labels, correct }) = &self.truth else { return columns };
+        let probabilities = p.probabilities();
+        let own = labels.iter().zip(probabilities.outer_iter()).map(|(&y, row)| probability_digits(row[y]));
+        columns.label_probability = own.collect();
+        columns.wrong = (0..correct.len()).filter(|&text| !correct[text]).collect();
+        if p.classes() > 2 {
+            let (predicted, top) = (p.predicted(), p.max_probability());
+            columns.wrong_class = columns.wrong.iter().map(|&text| predicted[text]).collect();
+            columns.wrong_probability = columns.wrong.iter().map(|&text| probability_digits(top[text])).collect();
+        }
         columns
-    }
-
-    fn histograms(&self) -> BTreeMap<String, Histogram> {
-        let p = &self.predictive;
-        let most = (p.classes() as f64).ln();
-        let mut histograms = BTreeMap::new();
-        let entropy = p.predictive_entropy().to_vec();
-        histograms.insert("predictive_entropy".to_owned(), histogram(&entropy, 0.0, most));
-        if p.samples() > 1 {
-            // Mutual information spans decades: its histogram is over log10.
-            let logs: Vec<f64> = p.mutual_information().iter().map(|mi| mi.max(1e-8).log10()).collect();
-            histograms.insert("log10_mutual_information".to_owned(), histogram(&logs, -6.0, 0.0));
-        }
-        histograms
     }
 }
 
 /// Spearman's coefficient; undefined where one side is constant.
 fn correlation(x: &[f64], y: &[f64]) -> Option<f64> {
     metrics::spearman(x, y).ok().map(|relation| relation.coefficient)
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bins; scores are finite")]
-fn histogram(values: &[f64], lower: f64, upper: f64) -> Histogram {
-    let mut counts = vec![0; HISTOGRAM_BINS];
-    for value in values {
-        let place = (value - lower) / (upper - lower) * HISTOGRAM_BINS as f64;
-        counts[place.clamp(0.0, HISTOGRAM_BINS as f64 - 1.0) as usize] += 1;
-    }
-    Histogram { lower, upper, counts }
 }
 
 #[cfg(test)]
@@ -366,28 +327,19 @@ mod tests {
             for key in defined(bare) {
                 assert_eq!(record.scores[key], rated.scores[key], "{key}");
             }
-            assert_eq!(record.histograms, rated.histograms);
-        }
-        // Curves are those of the test set in distribution.
-        let reference = reference.record(None).unwrap();
-        assert!(!reference.reliability.is_empty() && !reference.risk_coverage.is_empty());
-        for record in &records {
-            assert!(record.reliability.is_empty() && record.risk_coverage.is_empty());
         }
         let mut copies = domain(true, false);
         copies.info.corruption = Some((Corruption::Typos, 1));
         let copies = score(&copies, 0.1, &distances).record(None).unwrap();
-        assert!(copies.histograms.is_empty() && copies.per_text.is_none());
+        assert!(copies.per_text.is_none());
         assert!(copies.scores.len() == OF_COPIES.len() && OF_COPIES.iter().all(|key| copies.scores.contains_key(*key)));
         assert_eq!(copies.scores["accuracy"], labelled.scores["accuracy"]);
-        assert!(!labelled.histograms.is_empty());
     }
 
     #[test]
     fn scores_follow_from_what_every_text_was_given() {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let toy = domain(true, false);
-        let labels: Vec<usize> = toy.examples.iter().map(|example| example.label.unwrap() as usize).collect();
         let three = Array3::from_shape_fn((3, 12, 3), |(s, n, c)| logits(0.2)[[s, n, c % 2]] + f32::from(c == 2) * 0.3);
         for logits in [logits(0.2), three] {
             let record = Scored::new(&toy, &logits, Averaging::Probabilities).unwrap().record(None).unwrap();
@@ -397,22 +349,21 @@ mod tests {
                 // The relative error of four digits.
                 assert!((score - value).abs() <= 5e-4 * score.abs(), "{key}: {value} for {score}");
             };
-            let own = &columns.label_probability;
-            holds("nll", mean(&own.iter().map(|p| -p.ln()).collect::<Vec<_>>()));
-            let correct: Vec<f64> =
-                columns.predicted.iter().zip(&labels).map(|(p, y)| f64::from(u8::from(p == y))).collect();
-            holds("accuracy", mean(&correct));
+            holds("nll", mean(&columns.negative_log_likelihood()));
+            let correct = columns.correct();
+            holds("accuracy", mean(&correct.iter().map(|&correct| f64::from(u8::from(correct))).collect::<Vec<_>>()));
             holds("mean_mutual_information", mean(&columns.mutual_information));
+            holds("mean_predictive_entropy", mean(&columns.entropy()));
+            let top = columns.top_probability();
+            holds("aurc", metrics::RiskCoverage::from_confidence(&top, &correct).unwrap().aurc());
+            holds("ece", metrics::PreparedEce::of_top(&top, &correct, BINS).unwrap().with_weights(&[1; 12]));
             if logits.dim().2 == 2 {
-                assert!(columns.brier.is_empty() && columns.top_probability.is_empty());
-                holds("brier", mean(&own.iter().map(|p| 2.0 * (1.0 - p).powi(2)).collect::<Vec<_>>()));
-                let entropy = |p: &f64| -p * p.ln() - (1.0 - p) * (1.0 - p).ln();
-                holds("mean_predictive_entropy", mean(&own.iter().map(entropy).collect::<Vec<_>>()));
+                assert!(columns.predictive_entropy.is_empty() && columns.wrong_class.is_empty());
+                holds("brier", mean(&columns.brier()));
             } else {
-                holds("brier", mean(&columns.brier));
-                holds("mean_predictive_entropy", mean(&columns.predictive_entropy));
-                let wrong = own.iter().zip(&columns.top_probability).filter(|(own, top)| own < top).count();
-                assert_eq!(wrong, correct.iter().filter(|correct| **correct < 0.5).count());
+                let predicted = Scored::new(&toy, &logits, Averaging::Probabilities).unwrap().predictive.predicted();
+                let wrong: Vec<usize> = columns.wrong.iter().map(|&text| predicted[text]).collect();
+                assert!(columns.wrong_class == wrong && !wrong.is_empty());
             }
         }
         let unlabelled = domain(false, false);
