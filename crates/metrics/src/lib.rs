@@ -89,7 +89,8 @@ pub use association::{Association, FitScores, Permutations};
 pub use averaging::Averaging;
 pub use bootstrap::{Bootstrap, Interval, weights};
 pub use calibration::{
-    ReliabilityBin, adaptive_calibration_error, classwise_calibration_error, expected_calibration_error, reliability, reliability_of_top,
+    ReliabilityBin, adaptive_calibration_error, classwise_calibration_error, expected_calibration_error, reliability,
+    reliability_of_top,
 };
 pub use detection::{aupr, auroc, fpr_at_tpr};
 pub use deviations::Detection;

@@ -107,7 +107,8 @@ mod tests {
         let given = [0.0, 1.0, 0.5, 1.234_56e-7, 0.123_456, 0.987_654, 0.999_987_654_3, 1.0 - 2.0_f64.powi(-40)];
         let expected = [0.0, 1.0, 0.5, 1.235e-7, 0.1235, 0.98765, 0.999_987_65, 0.999_999_999_999_090_5];
         assert_eq!(given.map(probability_digits).map(f64::to_bits), expected.map(f64::to_bits));
-        let column = PerText { classes: 2, label_probability: vec![0.5, 1.235e-7], wrong: vec![1], ..PerText::default() };
+        let column =
+            PerText { classes: 2, label_probability: vec![0.5, 1.235e-7], wrong: vec![1], ..PerText::default() };
         let text = serde_json::to_string(&column).unwrap();
         assert_eq!(text, r#"{"classes":2,"label_probability":[0.5,1.235e-7],"wrong":[1]}"#);
         assert_eq!(serde_json::from_str::<PerText>(&text).unwrap(), column);

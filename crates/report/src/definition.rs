@@ -1,5 +1,8 @@
 //! What a report needs to know of an experiment.
 
+use std::collections::BTreeMap;
+
+use bayeslora_metrics::Bootstrap;
 use serde::Deserialize;
 
 /// An experiment as its pages show it.
@@ -23,6 +26,10 @@ pub struct Definition {
     pub reference: String,
     /// Command that regenerates the results.
     pub command: String,
+    /// How statistics that are no means are resampled, and the level of intervals.
+    pub bootstrap: Bootstrap,
+    /// Differences that do not matter, by metric: named before the data were seen.
+    pub margins: BTreeMap<String, f64>,
     /// The table that the README shows; the main table where there is none.
     pub readme: Option<ReadmeTable>,
 }

@@ -48,7 +48,8 @@ impl<'a> DetectableDifferences<'a> {
                 let mut detectable = Detectable::default();
                 for (test, seeds) in tests.into_iter().filter(|(test, _)| test.error_over_examples > 0.0) {
                     let examples = (test.error_over_examples, test.examples as f64 - 1.0);
-                    let over_seeds = test.error_over_seeds.map(|error| (error, seeds as f64 - 1.0));
+                    let known = test.seeds_known.unwrap_or(seeds as f64 - 1.0);
+                    let over_seeds = test.error_over_seeds.map(|error| (error, known));
                     detectable.by_test.push(needed.smallest(&[Some(examples), over_seeds], alpha)?);
                     detectable.over_examples.push(needed.smallest(&[Some(examples)], alpha)?);
                     if over_seeds.is_some() && seeds >= SEEDS {

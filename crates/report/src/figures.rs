@@ -10,7 +10,11 @@ use crate::definition::{Definition, RowDefinition};
 use crate::error;
 
 /// The curves of the test set in distribution, of one reading of each fit; none where the records keep scores alone.
-pub(crate) fn all(definition: &Definition, readings: &[RowDefinition], units: &[&UnitRecord]) -> error::Result<Vec<File>> {
+pub(crate) fn all(
+    definition: &Definition,
+    readings: &[RowDefinition],
+    units: &[&UnitRecord],
+) -> error::Result<Vec<File>> {
     let filled = |row: &RowDefinition| -> error::Result<Vec<Vec<DomainRecord>>> {
         let records = records_of(units, &row.id).into_iter();
         records.map(|(_, record)| record.domains.iter().map(with_curves).collect()).collect()

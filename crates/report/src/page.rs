@@ -7,16 +7,17 @@ use crate::error::{Error, Result};
 use crate::provenance::gaps;
 use crate::report::Report;
 use crate::score::Score;
-use crate::{beyond, columns, cost, differences, figures, latex, power, summary, tables, temperature};
+use crate::{beyond, columns, cost, differences, equivalence, figures, latex, power, summary, tables, temperature};
 
 /// What a page says, in order.
-const SECTIONS: [fn(&Report<'_>) -> Vec<Section>; 9] = [
+const SECTIONS: [fn(&Report<'_>) -> Vec<Section>; 10] = [
     summary::section,
     tables::sections,
     tables::corrupted,
     temperature::section,
     beyond::sections,
     power::section,
+    equivalence::section,
     cost::section,
     differences::section,
     columns::section,

@@ -1,12 +1,13 @@
 //! What all parts of a report are made from.
 
 use bayeslora_metrics::holm;
-use bayeslora_records::{ComparisonRecord, Question, UnitRecord};
+use bayeslora_records::{ComparisonRecord, Covers, Question, UnitRecord};
 
 use crate::aggregate::Aggregate;
 use crate::beyond_test::{BeyondTest, Family, families};
 use crate::definition::Definition;
 use crate::detectable::DetectableDifferences;
+use crate::equivalence::{self, Equivalence};
 use crate::error::Result;
 use crate::provenance::provenance;
 use crate::score::LEVEL;
@@ -22,6 +23,7 @@ pub struct Report<'a> {
     pub(crate) power: DetectableDifferences<'a>,
     pub(crate) tests: Tests,
     families: Vec<Family<'a>>,
+    pub(crate) equivalences: Vec<Equivalence<'a>>,
     provenance: Vec<String>,
 }
 
@@ -65,14 +67,20 @@ impl<'a> Report<'a> {
         let power = DetectableDifferences::new(definition, comparisons)?;
         let families = families(definition, comparisons)?;
         let tests = Tests::of(&aggregate, &families)?;
+        let equivalences = equivalence::all(definition, comparisons)?;
         let provenance = provenance(definition, &units)?;
-        Ok(Self { definition, aggregate, units, comparisons, power, tests, families, provenance })
+        Ok(Self { definition, aggregate, units, comparisons, power, tests, families, equivalences, provenance })
     }
 
     /// Everything asked a question on a test set, in the order of rows and scores.
     pub(crate) fn asked(&self, domain: &str, question: Question) -> &[BeyondTest<'a>] {
         let found = self.families.iter().find(|family| family.domain == domain && family.question == question);
         found.map_or(&[], |family| &family.asked)
+    }
+
+    /// Whether the tests are those of families, from what every text was given.
+    pub(crate) fn is_of_families(&self) -> bool {
+        self.comparisons.iter().any(|comparison| comparison.covers == Covers::PersistentAndSeeds)
     }
 
     pub(crate) fn provenance(&self) -> &[String] {
@@ -91,9 +99,14 @@ impl<'a> Report<'a> {
         }
         if self.aggregate.compared().next().is_some() {
             let reference = self.definition.reference_label();
+            let test = if self.is_of_families() {
+                "t-test over seeds and what is persistent of examples; variances over seeds are moderated over the rows"
+            } else {
+                "t-test over examples and seeds, over examples alone for one seed"
+            };
             let starred = format!(
-                " `*`: differs from {reference} at 0.05 (t-test over examples and seeds, over examples alone for one seed). Holm's correction \
-                 is over the rows of one test set and metric, not over metrics and test sets."
+                " `*`: differs from {reference} at 0.05 ({test}). Holm's correction is over the rows of one test set and metric, not over metrics \
+                 and test sets."
             );
             text.push_str(&starred);
         }

@@ -4,8 +4,9 @@ use bayeslora_metrics::{Better, METRICS, median, metric};
 use bayeslora_records::{ComparisonRecord, DISTANCES, Question, TEMPERED};
 use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
+use crate::aggregate::records_of;
 use crate::beyond_test::BeyondTest;
-use crate::definition::TestSet;
+use crate::definition::{TestSet, one_reading_each};
 use crate::report::{Report, Tests};
 use crate::score::{Score, tempered};
 use crate::temperature;
@@ -32,6 +33,8 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
         )]));
     } else {
         let mut points: Vec<String> = coverage(comparisons, definition.draws_training_set).into_iter().collect();
+        points.extend(fits_of_reference(report));
+        points.extend(readings(report));
         points.extend(counted(report));
         points.extend(not_compared(report));
         blocks.push(Block::Points(points));
@@ -69,6 +72,25 @@ fn coverage(comparisons: &[ComparisonRecord], draws_training_set: bool) -> Optio
     })
 }
 
+/// How many fits the reference has, where they are more than those of other rows.
+fn fits_of_reference(report: &Report<'_>) -> Option<String> {
+    let fits = records_of(&report.units, &report.definition.reference).len();
+    let reference = report.definition.reference_label();
+    (fits > report.definition.seeds.len())
+        .then(|| format!("{reference} has {fits} fits, and every row is held against all of them."))
+}
+
+/// Which readings are tested, where only one of each fit is.
+fn readings(report: &Report<'_>) -> Option<String> {
+    let shown = report.definition.rows.len();
+    let tested = one_reading_each(&report.definition.rows).len();
+    let several = report.is_of_families() && tested < shown;
+    several.then(|| {
+        "Of a fit that is read in several ways one reading is tested: the one that averages samples. The others are shown without a test."
+            .to_owned()
+    })
+}
+
 /// How many tests stand on the page, how many of them have a star, and what a correction over all of them would leave.
 fn counted(report: &Report<'_>) -> [String; 3] {
     let Tests { made, starred, left } = report.tests;
@@ -88,11 +110,15 @@ fn counted(report: &Report<'_>) -> [String; 3] {
 fn not_compared(report: &Report<'_>) -> Option<String> {
     let reference = &report.definition.reference;
     let compared = |row: &str| report.aggregate.compared().any(|score| score.row == row);
-    let rows = report.definition.rows.iter().filter(|row| row.id != *reference && !compared(&row.id));
-    let missing: Vec<&str> = rows.map(|row| row.label.as_str()).collect();
+    let (rows, want) = if report.is_of_families() {
+        (one_reading_each(&report.definition.rows), "finished seeds")
+    } else {
+        (report.definition.rows.clone(), "kept predictions")
+    };
+    let missing = rows.iter().filter(|row| row.id != *reference && !compared(&row.id));
+    let missing: Vec<&str> = missing.map(|row| row.label.as_str()).collect();
     let name = report.definition.reference_label();
-    (!missing.is_empty())
-        .then(|| format!("Not compared with {name}, for want of kept predictions: {}.", missing.join("; ")))
+    (!missing.is_empty()).then(|| format!("Not compared with {name}, for want of {want}: {}.", missing.join("; ")))
 }
 
 /// Names in a cell, the first few of many.

@@ -41,6 +41,8 @@ fn definition() -> Definition {
     };
     Definition {
         draws_training_set: false,
+        bootstrap: bayeslora_metrics::Bootstrap::default(),
+        margins: BTreeMap::new(),
         name: "made-up".to_owned(),
         title: "A made-up comparison, 100 % of it".to_owned(),
         analysis: "What is measured.\n".to_owned(),
@@ -131,7 +133,8 @@ fn units() -> Vec<UnitRecord> {
 /// A comparison whose p-value is 0.01 where the interval excludes 0, and 0.4 elsewhere.
 fn comparison(metric: &str, lower: f64, upper: f64) -> ComparisonRecord {
     let p_value = if lower > 0.0 || upper < 0.0 { 0.01 } else { 0.4 };
-    let test = Test { p_value, examples: 2000, error_over_examples: 0.01, error_over_seeds: Some(0.002) };
+    let test =
+        Test { p_value, examples: 2000, error_over_examples: 0.01, error_over_seeds: Some(0.002), seeds_known: None };
     let difference = |domain: &str| Difference {
         domain: domain.to_owned(),
         metric: metric.to_owned(),
@@ -139,6 +142,7 @@ fn comparison(metric: &str, lower: f64, upper: f64) -> ComparisonRecord {
         lower,
         upper,
         test: Some(test),
+        equivalent_p: None,
     };
     ComparisonRecord {
         schema: SCHEMA,
@@ -565,7 +569,8 @@ fn tested(domain: &str, metric: &str, estimate: f64, p_value: f64, seeds: usize)
         estimate,
         lower: estimate - 0.02,
         upper: estimate + 0.02,
-        test: Some(Test { p_value, examples: 2000, error_over_examples: 0.01, error_over_seeds }),
+        test: Some(Test { p_value, examples: 2000, error_over_examples: 0.01, error_over_seeds, seeds_known: None }),
+        equivalent_p: None,
     }
 }
 

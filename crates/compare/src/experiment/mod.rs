@@ -67,6 +67,9 @@ pub struct Experiment {
     /// Intervals of paired differences.
     #[serde(default)]
     pub bootstrap: Bootstrap,
+    /// Differences from the reference that do not matter, by metric: equivalence is tested within them.
+    #[serde(default)]
+    pub margins: BTreeMap<String, f64>,
     /// The search of `bayeslora tune`.
     #[serde(default)]
     pub tuning: TuningSettings,
@@ -148,6 +151,9 @@ impl Default for TuningSettings {
 pub struct Profile {
     /// Seeds of the fits.
     pub seeds: Vec<u64>,
+    /// Further seeds of the reference alone: every row is compared with it, so its spread should be known best.
+    #[serde(default)]
+    pub reference_seeds: Vec<u64>,
     /// Folder of its results within the experiment's, the experiment's own by default.
     #[serde(default)]
     pub folder: PathBuf,

@@ -14,6 +14,7 @@ use bayeslora_inference::methods;
 use bayeslora_inference::methods::Method;
 use bayeslora_inference::{AdapterSettings, PredictionSettings, TrainingSettings};
 use bayeslora_records::{Reading, RowId};
+use bayeslora_report::tested_metrics;
 
 /// A checked experiment in one of its profiles.
 #[derive(Debug)]
@@ -24,8 +25,10 @@ pub struct Plan {
     pub path: PathBuf,
     /// Profile name.
     pub profile: String,
-    /// Seeds.
+    /// Seeds of every method.
     pub seeds: Vec<u64>,
+    /// Further seeds of the reference's method.
+    pub reference_seeds: Vec<u64>,
     /// Folder of the results.
     pub folder: PathBuf,
     /// Backbone.
@@ -89,7 +92,7 @@ impl Experiment {
         let plan = self.plan_with(path, profile, &tuned)?;
         let refused = |problem: String| Error::Experiment { path: path.to_owned(), problem };
         tuned.check(plan.methods.iter().map(|method| method.id.as_str())).map_err(refused)?;
-        match plan.seeds.iter().find(|seed| plan.experiment.tuning.seeds.contains(seed)) {
+        match plan.seeds.iter().chain(&plan.reference_seeds).find(|seed| plan.experiment.tuning.seeds.contains(seed)) {
             None => Ok(plan),
             Some(seed) => {
                 Err(refused(format!("seed {seed} of \"{profile}\" is one of tuning.seeds; expected other ones")))
@@ -174,6 +177,7 @@ impl Experiment {
         let plan = Plan {
             profile: profile.to_owned(),
             seeds: chosen.seeds,
+            reference_seeds: chosen.reference_seeds,
             folder,
             model,
             task,
@@ -334,6 +338,12 @@ impl Plan {
         })
     }
 
+    /// Whether a method is fitted at a seed: all are at [`Self::seeds`], the reference's also at its own.
+    pub(crate) fn fits(&self, method: &str, seed: u64) -> bool {
+        let of_reference = self.methods[self.reference.method].id == method && self.reference_seeds.contains(&seed);
+        self.seeds.contains(&seed) || of_reference
+    }
+
     fn check(&self) -> Result<(), String> {
         let max_tokens = self.experiment.max_tokens;
         range("max-tokens", max_tokens as f64, max_tokens >= 3, "at least 3 (special tokens included)")?;
@@ -341,7 +351,8 @@ impl Plan {
         range("tuning.trials", f64::from(*trials), *trials >= 1, "at least 1")?;
         range("the number of tuning.seeds", seeds.len() as f64, !seeds.is_empty(), "at least 1")?;
         // A seed counted twice would make the spread over seeds smaller than it is.
-        for (name, seeds) in [(format!("profile \"{}\"", self.profile), &self.seeds), ("tuning".to_owned(), seeds)] {
+        let fitted = [self.seeds.as_slice(), &self.reference_seeds].concat();
+        for (name, seeds) in [(format!("profile \"{}\"", self.profile), &fitted), ("tuning".to_owned(), seeds)] {
             if let Some(twice) = (1..seeds.len()).find(|&place| seeds[..place].contains(&seeds[place])) {
                 return Err(format!("{name} has the seed {} twice; name every seed once", seeds[twice]));
             }
@@ -354,6 +365,16 @@ impl Plan {
         let Bootstrap { resamples, level, .. } = self.experiment.bootstrap;
         range("bootstrap.resamples", resamples.into(), resamples >= 2, "at least 2")?;
         range("bootstrap.level", level, level > 0.0 && level < 1.0, "a number between 0 and 1")?;
+        for (metric, &margin) in &self.experiment.margins {
+            let tested: Vec<&str> = tested_metrics().collect();
+            if !tested.contains(&metric.as_str()) {
+                return Err(format!(
+                    "margins.{metric}: no such metric is tested; expected one of {}",
+                    tested.join(", ")
+                ));
+            }
+            range(&format!("margins.{metric}"), margin, margin > 0.0 && margin.is_finite(), "a positive number")?;
+        }
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bayeslora_data::tasks::DomainInfo;
 use bayeslora_host::read;
 use bayeslora_records::{ComparisonRecord, RowId, Store, UnitRecord, one_model};
-use bayeslora_report::{Aggregate, Definition, Report, RowDefinition, TestSet, splice};
+use bayeslora_report::{Aggregate, Definition, Report, RowDefinition, TestSet, compared, splice};
 
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, Row};
@@ -42,6 +42,8 @@ pub(crate) fn definition(plan: &Plan) -> Definition {
         domains: plan.task.domains().into_iter().map(test_set).collect(),
         reference: plan.experiment.reference.clone(),
         command: command(format_args!("results/{}/experiment.toml", plan.experiment.name), &plan.profile),
+        bootstrap: plan.experiment.bootstrap,
+        margins: plan.experiment.margins.clone(),
         readme: plan.experiment.readme.clone(),
     }
 }
@@ -63,7 +65,7 @@ impl Recorded {
         let store = Store::new(&plan.folder);
         let belongs = |unit: &UnitRecord| {
             let planned = plan.methods.iter().find(|planned| planned.id == unit.method);
-            plan.seeds.contains(&unit.seed)
+            plan.fits(&unit.method, unit.seed)
                 && model.is_none_or(|model| model == unit.provenance.model_digest)
                 && planned.is_some_and(|method| key_on_record(plan, method, unit) == unit.key)
         };
@@ -96,8 +98,9 @@ impl Recorded {
             let [own, other] = [row, &plan.reference].map(|row| keys_of(&plan.method_of(row).id));
             comparison_key(plan, &id, &own, &other) == comparison.key
         };
-        let comparisons = store.comparisons()?.into_iter().filter(current).collect();
+        let kept = store.comparisons()?.into_iter().filter(current).collect();
         let mut definition = definition(plan);
+        let comparisons = compared(&definition, &units, kept)?;
         if units.is_empty() {
             // No page shows it: it says what to run, wherever the file lies.
             definition.command = command(plan.path.display(), &plan.profile);

@@ -1,4 +1,4 @@
-//! Paired differences between rows, from kept predictions.
+//! What scores know beyond one deterministic pass, from kept predictions.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,10 @@ use super::unit::Unit;
 use crate::error::Result;
 use crate::experiment::Row;
 use crate::scoring::beyond::{Domains, beyond};
-use crate::scoring::differences::{Measures, differences, measure};
 use crate::scoring::distances::Distances;
 use crate::scoring::scored::Scored;
 use bayeslora_data::tasks::Domain;
-use bayeslora_records::{Beyond, ComparisonRecord, Covers, Difference, Reading, RowId, SCHEMA, Texts, key_of};
+use bayeslora_records::{Beyond, ComparisonRecord, Covers, Reading, RowId, SCHEMA, Texts, key_of};
 
 /// Kept logits of a unit by name.
 type Kept = HashMap<String, Array3<f32>>;
@@ -27,23 +26,21 @@ type Predicted<'a> = Vec<Vec<Scored<'a>>>;
 struct Reference<'a> {
     keys: Vec<&'a str>,
     kept: Vec<Kept>,
-    /// As predicted and, where validation logits were kept, tempered: for every domain.
-    measures: Vec<Measures>,
-    tempered: Option<Vec<Measures>>,
 }
 
 impl OpenedPlan<'_> {
-    /// Paired differences of every row from the reference, tempered against tempered too, and what scores know beyond a deterministic
-    /// pass: where both rows finished at every seed and predictions are kept.
+    /// What the scores of every sampled row know beyond a deterministic pass, where it and the reference finished at every seed and
+    /// predictions are kept. Differences from the reference follow from the columns of the records.
     pub(super) fn compare(&self, units: &[Unit<'_>]) -> Result<()> {
         let plan = self.plan;
         let keys_of = |row: &Row| -> Vec<&str> {
             let method = &plan.method_of(row).id;
-            units.iter().filter(|unit| unit.method.id == *method).map(|unit| unit.key.as_str()).collect()
+            let own = units.iter().filter(|unit| unit.method.id == *method && plan.seeds.contains(&unit.seed));
+            own.map(|unit| unit.key.as_str()).collect()
         };
         let reference_keys = keys_of(&plan.reference);
         let mut missing = Vec::new();
-        for row in plan.rows.iter().filter(|row| **row != plan.reference) {
+        for row in plan.rows.iter().filter(|row| **row != plan.reference && row.reading != Reading::Mean) {
             let key = comparison_key(plan, &row.id, &keys_of(row), &reference_keys);
             if self.store.comparison(&row.id.to_string(), &key)?.is_none() {
                 missing.push(row);
@@ -52,39 +49,26 @@ impl OpenedPlan<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let Some(reference) = self.reference(reference_keys)? else {
-            let note = "no paired differences: predictions of some seeds were not kept for";
+        let Some(kept) = self.kept(&reference_keys)? else {
+            let note = "nothing is said of scores beyond one pass: predictions of some seeds were not kept for";
             self.progress.note(&format!("{note} {}", plan.reference.label));
             return Ok(());
         };
+        let reference = Reference { keys: reference_keys, kept };
         self.compare_distances(&reference)?;
         for row in missing {
-            self.progress.stage(&format!("comparison of {}", row.label));
+            self.progress.stage(&format!("scores of {}", row.label));
             let own_keys = keys_of(row);
             let kept = self.kept(&own_keys)?;
-            let predicted = kept.as_ref().map(|kept| self.predicted(kept, row, None)).transpose()?.flatten();
+            let predicted = kept.as_ref().map(|kept| self.predicted(kept, row)).transpose()?.flatten();
             let (Some(kept), Some(predicted)) = (kept, predicted) else {
-                let label = &row.label;
-                self.progress
-                    .note(&format!("no paired differences for {label}: predictions of some seeds were not kept"));
+                let note = "nothing is said of the scores of";
+                self.progress.note(&format!("{note} {}: predictions of some seeds were not kept", row.label));
                 continue;
             };
-            // First what is found again by the row's own record.
-            if let (Some(own), Some(other)) = (self.tempered(&kept, row)?, &reference.tempered) {
-                let id = row.id.tempered();
-                let differences = self.differences(&own, other)?;
-                let keys = (own_keys.as_slice(), reference.keys.as_slice());
-                self.write(keys, (&id, &plan.reference.id.tempered()), differences, Vec::new())?;
-            }
-            let beyond = match row.reading {
-                Reading::Mean => Vec::new(),
-                _ => self.beyond(&predicted, &self.pass(row, &kept, &reference)?, |score| {
-                    !Distances::SCORES.contains(&score)
-                })?,
-            };
-            let differences = self.differences(&self.measures(&predicted)?, &reference.measures)?;
-            let keys = (own_keys.as_slice(), reference.keys.as_slice());
-            self.write(keys, (&row.id, &plan.reference.id), differences, beyond)?;
+            let beyond = self
+                .beyond(&predicted, &self.pass(row, &kept, &reference)?, |score| !Distances::SCORES.contains(&score))?;
+            self.write((own_keys.as_slice(), reference.keys.as_slice()), &row.id, beyond)?;
         }
         Ok(())
     }
@@ -94,33 +78,17 @@ impl OpenedPlan<'_> {
         keys.iter().map(|key| Ok(self.store.predictions(key)?)).collect()
     }
 
-    fn reference<'a>(&self, keys: Vec<&'a str>) -> Result<Option<Reference<'a>>> {
-        let row = &self.plan.reference;
-        let Some(kept) = self.kept(&keys)? else { return Ok(None) };
-        let Some(predicted) = self.predicted(&kept, row, None)? else { return Ok(None) };
-        let (measures, tempered) = (self.measures(&predicted)?, self.tempered(&kept, row)?);
-        Ok(Some(Reference { keys, kept, measures, tempered }))
-    }
-
-    /// A row's predictions, divided by one temperature a seed where they are given.
-    fn predicted(
-        &self,
-        kept: &[Kept],
-        row: &Row,
-        temperatures: Option<&[Temperature]>,
-    ) -> Result<Option<Predicted<'_>>> {
+    /// A row's predictions.
+    fn predicted(&self, kept: &[Kept], row: &Row) -> Result<Option<Predicted<'_>>> {
         let averaging = self.plan.method_of(row).prediction.averaging;
         let mut predicted = Vec::new();
         for domain in &self.data.domains {
             let mut seeds = Vec::new();
-            for (seed, logits) in kept.iter().enumerate() {
+            for logits in kept {
                 let Some(logits) = logits.get(&row.id.kept_name(Texts::Domain(&domain.info.id))) else {
                     return Ok(None);
                 };
-                seeds.push(match temperatures {
-                    None => Scored::new(domain, logits, averaging)?,
-                    Some(fitted) => Scored::new(domain, &fitted[seed].apply(logits.view(), averaging)?, averaging)?,
-                });
+                seeds.push(Scored::new(domain, logits, averaging)?);
             }
             predicted.push(seeds);
         }
@@ -136,34 +104,10 @@ impl OpenedPlan<'_> {
         Ok(Temperature::fit(logits.view(), &labels, averaging, Scaled::Samples)?)
     }
 
-    /// What a row measures with its own temperature, if its validation logits were kept.
-    fn tempered(&self, kept: &[Kept], row: &Row) -> Result<Option<Vec<Measures>>> {
-        let name = row.id.kept_name(Texts::Validation);
-        let logits: Option<Vec<_>> = kept.iter().map(|kept| kept.get(&name)).collect();
-        let Some(logits) = logits else { return Ok(None) };
-        let fitted = logits.into_iter().map(|logits| self.temperature(row, logits)).collect::<Result<Vec<_>>>()?;
-        self.predicted(kept, row, Some(&fitted))?.map(|predicted| self.measures(&predicted)).transpose()
-    }
-
     /// Place of the in-distribution test set, for those that are shifted.
     fn inside(&self, place: usize) -> Option<usize> {
         let inside = self.data.domains.iter().position(|domain| domain.info.in_distribution);
         inside.filter(|_| !self.data.domains[place].info.in_distribution)
-    }
-
-    fn measures(&self, predicted: &Predicted<'_>) -> Result<Vec<Measures>> {
-        let inside = |place| self.inside(place).map(|inside| predicted[inside].as_slice());
-        let domains = predicted.iter().enumerate();
-        domains.map(|(place, seeds)| measure(seeds, inside(place), &self.plan.experiment.bootstrap)).collect()
-    }
-
-    fn differences(&self, own: &[Measures], reference: &[Measures]) -> Result<Vec<Difference>> {
-        let mut found = Vec::new();
-        for ((domain, own), reference) in self.data.domains.iter().zip(own).zip(reference) {
-            let examples = (domain.info.id.as_str(), domain.examples.len());
-            found.extend(differences(own, reference, examples, self.plan.experiment.bootstrap.level)?);
-        }
-        Ok(found)
     }
 
     /// The deterministic pass that a fit's scores are held against: its own, or that of the reference's fit at the same seed. Without
@@ -174,7 +118,7 @@ impl OpenedPlan<'_> {
         let own = mean_of(row.method).map(|row| (kept, row));
         let of_reference = || mean_of(self.plan.reference.method).map(|row| (reference.kept.as_slice(), row));
         let Some((kept, row)) = own.or_else(of_reference) else { return Ok(Predicted::default()) };
-        Ok(self.predicted(kept, row, None)?.unwrap_or_default())
+        Ok(self.predicted(kept, row)?.unwrap_or_default())
     }
 
     /// What the scores `wanted` know; corrupted copies are left out.
@@ -204,17 +148,11 @@ impl OpenedPlan<'_> {
         }
         let beyond = self.beyond(&predicted, &predicted, |score| Distances::SCORES.contains(&score))?;
         let keys = (reference.keys.as_slice(), reference.keys.as_slice());
-        self.write(keys, (&RowId::Distances, &self.plan.reference.id), Vec::new(), beyond)
+        self.write(keys, &RowId::Distances, beyond)
     }
 
-    /// Writes what was found of a row beside a reference, given the keys of their units.
-    fn write(
-        &self,
-        (own, others): (&[&str], &[&str]),
-        (row, reference): (&RowId, &RowId),
-        differences: Vec<Difference>,
-        beyond: Vec<Beyond>,
-    ) -> Result<()> {
+    /// Writes what was found of a row beside the reference, given the keys of their units.
+    fn write(&self, (own, others): (&[&str], &[&str]), row: &RowId, beyond: Vec<Beyond>) -> Result<()> {
         let bootstrap = &self.plan.experiment.bootstrap;
         let settings = comparison_settings(self.plan, row, own, others);
         let record = ComparisonRecord {
@@ -222,12 +160,12 @@ impl OpenedPlan<'_> {
             key: key_of(&settings),
             settings: Some(settings),
             row: row.to_string(),
-            reference: reference.to_string(),
+            reference: self.plan.reference.id.to_string(),
             seeds: self.plan.seeds.clone(),
             resamples: bootstrap.resamples,
             level: bootstrap.level,
             covers: Covers::ExamplesAndSeeds,
-            differences,
+            differences: Vec::new(),
             beyond,
         };
         Ok(self.store.write_comparison(&record)?)

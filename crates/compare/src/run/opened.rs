@@ -114,6 +114,7 @@ impl<'a> OpenedPlan<'a> {
         Ok(opened)
     }
 
+    /// Every method at every seed, then the reference's at its further ones.
     pub(crate) fn units(&self) -> Vec<Unit<'a>> {
         let mut units = Vec::new();
         for &seed in &self.plan.seeds {
@@ -121,6 +122,9 @@ impl<'a> OpenedPlan<'a> {
                 units.push(Unit::new(self.plan, method, seed, self.sources()));
             }
         }
+        let reference = &self.plan.methods[self.plan.reference.method];
+        let further = self.plan.reference_seeds.iter();
+        units.extend(further.map(|&seed| Unit::new(self.plan, reference, seed, self.sources())));
         units
     }
 
@@ -129,7 +133,7 @@ impl<'a> OpenedPlan<'a> {
         let arithmetic = self.sources().arithmetic;
         let belongs = |unit: &UnitRecord| {
             let planned = self.plan.methods.iter().find(|planned| planned.id == unit.method);
-            self.plan.seeds.contains(&unit.seed)
+            self.plan.fits(&unit.method, unit.seed)
                 && unit.provenance.model_digest == self.model.digest()
                 && planned.is_some_and(|method| key_on_record(self.plan, method, unit) == unit.key)
         };

@@ -8,7 +8,6 @@ use bayeslora_metrics as metrics;
 use bayeslora_metrics::{Detection, Measured, PairedDifference, over_examples_and_seeds, partial_spearman};
 
 use crate::error::Result;
-use crate::scoring::differences::shift;
 use crate::scoring::scored::{SCORES, Score, Scored};
 use bayeslora_records::{Beyond, Question};
 
@@ -74,6 +73,18 @@ pub(crate) fn beyond(
         }
     }
     Ok(found)
+}
+
+/// AUROC of telling foreign examples from those inside, by scores `(inside, foreign)` per seed.
+fn shift(pairs: &[(Vec<f64>, Vec<f64>)]) -> metrics::Result<Measured> {
+    let joined: Vec<(Vec<f64>, Vec<bool>)> = pairs
+        .iter()
+        .map(|(inside, foreign)| {
+            let positive = (0..inside.len() + foreign.len()).map(|n| n >= inside.len()).collect();
+            ([inside.as_slice(), foreign].concat(), positive)
+        })
+        .collect();
+    Measured::auroc(&joined.iter().map(|(scores, positive)| Detection { scores, positive }).collect::<Vec<_>>())
 }
 
 /// Mean over seeds of the partial rank correlation of a score with the errors given the entropy.

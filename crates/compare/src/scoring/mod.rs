@@ -1,6 +1,5 @@
-//! From predictions to numbers: scores of one predictive, paired differences between two, and what a score knows beyond one pass.
+//! From predictions to numbers: scores of one predictive, and what a score knows beyond one pass.
 
 pub(crate) mod beyond;
-pub(crate) mod differences;
 pub(crate) mod distances;
 pub(crate) mod scored;

@@ -258,12 +258,8 @@ fn correlation(x: &[f64], y: &[f64]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use bayeslora_metrics::Bootstrap;
-
     use super::*;
-    use crate::scoring::differences::{Measures, differences, measure};
     use bayeslora_data::tasks::{Corruption, DomainInfo, Example};
-    use bayeslora_records::Difference;
 
     fn domain(labelled: bool, rated: bool) -> Domain {
         let info = DomainInfo {
@@ -370,41 +366,5 @@ mod tests {
         let bare = Scored::new(&unlabelled, &logits(0.2), Averaging::Probabilities).unwrap();
         let columns = bare.record(None).unwrap().per_text.unwrap();
         assert!(columns.label_probability.is_empty() && columns.predictive_entropy.len() == 12);
-    }
-
-    #[test]
-    fn differences_are_those_of_the_metrics_that_exist() {
-        let seeds = |domain: &Domain, shift| -> Measures {
-            let inside =
-                Domain { info: DomainInfo { id: "inside".to_owned(), ..domain.info.clone() }, ..domain.clone() };
-            let scored = |domain| vec![Scored::new(domain, &logits(shift), Averaging::Probabilities).unwrap()];
-            let bootstrap = Bootstrap { resamples: 20, ..Bootstrap::default() };
-            let (own, reference) = (scored(domain), scored(&inside));
-            measure(&own, (!domain.info.in_distribution).then_some(&reference), &bootstrap).unwrap()
-        };
-        let found = |domain: &Domain| -> Vec<Difference> {
-            differences(&seeds(domain, 0.1), &seeds(domain, 0.0), ("toy", 12), 0.95).unwrap()
-        };
-        let keys = |domain: &Domain| -> Vec<String> { found(domain).into_iter().map(|d| d.metric).collect() };
-        let mut own = domain(true, true);
-        own.info.in_distribution = true;
-        assert_eq!(keys(&own), ["accuracy", "nll", "brier", "soft_nll", "ece", "aurc"]);
-        let labelled = ["accuracy", "nll", "brier", "ece", "auroc_predictive_entropy"];
-        assert_eq!(keys(&domain(true, false)), labelled);
-        assert_eq!(keys(&domain(false, false)), ["auroc_predictive_entropy"]);
-        // Copies are tested as pairs with their texts: the same difference, another error.
-        let detection = |domain: &Domain| found(domain).pop().unwrap();
-        let mut copies = domain(false, false);
-        copies.info.corruption = Some((Corruption::Typos, 1));
-        let (pairs, apart) = (detection(&copies), detection(&domain(false, false)));
-        let error = |difference: &Difference| difference.test.unwrap().error_over_examples;
-        assert!((pairs.estimate - apart.estimate).abs() < 1e-15 && (error(&pairs) - error(&apart)).abs() > 1e-6);
-        // They are the differences of what the records hold.
-        let record = |shift| Scored::new(&own, &logits(shift), Averaging::Probabilities).unwrap().record(None).unwrap();
-        let (row, reference) = (record(0.1), record(0.0));
-        for difference in found(&own) {
-            let of = |record: &DomainRecord| record.scores[&difference.metric].unwrap();
-            assert!((difference.estimate - (of(&row) - of(&reference))).abs() < 1e-12, "{difference:?}");
-        }
     }
 }

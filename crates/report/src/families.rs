@@ -1,0 +1,296 @@
+//! The families of tests of a page, from what every text was given.
+//!
+//! A family is the rows of one test set and metric beside the reference, rows with a temperature apart. Of a fit that is read in several ways
+//! one reading takes part, the one that averages samples; the others are shown without a test. [`Family`] has the test.
+
+use std::collections::BTreeMap;
+
+use bayeslora_metrics::{
+    Bootstrap, Detection, Effect, Family, FamilyRow, Fits, Origin, PreparedAurc, PreparedEce, Seeds,
+};
+use bayeslora_records::{ComparisonRecord, Covers, Difference, PerText, RowRecord, SCHEMA, Test, UnitRecord};
+
+use crate::aggregate::records_of;
+use crate::curves::BINS;
+use crate::definition::{Definition, TestSet, one_reading_each};
+use crate::error::Result;
+use crate::score::{LEVEL, tempered};
+
+/// Fewer seeds than these have no spread that a test could use.
+const FEWEST: usize = 3;
+/// Two passes whose probabilities of the label differ by less, relatively, are of one fit: columns have four digits.
+const SAME: f64 = 1e-3;
+
+/// The comparisons of a page: `kept` ones, with their differences tested anew from what every text was given, where the reference's records
+/// have that. Older records keep the tests of their time.
+///
+/// # Errors
+/// When a statistic cannot be computed of the columns, such as one of a single text.
+pub fn compared(
+    definition: &Definition,
+    units: &[UnitRecord],
+    kept: Vec<ComparisonRecord>,
+) -> Result<Vec<ComparisonRecord>> {
+    let units: Vec<&UnitRecord> = units.iter().collect();
+    let reference = Row::of(&units, &definition.reference);
+    if !reference.has_columns() {
+        return Ok(kept);
+    }
+    let rows = one_reading_each(&definition.rows).into_iter().filter(|row| row.id != definition.reference);
+    let mut found = Vec::new();
+    for row in rows {
+        let means = definition.rows.iter().filter(|other| other.method == row.method && other.id != row.id);
+        let origin = origin(&reference, means.map(|mean| Row::of(&units, &mean.id)));
+        for (id, reference) in
+            [(row.id.clone(), definition.reference.clone()), (tempered(&row.id), tempered(&definition.reference))]
+        {
+            let own = Row::of(&units, &id);
+            if own.is_comparable(definition, &Row::of(&units, &reference)) {
+                found.push(Candidate { own, reference, origin, differences: Vec::new() });
+            }
+        }
+    }
+    for id in [definition.reference.clone(), tempered(&definition.reference)] {
+        let reference = Row::of(&units, &id);
+        let mut rows: Vec<&mut Candidate<'_>> = found.iter_mut().filter(|row| row.reference == id).collect();
+        for domain in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
+            for metric in TESTED {
+                test(definition, metric, (domain, &reference), &mut rows)?;
+            }
+        }
+    }
+    let mut records: Vec<ComparisonRecord> = found.into_iter().map(|row| row.record(definition)).collect();
+    for kept in kept {
+        match records.iter_mut().find(|record| record.row == kept.row) {
+            Some(record) => record.beyond = kept.beyond,
+            None => records.push(ComparisonRecord { differences: Vec::new(), ..kept }),
+        }
+    }
+    Ok(records)
+}
+
+/// A row's finished records, by seed.
+struct Row<'a> {
+    id: String,
+    by_seed: BTreeMap<u64, &'a RowRecord>,
+}
+
+impl<'a> Row<'a> {
+    fn of(units: &[&'a UnitRecord], id: &str) -> Self {
+        let by_seed = records_of(units, id).into_iter().map(|(unit, record)| (unit.seed, record)).collect();
+        Self { id: id.to_owned(), by_seed }
+    }
+
+    /// What every text of a test set was given, seed by seed; none where a record does not have it.
+    fn columns(&self, domain: &str) -> Option<Vec<&'a PerText>> {
+        let of_record = |record: &&'a RowRecord| {
+            let own = record.domains.iter().find(|own| own.domain == domain);
+            own.and_then(|own| own.per_text.as_ref())
+        };
+        self.by_seed.values().map(of_record).collect()
+    }
+
+    fn has_columns(&self) -> bool {
+        let inside = |record: &&RowRecord| {
+            record.domains.iter().find(|own| own.in_distribution).map(|own| own.per_text.is_some())
+        };
+        !self.by_seed.is_empty() && self.by_seed.values().all(|record| inside(&record) == Some(true))
+    }
+
+    /// Whether it finished at every seed planned, as the reference did, and there are seeds enough.
+    fn is_comparable(&self, definition: &Definition, reference: &Self) -> bool {
+        let finished = |seed: &u64| self.by_seed.contains_key(seed) && reference.by_seed.contains_key(seed);
+        definition.seeds.len() >= FEWEST && definition.seeds.iter().all(finished) && self.has_columns()
+    }
+
+    fn seeds(&self) -> Vec<u64> {
+        self.by_seed.keys().copied().collect()
+    }
+}
+
+/// Whose fits a row reads: the reference's own where one of its other readings predicts as the reference does, at every seed.
+fn origin<'a>(reference: &Row<'_>, mut readings: impl Iterator<Item = Row<'a>>) -> Origin {
+    let same = |row: Row<'_>| {
+        let pairs = row.by_seed.iter().map(|(seed, record)| Some((record, reference.by_seed.get(seed)?)));
+        let inside = |record: &RowRecord| {
+            let own = record.domains.iter().find(|own| own.in_distribution)?;
+            own.per_text.as_ref().map(|columns| columns.label_probability.clone())
+        };
+        let alike = |pair: Option<(&&RowRecord, &&RowRecord)>| {
+            let (own, other) = pair?;
+            let (own, other) = (inside(own)?, inside(other)?);
+            Some(own.len() == other.len() && own.iter().zip(&other).all(|(p, q)| (p - q).abs() <= SAME * q))
+        };
+        !row.by_seed.is_empty() && pairs.map(alike).all(|alike| alike == Some(true))
+    };
+    if readings.any(same) { Origin::ReferenceFit } else { Origin::OwnFit }
+}
+
+/// A row of the page's families, and what was found of it.
+struct Candidate<'a> {
+    own: Row<'a>,
+    reference: String,
+    origin: Origin,
+    differences: Vec<Difference>,
+}
+
+impl Candidate<'_> {
+    fn record(self, definition: &Definition) -> ComparisonRecord {
+        ComparisonRecord {
+            schema: SCHEMA,
+            key: String::new(),
+            settings: None,
+            seeds: self.own.seeds(),
+            row: self.own.id,
+            reference: self.reference,
+            resamples: definition.bootstrap.resamples,
+            level: definition.bootstrap.level,
+            covers: Covers::PersistentAndSeeds,
+            differences: self.differences,
+            beyond: Vec::new(),
+        }
+    }
+}
+
+/// A metric that is tested.
+#[derive(Clone, Copy)]
+struct Tested {
+    key: &'static str,
+    /// Of the fits of a row on a test set; the other columns are those of the test set in distribution. None where it is not defined or does
+    /// not follow from columns.
+    measure: fn(&[u64], &[&PerText], Option<&[&PerText]>, &Bootstrap) -> Option<bayeslora_metrics::Result<Fits>>,
+}
+
+/// All that are tested, in the order of the tables.
+const TESTED: [Tested; 6] = [
+    Tested {
+        key: "accuracy",
+        measure: |seeds, own, _, _| {
+            mean(seeds, own, |columns| columns.correct().iter().map(|&c| f64::from(u8::from(c))).collect())
+        },
+    },
+    Tested { key: "nll", measure: |seeds, own, _, _| mean(seeds, own, PerText::negative_log_likelihood) },
+    Tested { key: "brier", measure: |seeds, own, _, _| mean(seeds, own, PerText::brier) },
+    Tested {
+        key: "ece",
+        measure: |seeds, own, _, bootstrap| {
+            resampled(
+                (seeds, own, bootstrap),
+                |columns| PreparedEce::of_top(&columns.top_probability(), &columns.correct(), BINS),
+                PreparedEce::with_weights,
+            )
+        },
+    },
+    Tested {
+        key: "aurc",
+        measure: |seeds, own, inside, bootstrap| {
+            let prepare = |columns: &PerText| PreparedAurc::new(&columns.top_probability(), &columns.correct());
+            // It has no column in the tables of shifted sets.
+            inside.is_none().then(|| resampled((seeds, own, bootstrap), prepare, PreparedAurc::with_weights))?
+        },
+    },
+    Tested { key: "auroc_predictive_entropy", measure: |seeds, own, inside, _| detection(seeds, own, inside?) },
+];
+
+/// Keys of the metrics that are tested where the records have columns of texts.
+pub fn tested_metrics() -> impl Iterator<Item = &'static str> {
+    TESTED.iter().map(|tested| tested.key)
+}
+
+fn mean(
+    seeds: &[u64],
+    own: &[&PerText],
+    of_texts: fn(&PerText) -> Vec<f64>,
+) -> Option<bayeslora_metrics::Result<Fits>> {
+    let values: Vec<Vec<f64>> = own.iter().map(|columns| of_texts(columns)).collect();
+    values.iter().all(|values| !values.is_empty()).then(|| Fits::mean(seeds, &values))
+}
+
+fn resampled<P: Sync>(
+    (seeds, own, bootstrap): (&[u64], &[&PerText], &Bootstrap),
+    prepare: impl Fn(&PerText) -> bayeslora_metrics::Result<P>,
+    with_weights: fn(&P, &[u32]) -> f64,
+) -> Option<bayeslora_metrics::Result<Fits>> {
+    let texts = own.first()?.label_probability.len();
+    let computed = || {
+        let prepared = own.iter().map(|columns| prepare(columns)).collect::<bayeslora_metrics::Result<Vec<P>>>()?;
+        let values = prepared.iter().map(|fit| with_weights(fit, &vec![1; texts])).collect();
+        let replicates = bootstrap
+            .replicates_of_fits(texts, prepared.len(), |fit, weights| with_weights(&prepared[fit], weights))?;
+        Fits::resampled(seeds, values, &replicates, texts)
+    };
+    (texts > 0).then(computed)
+}
+
+/// AUROC of telling the texts of a shifted test set from those in distribution, by the predictive entropy.
+fn detection(seeds: &[u64], own: &[&PerText], inside: &[&PerText]) -> Option<bayeslora_metrics::Result<Fits>> {
+    let pairs: Vec<(Vec<f64>, Vec<bool>)> = own
+        .iter()
+        .zip(inside)
+        .map(|(own, inside)| {
+            let (own, inside) = (own.entropy(), inside.entropy());
+            let positive = (0..inside.len() + own.len()).map(|text| text >= inside.len()).collect();
+            (!own.is_empty() && !inside.is_empty()).then(|| ([inside, own].concat(), positive))
+        })
+        .collect::<Option<_>>()?;
+    let fits: Vec<Detection<'_>> = pairs.iter().map(|(scores, positive)| Detection { scores, positive }).collect();
+    Some(Fits::auroc(seeds, &fits))
+}
+
+/// Tests the rows in one metric on one test set.
+fn test(
+    definition: &Definition,
+    metric: Tested,
+    (domain, reference): (&TestSet, &Row<'_>),
+    rows: &mut [&mut Candidate<'_>],
+) -> Result<()> {
+    let inside = definition.inside().next().filter(|_| !domain.in_distribution);
+    let measured = |row: &Row<'_>| -> Result<Option<(Fits, usize)>> {
+        let Some(own) = row.columns(&domain.id) else { return Ok(None) };
+        let of_inside = match inside {
+            Some(inside) => match row.columns(&inside.id) {
+                Some(columns) => Some(columns),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let texts = own.first().map_or(0, |columns| columns.label_probability.len().max(columns.entropy().len()));
+        let fits = (metric.measure)(&row.seeds(), &own, of_inside.as_deref(), &definition.bootstrap);
+        Ok(fits.transpose()?.map(|fits| (fits, texts)))
+    };
+    let Some((of_reference, texts)) = measured(reference)? else { return Ok(()) };
+    let (mut places, mut fits) = (Vec::new(), Vec::new());
+    for (place, row) in rows.iter().enumerate() {
+        if let Some((own, _)) = measured(&row.own)? {
+            places.push(place);
+            fits.push(own);
+        }
+    }
+    let family =
+        places.iter().zip(&fits).map(|(&place, fits)| FamilyRow { fits, origin: rows[place].origin }).collect();
+    let family = Family { reference: &of_reference, rows: family, seeds: Seeds::Shared };
+    for (&place, effect) in places.iter().zip(&family.compare(definition.bootstrap.level)?) {
+        let margin = definition.margins.get(metric.key);
+        let equivalence = margin.map(|margin| effect.equivalence(*margin, LEVEL)).transpose()?;
+        rows[place].differences.push(Difference {
+            domain: domain.id.clone(),
+            metric: metric.key.to_owned(),
+            estimate: effect.estimate,
+            lower: effect.lower,
+            upper: effect.upper,
+            test: Some(of_effect(effect, texts)),
+            equivalent_p: equivalence.map(|found| found.p_value),
+        });
+    }
+    Ok(())
+}
+
+fn of_effect(effect: &Effect, texts: usize) -> Test {
+    Test {
+        p_value: effect.p_value,
+        examples: texts as u64,
+        error_over_examples: effect.error_over_texts,
+        error_over_seeds: Some(effect.error_over_seeds),
+        seeds_known: Some(effect.degrees_of_freedom_over_seeds),
+    }
+}

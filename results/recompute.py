@@ -1,0 +1,226 @@
+"""Recomputes a table from what its records keep of every text, and compares it with what the program wrote.
+
+    make report                                            # writes table.csv beside every table
+    python results/recompute.py results/decoder-classify/trec
+
+Needs numpy and scipy. Scores (accuracy, NLL, Brier score, ECE, AURC, AUROC of the entropy) and their means and deviations over seeds are made
+anew, and so are the differences from the reference with their p-values, for the metrics that are means and for AUROC. ECE and AURC are
+resampled by the program with its own random numbers: of those the difference is compared, not the p-value. Columns have four digits, so
+scores agree to their relative error, not bit by bit. The script exits with 1 where something disagrees.
+"""
+
+import collections
+import csv
+import itertools
+import json
+import pathlib
+import re
+import sys
+
+import numpy as np
+from scipy import optimize, special, stats
+
+TEMPERED = "+temperature"
+# Relative to the value, or to 0.05 where it is smaller: four digits of every text, averaged.
+SCORE = 2e-4
+# Of a p-value: rounding of the columns moves ties of detection scores.
+P_VALUE = 0.02
+
+
+def read(folder):
+    """Columns by row, test set and seed; the test set in distribution; the reference."""
+    texts = collections.defaultdict(dict)
+    inside = None
+    for path in sorted((folder / "units").glob("*.json")):
+        unit = json.loads(path.read_text())
+        for row in unit["outcome"].get("rows", []):
+            for domain in row["domains"]:
+                inside = domain["domain"] if domain["in_distribution"] else inside
+                if "per_text" in domain:
+                    texts[row["row"], domain["domain"]][unit["seed"]] = columns(domain["per_text"])
+    return texts, inside
+
+
+def columns(kept):
+    p = np.array(kept.get("label_probability", []))
+    wrong = np.array(kept.get("wrong", []), dtype=int)
+    correct = np.ones(len(p), dtype=bool)
+    correct[wrong] = False
+    top = p.copy()
+    top[wrong] = kept.get("wrong_probability") or 1 - p[wrong]
+    entropy = np.array(kept.get("predictive_entropy", []))
+    if not len(entropy) and kept["classes"] == 2:
+        entropy = stats.entropy(np.stack([p, 1 - p]), axis=0)
+    return {"p": p, "correct": correct, "top": top, "entropy": entropy, "classes": kept["classes"]}
+
+
+def per_text(metric, own):
+    """What the metric is the mean of, or None."""
+    if not len(own["p"]):
+        return None
+    if metric == "accuracy":
+        return own["correct"].astype(float)
+    if metric == "nll":
+        return -np.log(own["p"])
+    if metric == "brier" and own["classes"] == 2:
+        return 2 * (1 - own["p"]) ** 2
+    return None
+
+
+def ece(own, bins=15):
+    place = np.minimum((own["top"] * bins).astype(int), bins - 1)
+    gaps = [abs(own["correct"][place == b].sum() - own["top"][place == b].sum()) for b in range(bins)]
+    return sum(gaps) / len(place)
+
+
+def aurc(own):
+    """Mean risk over coverages; tied texts share their errors evenly."""
+    answered = errors = area = 0.0
+    for top in np.unique(own["top"])[::-1]:
+        tied = own["top"] == top
+        count, wrong = tied.sum(), (~own["correct"][tied]).sum()
+        area += sum((errors + wrong * k / count) / (answered + k) for k in range(1, count + 1))
+        answered, errors = answered + count, errors + wrong
+    return area / answered
+
+
+def placements(inside, outside):
+    """AUROC and the structural components of DeLong's test, over the texts of both."""
+    below = stats.rankdata(np.concatenate([inside, outside]))
+    n, m = len(inside), len(outside)
+    of_outside = (below[n:] - stats.rankdata(outside)) / n
+    of_inside = 1 - (below[:n] - stats.rankdata(inside)) / m
+    area = of_outside.mean()
+    scaled = [(of_inside - area) / np.sqrt(n * (n - 1)), (of_outside - area) / np.sqrt(m * (m - 1))]
+    return area, np.concatenate(scaled)
+
+
+def fits(metric, row, domain, inside, texts):
+    """Seeds, values and deviations `[fits, texts]` (None where they are resampled), or None where the metric is not defined."""
+    own = texts.get((row, domain))
+    if not own:
+        return None
+    seeds, values, deviations = sorted(own), [], []
+    for seed in seeds:
+        if metric == "auroc_predictive_entropy":
+            here, there = own[seed]["entropy"], texts[row, inside].get(seed, {}).get("entropy", [])
+            if domain == inside or not len(here) or not len(there):
+                return None
+            area, psi = placements(there, here)
+            values.append(area)
+            deviations.append(psi)
+        elif metric in ("ece", "aurc"):
+            if not len(own[seed]["p"]) or (metric == "aurc" and domain != inside):
+                return None
+            values.append({"ece": ece, "aurc": aurc}[metric](own[seed]))
+        else:
+            x = per_text(metric, own[seed])
+            if x is None:
+                return None
+            values.append(x.mean())
+            deviations.append((x - x.mean()) / np.sqrt(len(x) * (len(x) - 1)))
+    return seeds, np.array(values), np.array(deviations) if deviations else None
+
+
+def prior(variances, own):
+    variances = np.maximum(variances, 1e-5 * np.median(variances))
+    logs = np.log(variances) - special.digamma(own / 2) + np.log(own / 2)
+    spread = (np.var(logs, ddof=1) if len(logs) > 1 else 0) - special.polygamma(1, own / 2)
+    if len(logs) < 2:
+        return 0.0, 0.0
+    if spread <= 0:
+        return np.inf, variances.mean()
+    d0 = 2 * optimize.brentq(lambda x: special.polygamma(1, x) - spread, 1e-8, 1e12, xtol=1e-14, rtol=1e-14)
+    return d0, np.exp(logs.mean() + special.digamma(d0 / 2) - np.log(d0 / 2))
+
+
+def tail(t, parts):
+    parts = [(v, nu) for v, nu in parts if v > 0]
+    total = sum(v for v, _ in parts)
+    above = lambda log_p: sum(v / total * stats.t.isf(np.exp(log_p), nu) for v, nu in parts) - t
+    return np.exp(optimize.brentq(above, -600, np.log(0.5), xtol=1e-12, rtol=1e-14))
+
+
+def p_values(rows, reference):
+    """Of the rows of one group; fits of the reference at the rows' seeds only, so differences are paired."""
+    gaps = np.array([values - reference[1] for _, values, _ in rows])
+    own = gaps.shape[1] - 1
+    variances = gaps.var(1, ddof=1)
+    d0, s0 = prior(variances, own)
+    found = []
+    for (seeds, _, psi), gap, variance in zip(rows, gaps, variances):
+        if np.isinf(d0):
+            posterior, degrees = s0, len(rows) * own
+        elif d0 == 0:
+            posterior, degrees = variance, own
+        else:
+            posterior, degrees = (d0 * s0 + own * variance) / (d0 + own), min(d0 + own, len(rows) * own)
+        borrowed = (degrees - own) * min(1.0, s0 / variance) ** 2 if d0 else 0.0
+        a, b = psi, reference[2]
+        pairs = list(itertools.permutations(range(len(seeds)), 2))
+        persistent = np.mean([a[i] @ a[j] + b[i] @ b[j] - 2 * a[i] @ b[j] for i, j in pairs])
+        n = a.shape[1]
+        parts = [(max(posterior, variance) / len(seeds), own + borrowed), (max(0.0, persistent), n - 1)]
+        total = sum(v for v, _ in parts)
+        found.append(min(1.0, 2 * tail(abs(gap.mean()) / np.sqrt(total), parts)) if total > 0 else 1.0)
+    return found
+
+
+def reads_reference(row, reference, inside, texts):
+    """Whether another reading of the row's fit predicts as the reference does, at every seed."""
+    method = row.split("/")[0]
+    for other in {key[0] for key in texts} - {row}:
+        if other.split("/")[0] != method or other.endswith(TEMPERED):
+            continue
+        pairs = [(own["p"], texts[reference, inside].get(seed, {}).get("p")) for seed, own in texts[other, inside].items()]
+        if all(q is not None and len(p) == len(q) and np.all(np.abs(p - q) <= 1e-3 * q) for p, q in pairs):
+            return True
+    return False
+
+
+def main():
+    if len(sys.argv) != 2 or not (pathlib.Path(sys.argv[1]) / "units").is_dir():
+        sys.exit(f"usage: {sys.argv[0]} FOLDER, one that has units/ and the table.csv of `make report`")
+    folder = pathlib.Path(sys.argv[1])
+    texts, inside = read(folder)
+    if not texts:
+        sys.exit(f"{folder}/units: no record keeps columns of texts; expected records with per_text")
+    with open(folder / "table.csv", newline="") as file:
+        table = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    experiment = next(path for path in [folder, *folder.parents] if (path / "experiment.toml").exists())
+    reference = re.search(r'(?m)^reference = "(.*)"', (experiment / "experiment.toml").read_text())[1]
+    counts, faults = collections.Counter(), []
+
+    def check(what, own, written, tolerance):
+        counts[what.split(",")[-1].strip()] += 1
+        if abs(own - written) > tolerance:
+            faults.append(f"{what}: {own:.7g} here, {written:.7g} in table.csv")
+
+    tested = collections.defaultdict(list)
+    for line in table:
+        found = fits(line["metric"], line["row"], line["domain"], inside, texts)
+        if found is None:
+            continue
+        name, (_, values, deviations) = f'{line["row"]}, {line["domain"]}, {line["metric"]}', found
+        scale = SCORE * max(0.05, abs(values.mean()))
+        check(f"{name}, mean", values.mean(), float(line["mean"]), scale)
+        if line["sd"]:
+            check(f"{name}, deviation", values.std(ddof=1), float(line["sd"]), 2 * scale)
+        if line["p_value"]:
+            other = reference + TEMPERED if line["row"].endswith(TEMPERED) else reference
+            other = fits(line["metric"], other, line["domain"], inside, texts)
+            check(f"{name}, difference", values.mean() - other[1].mean(), float(line["difference"]), 2 * scale)
+            if deviations is not None:
+                apart = reads_reference(line["row"].removesuffix(TEMPERED), reference, inside, texts)
+                key = line["domain"], line["metric"], line["row"].endswith(TEMPERED), apart
+                tested[key].append((name, found, other, float(line["p_value"])))
+    for group in tested.values():
+        for (name, _, _, written), p in zip(group, p_values([own for _, own, _, _ in group], group[0][2])):
+            check(f"{name}, p", np.log(max(p, 1e-300)), np.log(max(written, 1e-300)), P_VALUE)
+    print(f"{folder}: " + ", ".join(f"{number} x {what}" for what, number in sorted(counts.items())))
+    print("\n".join(faults) if faults else "everything agrees")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()
