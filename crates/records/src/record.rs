@@ -149,14 +149,14 @@ pub struct DomainRecord {
     /// Of corrupted copies the nine of them that say how quality and detection fall.
     pub scores: BTreeMap<String, Option<f64>>,
     /// Reliability bins of the top label, of the test set in distribution only; none where they follow from `per_text`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub reliability: Vec<ReliabilityPoint>,
     /// Risk-coverage curve ordered by top probability, at most 101 points, of the test set in distribution only; none where it follows
     /// from `per_text`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub risk_coverage: Vec<RiskPoint>,
     /// Histograms of uncertainty scores: name to counts; none of corrupted copies, nor where they follow from `per_text`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     pub histograms: BTreeMap<String, Histogram>,
     /// What every text was given; none of corrupted copies, nor in records of before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

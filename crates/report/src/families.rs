@@ -87,7 +87,8 @@ impl<'a> Row<'a> {
             let own = record.domains.iter().find(|own| own.domain == domain);
             own.and_then(|own| own.per_text.as_ref())
         };
-        self.by_seed.values().map(of_record).collect()
+        let columns: Option<Vec<&PerText>> = self.by_seed.values().map(of_record).collect();
+        columns.filter(|columns| !columns.is_empty())
     }
 
     fn has_columns(&self) -> bool {
