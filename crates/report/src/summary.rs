@@ -29,7 +29,7 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
     let mut blocks = Vec::new();
     if aggregate.compared().next().is_none() {
         blocks.push(Block::Points(vec![format!(
-            "No row is compared with {reference}: predictions of all seeds were not kept."
+            "No row is compared with {reference}: that takes three seeds that finished."
         )]));
     } else {
         let mut points: Vec<String> = coverage(comparisons, definition.draws_training_set).into_iter().collect();

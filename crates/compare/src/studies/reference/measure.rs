@@ -13,6 +13,7 @@ use bayeslora_posterior::{Activation, Chain, LastMap, Prior, Settings, Target as
 use bayeslora_records::{Reading, Store};
 use ndarray::Array2;
 
+use super::figure;
 use super::findings::{Beside, Distance, Mixing, PosteriorOptions, Quality, Which, samples};
 use super::network::{Inputs, head, parameters};
 use super::table::{csv, page};
@@ -140,10 +141,12 @@ pub fn measure_posterior(
             }
         }
     }
-    let files = vec![
-        ("table.md".to_owned(), page(plan, options, &mixed, &found).markdown().into_bytes()),
+    let figure = figure::draw(&found, &options.prior_sds)?;
+    let mut files = vec![
+        ("table.md".to_owned(), page(plan, options, (&mixed, &found), figure.is_some()).markdown().into_bytes()),
         ("table.csv".to_owned(), csv(&mixed, &found)?),
     ];
+    files.extend(figure);
     generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
 }
 

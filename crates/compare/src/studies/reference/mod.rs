@@ -7,6 +7,7 @@
 //! The chains compute the network once more, in f64 and without tensors: before they start, the trained adapter of the reference row must
 //! have the program's own predictions.
 
+mod figure;
 mod findings;
 mod measure;
 mod network;

@@ -10,7 +10,12 @@ use crate::experiment::Plan;
 const MIXED: (f64, f64) = (1.01, 400.0);
 
 /// `table.md`.
-pub(super) fn page(plan: &Plan, options: &PosteriorOptions, mixed: &[Mixing], found: &[Beside]) -> Page {
+pub(super) fn page(
+    plan: &Plan,
+    options: &PosteriorOptions,
+    (mixed, found): (&[Mixing], &[Beside]),
+    is_drawn: bool,
+) -> Page {
     let parameters = mixed.first().map_or(0, |one| one.parameters);
     let opening = format!(
         "The adapter of the pooler is all that is trained here: {parameters} entries of `A` and `B`, rank {}. Everything below it and the \
@@ -23,6 +28,8 @@ pub(super) fn page(plan: &Plan, options: &PosteriorOptions, mixed: &[Mixing], fo
          begins at a draw from the prior. The head is that of the reference fit at the same seed.",
         options.chains, options.draws, options.tune
     );
+    let alt = "Mutual information of every row over the posterior's, and total variation of its predictions from the posterior's";
+    let picture = is_drawn.then(|| Block::figure(alt, "width.svg"));
     let mut sections = vec![mixing(mixed)];
     for domain in unique(found.iter().map(|one| one.domain.as_str())) {
         let own: Vec<&Beside> = found.iter().filter(|one| one.domain == domain).collect();
@@ -37,7 +44,7 @@ pub(super) fn page(plan: &Plan, options: &PosteriorOptions, mixed: &[Mixing], fo
             plan.experiment.name, plan.profile
         )],
         title: format!("{}: beside the exact posterior", plan.experiment.title),
-        opening: vec![Block::text(opening), Block::text(sampled)],
+        opening: [Block::text(opening), Block::text(sampled)].into_iter().chain(picture).collect(),
         sections,
     }
 }

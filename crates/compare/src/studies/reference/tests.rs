@@ -2,6 +2,7 @@ use bayeslora_metrics::{Averaging, Predictive};
 use bayeslora_posterior::Chain;
 use ndarray::{Array2, Array3, arr2};
 
+use super::figure;
 use super::findings::{Beside, Distance, Mixing, PosteriorOptions, Quality, Which, samples};
 use super::table::{csv, page};
 use crate::studies::toy;
@@ -94,9 +95,10 @@ fn the_page_has_methods_diagnostics_and_temperatures() {
         draws: 500,
         texts: 100,
     };
-    let text = page(&toy::plan(), &options, &mixed, &found).markdown();
+    let text = page(&toy::plan(), &options, (&mixed, &found), true).markdown();
     for expected in [
         "1536 entries of `A` and `B`, rank 2.",
+        "(width.svg)",
         "1 of 2 posteriors have R-hat below 1.01",
         "## Methods beside the posterior: movies, prior of 0.1",
         // Means over the seeds: 0.1 of the posterior's information.
@@ -107,6 +109,13 @@ fn the_page_has_methods_diagnostics_and_temperatures() {
     ] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
+    let (name, figure) = figure::draw(&found, &options.prior_sds).unwrap().unwrap();
+    let figure = String::from_utf8(figure).unwrap();
+    assert!(name == "width.svg" && figure.contains("BLoB, sampled") && !figure.contains("NaN"), "{figure}");
+    // One mark for each seed in each of two panels, and one in the legend.
+    assert_eq!(figure.matches("<circle").count(), 5, "{figure}");
+    let alone = [found[0].clone()];
+    assert!(figure::draw(&alone, &[0.1]).unwrap().is_none(), "no row, no figure");
     let table = String::from_utf8(csv(&mixed, &found).unwrap()).unwrap();
     assert_eq!(table.lines().count(), 6);
     assert!(table.contains("0.1,1,2,movies,exact posterior,1.2,500,0,0.02,,,,,0.9,0.5,0.05"), "{table}");
