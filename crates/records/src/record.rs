@@ -18,6 +18,9 @@ pub const TEMPERED: &str = "+temperature";
 /// Identifier of what compares the plain distances of the adapters' input: no row, and the same for all of them.
 pub const DISTANCES: &str = "+distances";
 
+/// Identifier of a placebo: the entropy of another fit of the reference's method, asked what any score is asked.
+pub const OTHER_FIT: &str = "+other-fit";
+
 /// One (method, task, seed) unit: what was fitted, what it predicted, how good that was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -212,7 +215,7 @@ pub struct ComparisonRecord {
     /// What `key` is the hash of, as in [`UnitRecord`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Value>,
-    /// Row compared; [`DISTANCES`] for the distances, which have no differences.
+    /// Row compared; [`DISTANCES`] and [`OTHER_FIT`] have no differences.
     pub row: String,
     /// Row it is compared with; tempered where the row is.
     pub reference: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bayeslora_records::{Beyond, DISTANCES, Question};
+use bayeslora_records::{Beyond, ComparisonRecord, DISTANCES, OTHER_FIT, Question};
 use bayeslora_render::{Block, Cell, Column, Section, Table};
 
 use crate::beyond_test::{BeyondTest, score_label};
@@ -41,16 +41,27 @@ pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
         }
     }
     if let Some(first) = sections.first_mut() {
+        let reference = report.definition.reference_label();
+        let pass = if report.comparisons.iter().any(is_beside_a_member) {
+            format!(
+                "The pass is the fit's own reading at its mean, that of an ensemble's first member, or {reference} at the same seed."
+            )
+        } else {
+            format!("The pass is the fit's own reading at its mean, or {reference} at the same seed where it has none.")
+        };
         let opening = format!(
-            "These tables hold the scores of each row against the predictive entropy of one deterministic pass. The pass is the fit's own \
-             reading at its mean, or {} at the same seed where it has none. Intervals are over examples (DeLong's placements averaged over \
+            "These tables hold the scores of each row against the predictive entropy of one deterministic pass. {pass} Intervals are over examples (DeLong's placements averaged over \
              seeds) and seeds, not corrected. `*`: differs from 0 at 0.05 after Holm's correction over all scores of one table and the \
-             distances below it.",
-            report.definition.reference_label()
+             distances below it."
         );
         first.blocks.insert(0, Block::text(opening));
     }
     sections
+}
+
+/// Whether an ensemble's scores were held against the pass of one of its own members.
+pub(crate) fn is_beside_a_member(comparison: &ComparisonRecord) -> bool {
+    comparison.settings.as_ref().is_some_and(|settings| settings.get("pass").is_some())
 }
 
 fn cell(one: &BeyondTest<'_>) -> Cell {
@@ -61,7 +72,8 @@ fn cell(one: &BeyondTest<'_>) -> Cell {
 /// Rows against scores, then the distances, which belong to no row.
 fn tables(definition: &Definition, asked: &[BeyondTest<'_>]) -> impl Iterator<Item = Table> {
     let baseline = |one: Option<&&BeyondTest<'_>>| Cell::maybe(one.and_then(|one| one.found.baseline));
-    let (distances, scores): (Vec<&BeyondTest<'_>>, Vec<_>) = asked.iter().partition(|one| one.row == DISTANCES);
+    let (distances, scores): (Vec<&BeyondTest<'_>>, Vec<_>) =
+        asked.iter().partition(|one| [DISTANCES, OTHER_FIT].contains(&one.row));
     let mut seen = BTreeSet::new();
     let columns: Vec<&str> =
         scores.iter().map(|one| one.found.score.as_str()).filter(|score| seen.insert(*score)).collect();
@@ -79,9 +91,16 @@ fn tables(definition: &Definition, asked: &[BeyondTest<'_>]) -> impl Iterator<It
         of_rows.push([Cell::text(&row.label), baseline(own.first().copied())].into_iter().chain(cells));
     }
     let difference = Column::number("difference", 3).left();
-    let mut of_distances = Table::new([Column::text("distance of the adapters' input"), pass(), difference]);
+    let has_placebo = distances.iter().any(|one| one.row == OTHER_FIT);
+    let head = if has_placebo { "without a posterior" } else { "distance of the adapters' input" };
+    let mut of_distances = Table::new([Column::text(head), pass(), difference]);
     for one in &distances {
-        of_distances.push([Cell::text(one.score()), baseline(Some(one)), cell(one)]);
+        let name = if one.row == OTHER_FIT {
+            format!("placebo: entropy of another fit of {}", definition.reference_label())
+        } else {
+            one.score().to_owned()
+        };
+        of_distances.push([Cell::text(name), baseline(Some(one)), cell(one)]);
     }
     [of_rows, of_distances].into_iter().filter(|table| !table.rows.is_empty())
 }

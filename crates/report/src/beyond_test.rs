@@ -1,7 +1,7 @@
 //! What scores know beyond one deterministic pass: the p-values of one question on one test set, corrected together.
 
 use bayeslora_metrics::{holm, metric};
-use bayeslora_records::{Beyond, ComparisonRecord, DISTANCES, Question};
+use bayeslora_records::{Beyond, ComparisonRecord, DISTANCES, OTHER_FIT, Question};
 
 use crate::definition::{Definition, TestSet};
 use crate::error::Result;
@@ -55,7 +55,7 @@ fn asked<'a>(
     domain: &TestSet,
     question: Question,
 ) -> Result<Vec<BeyondTest<'a>>> {
-    let rows = definition.rows.iter().map(|row| row.id.as_str()).chain([DISTANCES]);
+    let rows = definition.rows.iter().map(|row| row.id.as_str()).chain([DISTANCES, OTHER_FIT]);
     let of_row = |row: &str| comparisons.iter().filter(move |comparison| comparison.row == row).collect::<Vec<_>>();
     let mut found = Vec::new();
     for comparison in rows.flat_map(of_row) {

@@ -62,7 +62,7 @@ pub fn compared(
     let mut records: Vec<ComparisonRecord> = found.into_iter().map(|row| row.record(definition)).collect();
     for kept in kept {
         match records.iter_mut().find(|record| record.row == kept.row) {
-            Some(record) => record.beyond = kept.beyond,
+            Some(record) => (record.beyond, record.settings) = (kept.beyond, kept.settings),
             None => records.push(ComparisonRecord { differences: Vec::new(), ..kept }),
         }
     }

@@ -14,6 +14,7 @@ mod definition;
 mod detectable;
 mod differences;
 mod equivalence;
+mod equivalence_test;
 mod error;
 mod families;
 mod figures;

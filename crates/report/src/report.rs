@@ -7,7 +7,7 @@ use crate::aggregate::Aggregate;
 use crate::beyond_test::{BeyondTest, Family, families};
 use crate::definition::Definition;
 use crate::detectable::DetectableDifferences;
-use crate::equivalence::{self, Equivalence};
+use crate::equivalence_test::{self, Equivalence};
 use crate::error::Result;
 use crate::provenance::provenance;
 use crate::score::LEVEL;
@@ -67,7 +67,7 @@ impl<'a> Report<'a> {
         let power = DetectableDifferences::new(definition, comparisons)?;
         let families = families(definition, comparisons)?;
         let tests = Tests::of(&aggregate, &families)?;
-        let equivalences = equivalence::all(definition, comparisons)?;
+        let equivalences = equivalence_test::all(definition, comparisons)?;
         let provenance = provenance(definition, &units)?;
         Ok(Self { definition, aggregate, units, comparisons, power, tests, families, equivalences, provenance })
     }

@@ -1,10 +1,11 @@
 //! What the numbers say: sentences, and small tables of what is told apart, made from the records.
 
 use bayeslora_metrics::{Better, METRICS, median, metric};
-use bayeslora_records::{ComparisonRecord, DISTANCES, Question, TEMPERED};
+use bayeslora_records::{ComparisonRecord, DISTANCES, OTHER_FIT, Question, TEMPERED};
 use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
 use crate::aggregate::records_of;
+use crate::beyond::is_beside_a_member;
 use crate::beyond_test::BeyondTest;
 use crate::definition::{TestSet, one_reading_each};
 use crate::report::{Report, Tests};
@@ -221,10 +222,17 @@ fn name(report: &Report<'_>, one: &BeyondTest<'_>) -> String {
     if one.row == DISTANCES {
         return format!("{score} of the adapters' input ({gain:+.3})");
     }
+    if one.row == OTHER_FIT {
+        return format!("placebo: {score} of another fit of {} ({gain:+.3})", report.definition.reference_label());
+    }
     let rows = &report.definition.rows;
     let method = rows.iter().find(|row| row.id == one.row).map(|row| &row.method);
     let own_pass = rows.iter().any(|row| Some(&row.method) == method && row.id.ends_with("/mean"));
-    let beside =
-        if own_pass { String::new() } else { format!(" beside {}'s pass", report.definition.reference_label()) };
+    let member = report.comparisons.iter().any(|own| own.row == one.row && is_beside_a_member(own));
+    let beside = match (own_pass, member) {
+        (true, _) => String::new(),
+        (false, true) => " beside a member's pass".to_owned(),
+        (false, false) => format!(" beside {}'s pass", report.definition.reference_label()),
+    };
     format!("{score} of {} ({gain:+.3}{beside})", report.definition.label(one.row))
 }

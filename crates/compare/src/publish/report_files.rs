@@ -11,7 +11,7 @@ use bayeslora_report::{Aggregate, Definition, Report, RowDefinition, TestSet, co
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, Row};
 use crate::publish::generated::{self, Files};
-use crate::run::keys::{arithmetic_of, comparison_key, key_on_record};
+use crate::run::keys::{arithmetic_of, comparison_key_on_record, key_on_record};
 
 /// What makes the records of a profile whose experiment lies in `file`.
 pub(crate) fn command(file: impl Display, profile: &str) -> String {
@@ -94,9 +94,10 @@ impl Recorded {
             let Ok(id) = comparison.row.parse::<RowId>() else { return false };
             let plain = id.untempered();
             let row = plan.rows.iter().find(|row| row.id == plain);
-            let Some(row) = row.or((id == RowId::Distances).then_some(&plan.reference)) else { return false };
+            let belongs_to_no_row = id == RowId::Distances || id == RowId::OtherFit;
+            let Some(row) = row.or(belongs_to_no_row.then_some(&plan.reference)) else { return false };
             let [own, other] = [row, &plan.reference].map(|row| keys_of(&plan.method_of(row).id));
-            comparison_key(plan, &id, &own, &other) == comparison.key
+            comparison_key_on_record(plan, (&id, comparison), &own, &other) == comparison.key
         };
         let kept = store.comparisons()?.into_iter().filter(current).collect();
         let mut definition = definition(plan);

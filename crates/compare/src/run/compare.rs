@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bayeslora_metrics::{Scaled, Temperature};
-use ndarray::Array3;
+use ndarray::{Array3, s};
 
 use super::keys::{comparison_key, comparison_settings};
 use super::opened::OpenedPlan;
@@ -56,6 +56,7 @@ impl OpenedPlan<'_> {
         };
         let reference = Reference { keys: reference_keys, kept };
         self.compare_distances(&reference)?;
+        self.compare_another_fit(&reference)?;
         for row in missing {
             self.progress.stage(&format!("scores of {}", row.label));
             let own_keys = keys_of(row);
@@ -110,9 +111,17 @@ impl OpenedPlan<'_> {
         inside.filter(|_| !self.data.domains[place].info.in_distribution)
     }
 
-    /// The deterministic pass that a fit's scores are held against: its own, or that of the reference's fit at the same seed. Without
-    /// either there is nothing, and nothing is held against it.
+    /// The deterministic pass that a fit's scores are held against: its own, that of the first of its members, or that of the reference's
+    /// fit at the same seed. Without any there is nothing, and nothing is held against it.
     fn pass(&self, row: &Row, kept: &[Kept], reference: &Reference<'_>) -> Result<Predicted<'_>> {
+        if row.reading == Reading::Members {
+            // Another fit's pass would seem to lack what any second fit adds.
+            let first = |kept: &Kept| -> Kept {
+                kept.iter().map(|(name, logits)| (name.clone(), logits.slice(s![..1, .., ..]).to_owned())).collect()
+            };
+            let members: Vec<Kept> = kept.iter().map(first).collect();
+            return Ok(self.predicted(&members, row)?.unwrap_or_default());
+        }
         let mean_of =
             |method: usize| self.plan.rows.iter().find(|row| row.method == method && row.reading == Reading::Mean);
         let own = mean_of(row.method).map(|row| (kept, row));
@@ -123,14 +132,44 @@ impl OpenedPlan<'_> {
 
     /// What the scores `wanted` know; corrupted copies are left out.
     fn beyond(&self, own: &Predicted<'_>, pass: &Predicted<'_>, wanted: fn(&str) -> bool) -> Result<Vec<Beyond>> {
+        self.beyond_of(own, own, pass, wanted)
+    }
+
+    /// The same of scores that are another's, as of a placebo.
+    fn beyond_of(
+        &self,
+        own: &Predicted<'_>,
+        scores: &Predicted<'_>,
+        pass: &Predicted<'_>,
+        wanted: fn(&str) -> bool,
+    ) -> Result<Vec<Beyond>> {
         let mut found = Vec::new();
-        let at = |place: usize| Some(Domains { own: own.get(place)?, pass: pass.get(place)? });
+        let at =
+            |place: usize| Some(Domains { own: own.get(place)?, scores: scores.get(place)?, pass: pass.get(place)? });
         for (place, domain) in self.data.domains.iter().enumerate().filter(|(_, d)| d.info.corruption.is_none()) {
             let level = self.plan.experiment.bootstrap.level;
             let Some(domains) = at(place).filter(|_| !domain.examples.is_empty()) else { continue };
             found.extend(beyond(domains, self.inside(place).and_then(at), wanted, level)?);
         }
         Ok(found)
+    }
+
+    /// A placebo: the entropy of the reference's fit at the next seed beside that of its fit at this one. What any second fit adds to one
+    /// pass is no merit of a posterior.
+    fn compare_another_fit(&self, reference: &Reference<'_>) -> Result<()> {
+        if reference.kept.len() < 2 {
+            return Ok(());
+        }
+        let mut next = reference.kept.clone();
+        next.rotate_left(1);
+        let row = &self.plan.reference;
+        let (Some(own), Some(others)) = (self.predicted(&reference.kept, row)?, self.predicted(&next, row)?) else {
+            return Ok(());
+        };
+        let pass = self.pass(row, &reference.kept, reference)?;
+        let beyond = self.beyond_of(&own, &others, &pass, |score| score == "predictive_entropy")?;
+        let keys = (reference.keys.as_slice(), reference.keys.as_slice());
+        self.write(keys, &RowId::OtherFit, beyond)
     }
 
     /// Distances are the same for every fit: once, against the reference row.

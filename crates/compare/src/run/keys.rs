@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 use serde_json::{Value, json};
 
-use bayeslora_records::{Provenance, RowId, UnitRecord, key_of};
+use bayeslora_records::{ComparisonRecord, Provenance, Reading, RowId, UnitRecord, key_of};
 
 use crate::experiment::{Plan, PlannedMethod};
 
@@ -122,6 +122,14 @@ const COMPARISON: u32 = 2;
 
 /// Everything that determines a comparison of `row` with the plan's reference, given the keys of their units, seed by seed.
 pub(crate) fn comparison_settings(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> Value {
+    let mut settings = plain_comparison_settings(plan, row, own, reference);
+    if plan.rows.iter().any(|planned| planned.id == row.untempered() && planned.reading == Reading::Members) {
+        settings["pass"] = "of the first member".into();
+    }
+    settings
+}
+
+fn plain_comparison_settings(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> Value {
     json!({
         "comparison": COMPARISON,
         "units": [own, reference],
@@ -129,6 +137,17 @@ pub(crate) fn comparison_settings(plan: &Plan, row: &RowId, own: &[&str], refere
         "reference": plan.experiment.reference,
         "bootstrap": plan.experiment.bootstrap,
     })
+}
+
+/// Key that a record has if it is of these units. Records that do not tell their settings are of before members had a pass of their own.
+pub(crate) fn comparison_key_on_record(
+    plan: &Plan,
+    (row, record): (&RowId, &ComparisonRecord),
+    own: &[&str],
+    reference: &[&str],
+) -> String {
+    let of = if record.settings.is_some() { comparison_settings } else { plain_comparison_settings };
+    key_of(&of(plan, row, own, reference))
 }
 
 /// Key of a comparison.
@@ -170,6 +189,38 @@ profiles.quick.seeds = [1]
         }
         // Computed by hand (sorted JSON), as a committed record's key was: what exists keeps its key.
         assert_eq!(pinned, "70a80de151fab92d3c210e452f32c199783f2294df7f98cc55f4a68446fa5df7");
+    }
+
+    #[test]
+    fn an_ensemble_beside_its_members_pass_is_another_comparison_than_before() {
+        let text = EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'").replace(
+            "kind = \"mle\" }",
+            "kind = \"mle\" }, { id = \"ensemble\", label = \"Ensemble\", kind = \"ensemble\" }",
+        );
+        let experiment: Experiment = toml::from_str(&text).unwrap();
+        let plan = experiment.plan(Path::new("results/toy/experiment.toml"), "quick").unwrap();
+        let record = |row: &str, settings: Option<Value>| ComparisonRecord {
+            schema: 1,
+            key: String::new(),
+            settings,
+            row: row.to_owned(),
+            reference: "mle".to_owned(),
+            seeds: vec![1],
+            resamples: 1,
+            level: 0.95,
+            covers: bayeslora_records::Covers::ExamplesAndSeeds,
+            differences: vec![],
+            beyond: vec![],
+        };
+        let keys = |row: &str| {
+            let id: RowId = row.parse().unwrap();
+            let of = |settings| comparison_key_on_record(&plan, (&id, &record(row, settings)), &["a"], &["b"]);
+            [comparison_key(&plan, &id, &["a"], &["b"]), of(Some(json!({}))), of(None)]
+        };
+        let [now, told, before] = keys("ensemble");
+        assert!(now == told && now != before);
+        let [now, told, before] = keys("mle");
+        assert!(now == told && now == before, "a single pass is what it was");
     }
 
     #[test]

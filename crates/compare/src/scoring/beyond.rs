@@ -14,8 +14,10 @@ use bayeslora_records::{Beyond, Question};
 /// One domain, seed by seed.
 #[derive(Clone, Copy)]
 pub(crate) struct Domains<'a> {
-    /// The row.
+    /// The row, whose errors are asked for.
     pub(crate) own: &'a [Scored<'a>],
+    /// What has the scores: the row, but for a placebo.
+    pub(crate) scores: &'a [Scored<'a>],
     /// Its deterministic pass.
     pub(crate) pass: &'a [Scored<'a>],
 }
@@ -53,7 +55,7 @@ pub(crate) fn beyond(
     let shift_baseline = inside.map(|inside| shift(&pairs(entropies(inside), &entropy))).transpose()?;
     let mut found = Vec::new();
     for score in SCORES.iter().filter(|score| wanted(score.name)) {
-        let Some(own) = values(score, domain.own) else { continue };
+        let Some(own) = values(score, domain.scores) else { continue };
         let mut push = |question, baseline, difference: PairedDifference| {
             let PairedDifference { estimate, lower, upper, p_value, .. } = difference;
             let (domain, score) = (domain.own[0].domain.info.id.clone(), score.name.to_owned());
@@ -67,7 +69,7 @@ pub(crate) fn beyond(
             push(Question::ErrorsGivenEntropy, None, partial);
         }
         if let (Some(inside), Some(baseline)) = (inside, &shift_baseline)
-            && let Some(of_inside) = values(score, inside.own)
+            && let Some(of_inside) = values(score, inside.scores)
         {
             push(Question::Shift, Some(baseline.value()), shift(&pairs(of_inside, &own))?.difference(baseline, level)?);
         }
@@ -153,7 +155,7 @@ mod tests {
     fn a_pass_knows_nothing_beyond_itself() {
         let toy = domain("toy", true);
         let own = [scored(&toy, 1, |_| 0.0)];
-        let domains = Domains { own: &own, pass: &own };
+        let domains = Domains { own: &own, scores: &own, pass: &own };
         let found = beyond(domains, None, |_| true, 0.95).unwrap();
         let same = of(&found, Question::Errors, "max_probability").unwrap();
         assert!(same.estimate.abs() < 1e-12 && same.p_value > 0.999, "{same:?}");
@@ -171,7 +173,7 @@ mod tests {
         let spread = |n: usize| if n.is_multiple_of(5) || n.is_multiple_of(11) { 0.4 } else { 0.1 };
         let own = [scored(&toy, 4, spread), scored(&toy, 6, spread)];
         let pass = [scored(&toy, 1, |_| 0.0), scored(&toy, 1, |_| 0.0)];
-        let domains = Domains { own: &own, pass: &pass };
+        let domains = Domains { own: &own, scores: &own, pass: &pass };
         let found = beyond(domains, None, |score| score == "mutual_information", 0.95).unwrap();
         let gain = of(&found, Question::Errors, "mutual_information").unwrap();
         let baseline = gain.baseline.unwrap();
@@ -186,10 +188,33 @@ mod tests {
         let mean = f64::midpoint(partial(0).coefficient, partial(1).coefficient);
         assert!((given.estimate - mean).abs() < 1e-12 && given.estimate > 0.3, "{given:?}");
         // Of one seed it is the partial correlation's own test.
-        let one = Domains { own: &own[..1], pass: &pass[..1] };
+        let one = Domains { own: &own[..1], scores: &own[..1], pass: &pass[..1] };
         let found = beyond(one, None, |score| score == "mutual_information", 0.95).unwrap();
         let given = of(&found, Question::ErrorsGivenEntropy, "mutual_information").unwrap();
         assert!((given.p_value - partial(0).p_value).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_placebo_has_the_errors_of_one_fit_and_the_scores_of_another() {
+        let toy = domain("toy", true);
+        let own = [scored(&toy, 1, |_| 0.0)];
+        // The other fit is unsure exactly where this one errs.
+        let other = [scored(&toy, 1, |n| if n.is_multiple_of(5) { 2.0 } else { 0.0 })];
+        let placebo = Domains { own: &own, scores: &other, pass: &own };
+        let found = beyond(placebo, None, |score| score == "predictive_entropy", 0.95).unwrap();
+        let gain = of(&found, Question::Errors, "predictive_entropy").unwrap();
+        let area = |scored: &Scored<'_>| {
+            let entropy = scored.predictive.predictive_entropy().to_vec();
+            let sides = [true, false]
+                .map(|wrong| (0..TEXTS).filter(|n| n.is_multiple_of(5) == wrong).map(|n| entropy[n]).collect());
+            let [wrong, right]: [Vec<f64>; 2] = sides;
+            metrics::auroc(&right, &wrong).unwrap()
+        };
+        assert!((gain.baseline.unwrap() - area(&own[0])).abs() < 1e-12, "{gain:?}");
+        assert!(
+            (gain.estimate - (area(&other[0]) - area(&own[0]))).abs() < 1e-12 && gain.estimate.abs() > 0.1,
+            "{gain:?}"
+        );
     }
 
     #[test]
@@ -204,7 +229,8 @@ mod tests {
         let (near, far) = (distances(0), distances(60));
         let one = |domain, distances| [Scored { distances: Some(distances), ..scored(domain, 1, |_| 0.0) }];
         let (own, inside) = (one(&foreign, &far), one(&inside, &near));
-        let (own, inside) = (Domains { own: &own, pass: &own }, Domains { own: &inside, pass: &inside });
+        let (own, inside) =
+            (Domains { own: &own, scores: &own, pass: &own }, Domains { own: &inside, scores: &inside, pass: &inside });
         let found = beyond(own, Some(inside), |score| Distances::SCORES.contains(&score), 0.95).unwrap();
         // The pass is equally uncertain on both sides.
         let distance = of(&found, Question::Shift, "mahalanobis").unwrap();
