@@ -30,7 +30,7 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
     let mut blocks = Vec::new();
     if aggregate.compared().next().is_none() {
         blocks.push(Block::Points(vec![format!(
-            "No row is compared with {reference}: that takes three seeds that finished."
+            "No row is compared with {reference}. That takes three finished seeds, and records of every text."
         )]));
     } else {
         let mut points: Vec<String> = coverage(comparisons, definition.draws_training_set).into_iter().collect();
