@@ -92,10 +92,10 @@ impl<'a> Row<'a> {
     }
 
     fn has_columns(&self) -> bool {
-        let inside = |record: &&RowRecord| {
+        let inside = |record: &RowRecord| {
             record.domains.iter().find(|own| own.in_distribution).map(|own| own.per_text.is_some())
         };
-        !self.by_seed.is_empty() && self.by_seed.values().all(|record| inside(&record) == Some(true))
+        !self.by_seed.is_empty() && self.by_seed.values().all(|record| inside(record) == Some(true))
     }
 
     /// Whether it finished at every seed planned, as the reference did, and there are seeds enough.
@@ -153,44 +153,49 @@ impl Candidate<'_> {
     }
 }
 
+/// The fits of a row in a metric; none where it is not defined or does not follow from columns.
+type Measured = Option<bayeslora_metrics::Result<Fits>>;
+
+/// What the fits of a row gave the texts of a test set.
+struct Columns<'a> {
+    seeds: &'a [u64],
+    own: &'a [&'a PerText],
+    /// Those of the test set in distribution, where this one is shifted.
+    inside: Option<&'a [&'a PerText]>,
+    bootstrap: &'a Bootstrap,
+}
+
 /// A metric that is tested.
 #[derive(Clone, Copy)]
 struct Tested {
     key: &'static str,
-    /// Of the fits of a row on a test set; the other columns are those of the test set in distribution. None where it is not defined or does
-    /// not follow from columns.
-    measure: fn(&[u64], &[&PerText], Option<&[&PerText]>, &Bootstrap) -> Option<bayeslora_metrics::Result<Fits>>,
+    measure: fn(&Columns<'_>) -> Measured,
 }
 
 /// All that are tested, in the order of the tables.
 const TESTED: [Tested; 6] = [
     Tested {
         key: "accuracy",
-        measure: |seeds, own, _, _| {
-            mean(seeds, own, |columns| columns.correct().iter().map(|&c| f64::from(u8::from(c))).collect())
-        },
+        measure: |columns| mean(columns, |fit| fit.correct().iter().map(|&c| f64::from(u8::from(c))).collect()),
     },
-    Tested { key: "nll", measure: |seeds, own, _, _| mean(seeds, own, PerText::negative_log_likelihood) },
-    Tested { key: "brier", measure: |seeds, own, _, _| mean(seeds, own, PerText::brier) },
+    Tested { key: "nll", measure: |columns| mean(columns, PerText::negative_log_likelihood) },
+    Tested { key: "brier", measure: |columns| mean(columns, PerText::brier) },
     Tested {
         key: "ece",
-        measure: |seeds, own, _, bootstrap| {
-            resampled(
-                (seeds, own, bootstrap),
-                |columns| PreparedEce::of_top(&columns.top_probability(), &columns.correct(), BINS),
-                PreparedEce::with_weights,
-            )
+        measure: |columns| {
+            let prepare = |fit: &PerText| PreparedEce::of_top(&fit.top_probability(), &fit.correct(), BINS);
+            resampled(columns, prepare, PreparedEce::with_weights)
         },
     },
     Tested {
         key: "aurc",
-        measure: |seeds, own, inside, bootstrap| {
-            let prepare = |columns: &PerText| PreparedAurc::new(&columns.top_probability(), &columns.correct());
+        measure: |columns| {
+            let prepare = |fit: &PerText| PreparedAurc::new(&fit.top_probability(), &fit.correct());
             // It has no column in the tables of shifted sets.
-            inside.is_none().then(|| resampled((seeds, own, bootstrap), prepare, PreparedAurc::with_weights))?
+            columns.inside.is_none().then(|| resampled(columns, prepare, PreparedAurc::with_weights))?
         },
     },
-    Tested { key: "auroc_predictive_entropy", measure: |seeds, own, inside, _| detection(seeds, own, inside?) },
+    Tested { key: "auroc_predictive_entropy", measure: detection },
 ];
 
 /// Keys of the metrics that are tested where the records have columns of texts.
@@ -198,44 +203,40 @@ pub fn tested_metrics() -> impl Iterator<Item = &'static str> {
     TESTED.iter().map(|tested| tested.key)
 }
 
-fn mean(
-    seeds: &[u64],
-    own: &[&PerText],
-    of_texts: fn(&PerText) -> Vec<f64>,
-) -> Option<bayeslora_metrics::Result<Fits>> {
-    let values: Vec<Vec<f64>> = own.iter().map(|columns| of_texts(columns)).collect();
-    values.iter().all(|values| !values.is_empty()).then(|| Fits::mean(seeds, &values))
+fn mean(columns: &Columns<'_>, of_texts: fn(&PerText) -> Vec<f64>) -> Measured {
+    let values: Vec<Vec<f64>> = columns.own.iter().map(|fit| of_texts(fit)).collect();
+    values.iter().all(|values| !values.is_empty()).then(|| Fits::mean(columns.seeds, &values))
 }
 
 fn resampled<P: Sync>(
-    (seeds, own, bootstrap): (&[u64], &[&PerText], &Bootstrap),
+    columns: &Columns<'_>,
     prepare: impl Fn(&PerText) -> bayeslora_metrics::Result<P>,
     with_weights: fn(&P, &[u32]) -> f64,
-) -> Option<bayeslora_metrics::Result<Fits>> {
-    let texts = own.first()?.label_probability.len();
+) -> Measured {
+    let texts = columns.own.first()?.label_probability.len();
     let computed = || {
-        let prepared = own.iter().map(|columns| prepare(columns)).collect::<bayeslora_metrics::Result<Vec<P>>>()?;
+        let prepared = columns.own.iter().map(|fit| prepare(fit)).collect::<bayeslora_metrics::Result<Vec<P>>>()?;
         let values = prepared.iter().map(|fit| with_weights(fit, &vec![1; texts])).collect();
-        let replicates = bootstrap
-            .replicates_of_fits(texts, prepared.len(), |fit, weights| with_weights(&prepared[fit], weights))?;
-        Fits::resampled(seeds, values, &replicates, texts)
+        let drawn = |fit: usize, weights: &[u32]| with_weights(&prepared[fit], weights);
+        let replicates = columns.bootstrap.replicates_of_fits(texts, prepared.len(), drawn)?;
+        Fits::resampled(columns.seeds, values, &replicates, texts)
     };
     (texts > 0).then(computed)
 }
 
 /// AUROC of telling the texts of a shifted test set from those in distribution, by the predictive entropy.
-fn detection(seeds: &[u64], own: &[&PerText], inside: &[&PerText]) -> Option<bayeslora_metrics::Result<Fits>> {
-    let pairs: Vec<(Vec<f64>, Vec<bool>)> = own
-        .iter()
-        .zip(inside)
-        .map(|(own, inside)| {
-            let (own, inside) = (own.entropy(), inside.entropy());
-            let positive = (0..inside.len() + own.len()).map(|text| text >= inside.len()).collect();
-            (!own.is_empty() && !inside.is_empty()).then(|| ([inside, own].concat(), positive))
-        })
-        .collect::<Option<_>>()?;
+fn detection(columns: &Columns<'_>) -> Measured {
+    let mut pairs: Vec<(Vec<f64>, Vec<bool>)> = Vec::new();
+    for (own, inside) in columns.own.iter().zip(columns.inside?) {
+        let (own, inside) = (own.entropy(), inside.entropy());
+        if own.is_empty() || inside.is_empty() {
+            return None;
+        }
+        let positive = (0..inside.len() + own.len()).map(|text| text >= inside.len()).collect();
+        pairs.push(([inside, own].concat(), positive));
+    }
     let fits: Vec<Detection<'_>> = pairs.iter().map(|(scores, positive)| Detection { scores, positive }).collect();
-    Some(Fits::auroc(seeds, &fits))
+    Some(Fits::auroc(columns.seeds, &fits))
 }
 
 /// Tests the rows in one metric on one test set.
@@ -256,7 +257,9 @@ fn test(
             None => None,
         };
         let texts = own.first().map_or(0, |columns| columns.label_probability.len().max(columns.entropy().len()));
-        let fits = (metric.measure)(&row.seeds(), &own, of_inside.as_deref(), &definition.bootstrap);
+        let (seeds, bootstrap) = (row.seeds(), &definition.bootstrap);
+        let columns = Columns { seeds: &seeds, own: &own, inside: of_inside.as_deref(), bootstrap };
+        let fits = (metric.measure)(&columns);
         Ok(fits.transpose()?.map(|fits| (fits, texts)))
     };
     let Some((of_reference, texts)) = measured(reference)? else { return Ok(()) };

@@ -78,7 +78,12 @@ fn fits_of_reference(report: &Report<'_>) -> Option<String> {
     let fits = records_of(&report.units, &report.definition.reference).len();
     let reference = report.definition.reference_label();
     (fits > report.definition.seeds.len())
-        .then(|| format!("{reference} has {fits} fits, and every row is held against all of them."))
+        .then(|| {
+            format!(
+                "{reference} has {fits} fits, and every row is held against all of them. Noise that equal seeds share is taken off, so a \
+                 difference need not be that of two means of the tables."
+            )
+        })
 }
 
 /// Which readings are tested, where only one of each fit is.

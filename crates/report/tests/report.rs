@@ -617,7 +617,10 @@ fn the_summary_says_when_there_is_one_seed_or_nothing_was_compared() {
     missing.comparisons.retain(|comparison| comparison.row == "swag");
     assert_eq!(missing.sentences().last().unwrap(), "Not compared with MLE, for want of kept predictions: TFB; BLOB.");
     missing.comparisons.clear();
-    assert_eq!(missing.sentences(), ["No row is compared with MLE. That takes three finished seeds, and records of every text."]);
+    assert_eq!(
+        missing.sentences(),
+        ["No row is compared with MLE. That takes three finished seeds, and records of every text."]
+    );
     let table = missing.table();
     assert!(!table.contains("Holm") && !table.contains("What would have been seen"), "{table}");
 }

@@ -1,4 +1,6 @@
 //! One unit after another: fit, predict, score, keep.
+//!
+//! More than 400 lines: everything that a unit's fit and predictions need of one opened plan.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
