@@ -36,9 +36,6 @@ use crate::multiplicity::holm;
 use crate::parts::{Part, Parts};
 use crate::persistent::Sums;
 
-/// Fewest seeds of a row: the slope and the mean leave a variance at least one degree of freedom, whatever the number of rows.
-const FEWEST: usize = 3;
-
 /// Where a row's predictions come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Origin {
@@ -78,6 +75,9 @@ pub struct Family<'a> {
 }
 
 impl Family<'_> {
+    /// Fewest seeds of a row: the slope and the mean leave a variance at least one degree of freedom, whatever the number of rows.
+    pub const FEWEST_SEEDS: usize = 3;
+
     /// `row - reference` for every row, in their order, with Holm's correction over all of them. No rows give none.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl Family<'_> {
     pub fn compare(&self, level: f64) -> Result<Vec<Effect>> {
         let Some(first) = self.rows.first() else { return Ok(Vec::new()) };
         let seeds = first.fits.values().len();
-        inputs::at_least("seeds of a row", seeds, FEWEST)?;
+        inputs::at_least("seeds of a row", seeds, Self::FEWEST_SEEDS)?;
         for row in &self.rows {
             inputs::same_length("seeds of a row", row.fits.values().len(), "those of the first", seeds)?;
         }

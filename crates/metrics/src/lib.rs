@@ -113,7 +113,7 @@ pub use prepared::{PreparedAurc, PreparedEce};
 pub use proper::{brier, negative_log_likelihood, soft_negative_log_likelihood};
 pub use quantiles::{QuantileBin, error_by_quantile};
 pub use rank::{Correlation, partial_spearman, spearman};
-pub use registry::{Better, METRICS, MetricInfo, Needs, metric};
+pub use registry::{Better, ECE_BINS, METRICS, MetricInfo, Needs, metric};
 pub use selective::RiskCoverage;
 pub use sequential::Decider;
 pub use softmax::softmax;

@@ -2,6 +2,9 @@
 //!
 //! Tables take their headings, rounding and arrows from here, so no report decides them for itself.
 
+/// Bins of the binned calibration errors among [`METRICS`], and of reliability diagrams.
+pub const ECE_BINS: usize = 15;
+
 /// Which direction of a metric is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {

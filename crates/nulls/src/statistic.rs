@@ -1,12 +1,10 @@
 //! Statistics by the functions that the program uses, from simulated fits.
 
-use bayeslora_metrics::{Bootstrap, Detection, Fits, Measured, PreparedAurc, PreparedEce, Result};
+use bayeslora_metrics::{Bootstrap, Detection, ECE_BINS, Fits, Measured, PreparedAurc, PreparedEce, Result};
 use ndarray::Array2;
 
 use crate::world::{Drawn, Fit};
 
-/// Bins of the calibration error, as in the program.
-const BINS: usize = 15;
 /// Resamples of the texts; the program draws a thousand or more.
 const RESAMPLES: u32 = 60;
 
@@ -72,7 +70,8 @@ impl Statistic {
             Self::Mean => groups().map(|fits| means(fits, seeds, |value| value)).collect(),
             Self::Shift => groups().map(|fits| shift(fits, seeds)).collect(),
             Self::Ece => {
-                let prepare = |fit: &Fit| PreparedEce::new(probabilities(fit).view(), &vec![1; fit.inside.len()], BINS);
+                let prepare =
+                    |fit: &Fit| PreparedEce::new(probabilities(fit).view(), &vec![1; fit.inside.len()], ECE_BINS);
                 resampled(groups(), seeds, prepare, PreparedEce::with_weights)
             }
             Self::Aurc => {

@@ -33,6 +33,12 @@ pub struct PerText {
 }
 
 impl PerText {
+    /// The columns without uncertainties, as a tempered row keeps them.
+    #[must_use]
+    pub fn without_uncertainties(self) -> Self {
+        Self { predictive_entropy: Vec::new(), mutual_information: Vec::new(), ..self }
+    }
+
     /// Whether every text was predicted right; empty without labels.
     pub fn correct(&self) -> Vec<bool> {
         let mut correct = vec![true; self.label_probability.len()];

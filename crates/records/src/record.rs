@@ -240,8 +240,6 @@ pub struct ComparisonRecord {
 pub enum Covers {
     /// Examples and seeds.
     ExamplesAndSeeds,
-    /// Seeds, and what is persistent of an example from seed to seed; the row is one of a family that shares its knowledge of seeds.
-    PersistentAndSeeds,
 }
 
 /// A paired difference of one metric on one domain.
@@ -261,9 +259,6 @@ pub struct Difference {
     /// Two-sided p-value of no difference, not corrected, and the errors behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Test>,
-    /// p-value that the difference is not within the margin named in the experiment: the larger of two one-sided ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub equivalent_p: Option<f64>,
 }
 
 /// The test of a difference.
@@ -278,9 +273,6 @@ pub struct Test {
     pub error_over_examples: f64,
     /// Standard error over seeds; none for one seed.
     pub error_over_seeds: Option<f64>,
-    /// Degrees of freedom of that error, where other rows had a say in it; one less than the seeds otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seeds_known: Option<f64>,
 }
 
 /// What a score adds, on one domain, to the predictive entropy of one deterministic pass of the same fit (of the reference row at the

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bayeslora_metrics::{METRICS, holm, metric, summarise};
-use bayeslora_records::{ComparisonRecord, Outcome, RowRecord, TEMPERED, UnitRecord};
+use bayeslora_records::{Outcome, RowRecord, TEMPERED, UnitRecord};
 
 use crate::best::mark_alike;
+use crate::comparison::Comparison;
 use crate::definition::Definition;
 use crate::error::{Error, Result};
 use crate::score::{Score, tempered};
@@ -35,15 +36,11 @@ impl Aggregate {
     ///
     /// # Errors
     /// [`Error::Report`] when there is none.
-    pub fn of(definition: &Definition, units: &[UnitRecord], comparisons: &[ComparisonRecord]) -> Result<Self> {
+    pub fn of(definition: &Definition, units: &[UnitRecord], comparisons: &[Comparison]) -> Result<Self> {
         Self::new(definition, &units.iter().collect::<Vec<_>>(), comparisons)
     }
 
-    pub(crate) fn new(
-        definition: &Definition,
-        units: &[&UnitRecord],
-        comparisons: &[ComparisonRecord],
-    ) -> Result<Self> {
+    pub(crate) fn new(definition: &Definition, units: &[&UnitRecord], comparisons: &[Comparison]) -> Result<Self> {
         if units.is_empty() {
             return Err(Error::Report(format!("{} has no records yet; run `{}`", definition.name, definition.command)));
         }
@@ -69,13 +66,13 @@ impl Aggregate {
                     }
                     let difference = comparison.and_then(|comparison| {
                         let mut all = comparison.differences.iter();
-                        all.find(|d| d.domain == domain.id && d.metric == metric.key && d.test.is_some())
+                        all.find(|d| d.domain == domain.id && d.metric == metric.key)
                     });
                     scores.push(Score {
                         difference: difference.map(|d| d.estimate),
                         lower: difference.map(|d| d.lower),
                         upper: difference.map(|d| d.upper),
-                        p_value: difference.and_then(|d| d.test).map(|test| test.p_value),
+                        p_value: difference.map(|d| d.p_value),
                         ..score(&row, &domain.id, metric.key, values)?
                     });
                 }

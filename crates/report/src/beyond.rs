@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bayeslora_records::{Beyond, ComparisonRecord, DISTANCES, OTHER_FIT, Question};
+use bayeslora_records::{Beyond, DISTANCES, OTHER_FIT, Question};
 use bayeslora_render::{Block, Cell, Column, Section, Table};
 
 use crate::beyond_test::{BeyondTest, score_label};
@@ -42,7 +42,7 @@ pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
     }
     if let Some(first) = sections.first_mut() {
         let reference = report.definition.reference_label();
-        let pass = if report.comparisons.iter().any(is_beside_a_member) {
+        let pass = if report.comparisons.iter().any(|own| own.beside_a_member) {
             format!(
                 "The pass is the fit's own reading at its mean, that of an ensemble's first member, or {reference} at the same seed."
             )
@@ -57,11 +57,6 @@ pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
         first.blocks.insert(0, Block::text(opening));
     }
     sections
-}
-
-/// Whether an ensemble's scores were held against the pass of one of its own members.
-pub(crate) fn is_beside_a_member(comparison: &ComparisonRecord) -> bool {
-    comparison.settings.as_ref().is_some_and(|settings| settings.get("pass").is_some())
 }
 
 fn cell(one: &BeyondTest<'_>) -> Cell {

@@ -1,8 +1,9 @@
 //! What scores know beyond one deterministic pass: the p-values of one question on one test set, corrected together.
 
 use bayeslora_metrics::{holm, metric};
-use bayeslora_records::{Beyond, ComparisonRecord, DISTANCES, OTHER_FIT, Question};
+use bayeslora_records::{Beyond, DISTANCES, OTHER_FIT, Question};
 
+use crate::comparison::Comparison;
 use crate::definition::{Definition, TestSet};
 use crate::error::Result;
 use crate::score::LEVEL;
@@ -37,7 +38,7 @@ pub(crate) struct Family<'a> {
 }
 
 /// Every question that the comparisons answer, test set by test set.
-pub(crate) fn families<'a>(definition: &'a Definition, comparisons: &'a [ComparisonRecord]) -> Result<Vec<Family<'a>>> {
+pub(crate) fn families<'a>(definition: &'a Definition, comparisons: &'a [Comparison]) -> Result<Vec<Family<'a>>> {
     let mut families = Vec::new();
     for domain in &definition.domains {
         for question in [Question::Errors, Question::ErrorsGivenEntropy, Question::Shift] {
@@ -51,7 +52,7 @@ pub(crate) fn families<'a>(definition: &'a Definition, comparisons: &'a [Compari
 /// Everything asked `question` on a test set, in the order of rows and scores.
 fn asked<'a>(
     definition: &Definition,
-    comparisons: &'a [ComparisonRecord],
+    comparisons: &'a [Comparison],
     domain: &TestSet,
     question: Question,
 ) -> Result<Vec<BeyondTest<'a>>> {

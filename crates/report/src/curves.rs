@@ -1,12 +1,10 @@
 //! The curves of a test set, from what every text was given. Records of before that was kept hold the curves themselves.
 
-use bayeslora_metrics::{RiskCoverage, reliability_of_top};
+use bayeslora_metrics::{ECE_BINS, RiskCoverage, reliability_of_top};
 use bayeslora_records::{DomainRecord, Histogram, PerText, ReliabilityPoint, RiskPoint};
 
 use crate::error::Result;
 
-/// Equal-width bins of a reliability diagram.
-pub(crate) const BINS: usize = 15;
 /// Points of a risk-coverage curve.
 const CURVE_POINTS: usize = 101;
 /// Bins of a histogram.
@@ -28,7 +26,7 @@ pub(crate) fn with_curves(record: &DomainRecord) -> Result<DomainRecord> {
         confidence: bin.confidence,
         accuracy: bin.accuracy,
     };
-    filled.reliability = reliability_of_top(&top, &correct, BINS)?.into_iter().map(point).collect();
+    filled.reliability = reliability_of_top(&top, &correct, ECE_BINS)?.into_iter().map(point).collect();
     let points = RiskCoverage::from_confidence(&top, &correct)?.curve(CURVE_POINTS).into_iter();
     filled.risk_coverage = points.map(|(coverage, risk)| RiskPoint { coverage, risk }).collect();
     Ok(filled)

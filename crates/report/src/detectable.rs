@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use bayeslora_metrics::{MetricInfo, metric, smallest_noncentrality};
-use bayeslora_records::{ComparisonRecord, Difference, Test};
 
+use crate::comparison::{Comparison, Difference, StandardError};
 use crate::definition::{Definition, TestSet};
 use crate::error::Result;
 use crate::score::LEVEL;
@@ -33,27 +33,31 @@ pub(crate) struct DetectableDifferences<'a> {
 impl<'a> DetectableDifferences<'a> {
     /// Standard errors times [`smallest_noncentrality`], at the level that Holm's correction asks of the smallest p-value, 0.05 over the rows
     /// compared. Rows that predict exactly as the reference does are left out.
-    pub(crate) fn new(definition: &'a Definition, comparisons: &[ComparisonRecord]) -> Result<Self> {
+    pub(crate) fn new(definition: &'a Definition, comparisons: &[Comparison]) -> Result<Self> {
         let mut needed = Noncentralities::default();
         let mut found = Vec::new();
         for domain in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
             for metric in compared(comparisons, domain) {
-                let mut tests: Vec<(Test, usize)> = Vec::new();
+                let mut tests: Vec<(&Difference, usize)> = Vec::new();
                 for comparison in comparisons.iter().filter(|c| definition.rows.iter().any(|row| row.id == c.row)) {
                     let here = |d: &&Difference| d.domain == domain.id && d.metric == metric.key;
-                    let tested = comparison.differences.iter().filter(here).filter_map(|d| d.test);
-                    tests.extend(tested.map(|test| (test, comparison.seeds.len())));
+                    tests.extend(comparison.differences.iter().filter(here).map(|found| (found, comparison.seeds)));
                 }
                 let alpha = LEVEL / tests.len().max(1) as f64;
                 let mut detectable = Detectable::default();
-                for (test, seeds) in tests.into_iter().filter(|(test, _)| test.error_over_examples > 0.0) {
-                    let examples = (test.error_over_examples, test.examples as f64 - 1.0);
-                    let known = test.seeds_known.unwrap_or(seeds as f64 - 1.0);
-                    let over_seeds = test.error_over_seeds.map(|error| (error, known));
-                    detectable.by_test.push(needed.smallest(&[Some(examples), over_seeds], alpha)?);
-                    detectable.over_examples.push(needed.smallest(&[Some(examples)], alpha)?);
-                    if over_seeds.is_some() && seeds >= SEEDS {
-                        detectable.over_seeds.push(needed.smallest(&[over_seeds], alpha)?);
+                let has_error = |part: &Option<StandardError>| part.is_some_and(|part| part.error > 0.0);
+                for (found, seeds) in tests {
+                    // What is persistent of examples may be estimated as nothing: the seeds' error still counts.
+                    let parts = [Some(found.over_examples), found.over_seeds];
+                    let [over_examples, over_seeds] = parts.each_ref().map(has_error);
+                    if over_examples || over_seeds {
+                        detectable.by_test.push(needed.smallest(&parts, alpha)?);
+                    }
+                    if over_examples {
+                        detectable.over_examples.push(needed.smallest(&parts[..1], alpha)?);
+                    }
+                    if over_seeds && seeds >= SEEDS {
+                        detectable.over_seeds.push(needed.smallest(&parts[1..], alpha)?);
                     }
                 }
                 found.push((domain, metric, detectable));
@@ -76,8 +80,8 @@ struct Noncentralities(HashMap<(u64, u64), f64>);
 impl Noncentralities {
     /// The smallest difference that a test detects whose variance is the sum of these squared errors, with their degrees of freedom
     /// (Satterthwaite 1946).
-    fn smallest(&mut self, errors: &[Option<(f64, f64)>], alpha: f64) -> Result<f64> {
-        let parts = || errors.iter().flatten().map(|&(error, degrees)| (error.powi(2), degrees));
+    fn smallest(&mut self, errors: &[Option<StandardError>], alpha: f64) -> Result<f64> {
+        let parts = || errors.iter().flatten().map(|part| (part.error.powi(2), part.degrees_of_freedom));
         let variance: f64 = parts().map(|(part, _)| part).sum();
         let inverse: f64 = parts().map(|(part, degrees)| (part / variance).powi(2) / degrees).sum();
         let scale = 10f64.powf((1.0 / inverse).log10().floor() - 1.0);
@@ -93,10 +97,10 @@ impl Noncentralities {
 }
 
 /// Metrics with a test on a domain, in the order in which they were compared.
-fn compared(comparisons: &[ComparisonRecord], domain: &TestSet) -> Vec<&'static MetricInfo> {
+fn compared(comparisons: &[Comparison], domain: &TestSet) -> Vec<&'static MetricInfo> {
     let mut found: Vec<&'static MetricInfo> = Vec::new();
     for difference in comparisons.iter().flat_map(|comparison| &comparison.differences) {
-        let here = difference.domain == domain.id && difference.test.is_some();
+        let here = difference.domain == domain.id;
         if let Some(metric) = metric(&difference.metric).filter(|metric| here && !found.contains(metric)) {
             found.push(metric);
         }

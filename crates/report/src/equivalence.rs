@@ -1,9 +1,9 @@
 //! Which rows are shown to be no further from the reference than a margin that was named beforehand.
 
 use bayeslora_metrics::metric;
-use bayeslora_records::Difference;
 use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
+use crate::comparison::Difference;
 use crate::report::Report;
 use crate::score::LEVEL;
 

@@ -1,8 +1,8 @@
 //! The rows of one test set and metric held against a margin, corrected together.
 
 use bayeslora_metrics::holm;
-use bayeslora_records::{ComparisonRecord, Difference};
 
+use crate::comparison::{Comparison, Difference};
 use crate::definition::Definition;
 use crate::error::Result;
 use crate::score::tempered;
@@ -19,7 +19,7 @@ pub(crate) struct Equivalence<'a> {
 }
 
 /// Every row held against a margin, by test set and metric, each corrected over its rows, tempered rows apart.
-pub(crate) fn all<'a>(definition: &'a Definition, comparisons: &'a [ComparisonRecord]) -> Result<Vec<Equivalence<'a>>> {
+pub(crate) fn all<'a>(definition: &'a Definition, comparisons: &'a [Comparison]) -> Result<Vec<Equivalence<'a>>> {
     let mut all = Vec::new();
     for domain in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
         for ((metric, &margin), is_tempered) in
@@ -30,7 +30,7 @@ pub(crate) fn all<'a>(definition: &'a Definition, comparisons: &'a [ComparisonRe
                 let id = if is_tempered { tempered(&row.id) } else { row.id.clone() };
                 let differences = comparisons.iter().filter(|own| own.row == id).flat_map(|own| &own.differences);
                 for found in differences.filter(|own| own.domain == domain.id && own.metric == *metric) {
-                    let Some(holm_p) = found.equivalent_p else { continue };
+                    let Some(holm_p) = found.equivalence_p else { continue };
                     let (row, domain) = (row.label.as_str(), domain.label.as_str());
                     family.push(Equivalence { row, domain, metric, margin, is_tempered, found, holm_p });
                 }

@@ -6,35 +6,29 @@
 use std::collections::BTreeMap;
 
 use bayeslora_metrics::{
-    Bootstrap, Detection, Effect, Family, FamilyRow, Fits, Origin, PreparedAurc, PreparedEce, Seeds,
+    Bootstrap, Detection, ECE_BINS, Family, FamilyRow, Fits, Origin, PreparedAurc, PreparedEce, Seeds,
 };
-use bayeslora_records::{ComparisonRecord, Covers, Difference, PerText, RowRecord, SCHEMA, Test, UnitRecord};
+use bayeslora_records::{ComparisonRecord, PerText, RowRecord, UnitRecord};
 
 use crate::aggregate::records_of;
-use crate::curves::BINS;
+use crate::comparison::{Comparison, Difference, StandardError};
 use crate::definition::{Definition, TestSet, one_reading_each};
 use crate::error::Result;
 use crate::score::{LEVEL, tempered};
 
-/// Fewer seeds than these have no spread that a test could use.
-const FEWEST: usize = 3;
 /// Two passes whose probabilities of the label differ by less, relatively, are of one fit: columns have four digits.
 const SAME: f64 = 1e-3;
 
-/// The comparisons of a page: `kept` ones, with their differences tested anew from what every text was given, where the reference's records
-/// have that. Older records keep the tests of their time.
+/// The comparisons of a page: tested from what every text was given where the reference's records have that, with what `kept` records know of
+/// scores beyond one pass. Older records keep the tests of their time.
 ///
 /// # Errors
 /// When a statistic cannot be computed of the columns, such as one of a single text.
-pub fn compared(
-    definition: &Definition,
-    units: &[UnitRecord],
-    kept: Vec<ComparisonRecord>,
-) -> Result<Vec<ComparisonRecord>> {
+pub fn compared(definition: &Definition, units: &[UnitRecord], kept: &[ComparisonRecord]) -> Result<Vec<Comparison>> {
     let units: Vec<&UnitRecord> = units.iter().collect();
     let reference = Row::of(&units, &definition.reference);
     if !reference.has_columns() {
-        return Ok(kept);
+        return Ok(kept.iter().map(Comparison::from).collect());
     }
     let rows = one_reading_each(&definition.rows).into_iter().filter(|row| row.id != definition.reference);
     let mut found = Vec::new();
@@ -59,14 +53,22 @@ pub fn compared(
             }
         }
     }
-    let mut records: Vec<ComparisonRecord> = found.into_iter().map(|row| row.record(definition)).collect();
-    for kept in kept {
-        match records.iter_mut().find(|record| record.row == kept.row) {
-            Some(record) => (record.beyond, record.settings) = (kept.beyond, kept.settings),
-            None => records.push(ComparisonRecord { differences: Vec::new(), ..kept }),
+    let comparison = |row: Candidate<'_>| Comparison {
+        seeds: row.own.by_seed.len(),
+        row: row.own.id,
+        of_family: true,
+        beside_a_member: false,
+        differences: row.differences,
+        beyond: Vec::new(),
+    };
+    let mut comparisons: Vec<Comparison> = found.into_iter().map(comparison).collect();
+    for kept in kept.iter().map(Comparison::from) {
+        match comparisons.iter_mut().find(|own| own.row == kept.row) {
+            Some(own) => (own.beyond, own.beside_a_member) = (kept.beyond, kept.beside_a_member),
+            None => comparisons.push(Comparison { differences: Vec::new(), ..kept }),
         }
     }
-    Ok(records)
+    Ok(comparisons)
 }
 
 /// A row's finished records, by seed.
@@ -101,7 +103,7 @@ impl<'a> Row<'a> {
     /// Whether it finished at every seed planned, as the reference did, and there are seeds enough.
     fn is_comparable(&self, definition: &Definition, reference: &Self) -> bool {
         let finished = |seed: &u64| self.by_seed.contains_key(seed) && reference.by_seed.contains_key(seed);
-        definition.seeds.len() >= FEWEST && definition.seeds.iter().all(finished) && self.has_columns()
+        definition.seeds.len() >= Family::FEWEST_SEEDS && definition.seeds.iter().all(finished) && self.has_columns()
     }
 
     fn seeds(&self) -> Vec<u64> {
@@ -135,26 +137,8 @@ struct Candidate<'a> {
     differences: Vec<Difference>,
 }
 
-impl Candidate<'_> {
-    fn record(self, definition: &Definition) -> ComparisonRecord {
-        ComparisonRecord {
-            schema: SCHEMA,
-            key: String::new(),
-            settings: None,
-            seeds: self.own.seeds(),
-            row: self.own.id,
-            reference: self.reference,
-            resamples: definition.bootstrap.resamples,
-            level: definition.bootstrap.level,
-            covers: Covers::PersistentAndSeeds,
-            differences: self.differences,
-            beyond: Vec::new(),
-        }
-    }
-}
-
 /// The fits of a row in a metric; none where it is not defined or does not follow from columns.
-type Measured = Option<bayeslora_metrics::Result<Fits>>;
+type Measurement = Option<bayeslora_metrics::Result<Fits>>;
 
 /// What the fits of a row gave the texts of a test set.
 struct Columns<'a> {
@@ -169,7 +153,7 @@ struct Columns<'a> {
 #[derive(Clone, Copy)]
 struct Tested {
     key: &'static str,
-    measure: fn(&Columns<'_>) -> Measured,
+    measure: fn(&Columns<'_>) -> Measurement,
 }
 
 /// All that are tested, in the order of the tables.
@@ -183,7 +167,7 @@ const TESTED: [Tested; 6] = [
     Tested {
         key: "ece",
         measure: |columns| {
-            let prepare = |fit: &PerText| PreparedEce::of_top(&fit.top_probability(), &fit.correct(), BINS);
+            let prepare = |fit: &PerText| PreparedEce::of_top(&fit.top_probability(), &fit.correct(), ECE_BINS);
             resampled(columns, prepare, PreparedEce::with_weights)
         },
     },
@@ -203,7 +187,7 @@ pub fn tested_metrics() -> impl Iterator<Item = &'static str> {
     TESTED.iter().map(|tested| tested.key)
 }
 
-fn mean(columns: &Columns<'_>, of_texts: fn(&PerText) -> Vec<f64>) -> Measured {
+fn mean(columns: &Columns<'_>, of_texts: fn(&PerText) -> Vec<f64>) -> Measurement {
     let values: Vec<Vec<f64>> = columns.own.iter().map(|fit| of_texts(fit)).collect();
     values.iter().all(|values| !values.is_empty()).then(|| Fits::mean(columns.seeds, &values))
 }
@@ -212,7 +196,7 @@ fn resampled<P: Sync>(
     columns: &Columns<'_>,
     prepare: impl Fn(&PerText) -> bayeslora_metrics::Result<P>,
     with_weights: fn(&P, &[u32]) -> f64,
-) -> Measured {
+) -> Measurement {
     let texts = columns.own.first()?.label_probability.len();
     let computed = || {
         let prepared = columns.own.iter().map(|fit| prepare(fit)).collect::<bayeslora_metrics::Result<Vec<P>>>()?;
@@ -225,7 +209,7 @@ fn resampled<P: Sync>(
 }
 
 /// AUROC of telling the texts of a shifted test set from those in distribution, by the predictive entropy.
-fn detection(columns: &Columns<'_>) -> Measured {
+fn detection(columns: &Columns<'_>) -> Measurement {
     let mut pairs: Vec<(Vec<f64>, Vec<bool>)> = Vec::new();
     for (own, inside) in columns.own.iter().zip(columns.inside?) {
         let (own, inside) = (own.entropy(), inside.entropy());
@@ -274,6 +258,7 @@ fn test(
         places.iter().zip(&fits).map(|(&place, fits)| FamilyRow { fits, origin: rows[place].origin }).collect();
     let family = Family { reference: &of_reference, rows: family, seeds: Seeds::Shared };
     for (&place, effect) in places.iter().zip(&family.compare(definition.bootstrap.level)?) {
+        let known = |error, degrees_of_freedom| StandardError { error, degrees_of_freedom };
         let margin = definition.margins.get(metric.key);
         let equivalence = margin.map(|margin| effect.equivalence(*margin, LEVEL)).transpose()?;
         rows[place].differences.push(Difference {
@@ -282,19 +267,11 @@ fn test(
             estimate: effect.estimate,
             lower: effect.lower,
             upper: effect.upper,
-            test: Some(of_effect(effect, texts)),
-            equivalent_p: equivalence.map(|found| found.p_value),
+            p_value: effect.p_value,
+            over_examples: known(effect.error_over_texts, texts as f64 - 1.0),
+            over_seeds: Some(known(effect.error_over_seeds, effect.degrees_of_freedom_over_seeds)),
+            equivalence_p: equivalence.map(|found| found.p_value),
         });
     }
     Ok(())
-}
-
-fn of_effect(effect: &Effect, texts: usize) -> Test {
-    Test {
-        p_value: effect.p_value,
-        examples: texts as u64,
-        error_over_examples: effect.error_over_texts,
-        error_over_seeds: Some(effect.error_over_seeds),
-        seeds_known: Some(effect.degrees_of_freedom_over_seeds),
-    }
 }

@@ -8,6 +8,7 @@ mod best;
 mod beyond;
 mod beyond_test;
 mod columns;
+mod comparison;
 mod cost;
 mod curves;
 mod definition;
@@ -32,6 +33,7 @@ mod tables;
 mod temperature;
 
 pub use aggregate::Aggregate;
+pub use comparison::{Comparison, Difference, StandardError};
 pub use definition::{Definition, ReadmeColumn, ReadmeTable, RowDefinition, TestSet, one_reading_each};
 pub use error::{Error, Result};
 pub use families::{compared, tested_metrics};

@@ -28,9 +28,14 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
     if table.rows.is_empty() {
         return Vec::new();
     }
+    let test = if report.is_of_families() {
+        "by both errors of the test that sets the stars, at Satterthwaite's degrees of freedom"
+    } else {
+        "by the test that sets the stars"
+    };
     let said = format!(
         "The smallest difference from {} that is detected with probability 0.8: median over rows (smallest to largest). The level is the one \
-         that the correction asks of the strongest row, 0.05 over the number of rows. Over both: by the test that sets the stars. Over examples \
+         that the correction asks of the strongest row, 0.05 over the number of rows. Over both: {test}. Over examples \
          alone: these fits on other examples. Over seeds alone: other fits on these examples, from three seeds on. A smaller difference may well \
          exist where no star stands.",
         report.definition.reference_label()

@@ -24,6 +24,7 @@ pub(crate) fn provenance(definition: &Definition, units: &[&UnitRecord]) -> Resu
     let distinct = |f: &dyn Fn(&UnitRecord) -> String| {
         units.iter().map(|unit| f(unit)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
     };
+    let seeds: BTreeSet<u64> = units.iter().map(|unit| unit.seed).collect();
     Ok(vec![
         Page::made_by(&definition.command),
         format!("Records: {}, sha256 {}", units.len(), hex(&hasher.finalize())),
@@ -35,7 +36,7 @@ pub(crate) fn provenance(definition: &Definition, units: &[&UnitRecord]) -> Resu
         ),
         format!(
             "Seeds {}; {}, {} threads, {}{}",
-            distinct(&|u| u.seed.to_string()),
+            seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             distinct(&|u| u.provenance.cpu.clone()),
             distinct(&|u| match u.provenance.jobs {
                 1 => u.provenance.threads.to_string(),

@@ -1,10 +1,11 @@
 //! What all parts of a report are made from.
 
 use bayeslora_metrics::holm;
-use bayeslora_records::{ComparisonRecord, Covers, Question, UnitRecord};
+use bayeslora_records::{Question, UnitRecord};
 
 use crate::aggregate::Aggregate;
 use crate::beyond_test::{BeyondTest, Family, families};
+use crate::comparison::Comparison;
 use crate::definition::Definition;
 use crate::detectable::DetectableDifferences;
 use crate::equivalence_test::{self, Equivalence};
@@ -19,7 +20,7 @@ pub struct Report<'a> {
     /// Means over seeds and differences from the reference.
     pub aggregate: Aggregate,
     pub(crate) units: Vec<&'a UnitRecord>,
-    pub(crate) comparisons: &'a [ComparisonRecord],
+    pub(crate) comparisons: &'a [Comparison],
     pub(crate) power: DetectableDifferences<'a>,
     pub(crate) tests: Tests,
     families: Vec<Family<'a>>,
@@ -56,11 +57,7 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     /// [`Error::Report`](crate::Error::Report) when there is none.
-    pub fn new(
-        definition: &'a Definition,
-        units: &'a [UnitRecord],
-        comparisons: &'a [ComparisonRecord],
-    ) -> Result<Self> {
+    pub fn new(definition: &'a Definition, units: &'a [UnitRecord], comparisons: &'a [Comparison]) -> Result<Self> {
         let mut units: Vec<&UnitRecord> = units.iter().collect();
         units.sort_by(|a, b| (&a.method, a.seed, &a.key).cmp(&(&b.method, b.seed, &b.key)));
         let aggregate = Aggregate::new(definition, &units, comparisons)?;
@@ -80,7 +77,7 @@ impl<'a> Report<'a> {
 
     /// Whether the tests are those of families, from what every text was given.
     pub(crate) fn is_of_families(&self) -> bool {
-        self.comparisons.iter().any(|comparison| comparison.covers == Covers::PersistentAndSeeds)
+        self.comparisons.iter().any(|comparison| comparison.of_family)
     }
 
     pub(crate) fn provenance(&self) -> &[String] {

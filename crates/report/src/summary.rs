@@ -1,12 +1,12 @@
 //! What the numbers say: sentences, and small tables of what is told apart, made from the records.
 
 use bayeslora_metrics::{Better, METRICS, median, metric};
-use bayeslora_records::{ComparisonRecord, DISTANCES, OTHER_FIT, Question, TEMPERED};
+use bayeslora_records::{DISTANCES, OTHER_FIT, Question, TEMPERED};
 use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
 use crate::aggregate::records_of;
-use crate::beyond::is_beside_a_member;
 use crate::beyond_test::BeyondTest;
+use crate::comparison::Comparison;
 use crate::definition::{TestSet, one_reading_each};
 use crate::report::{Report, Tests};
 use crate::score::{Score, tempered};
@@ -57,8 +57,8 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
 }
 
 /// What the tests generalise over.
-fn coverage(comparisons: &[ComparisonRecord], draws_training_set: bool) -> Option<String> {
-    let seeds = comparisons.iter().map(|comparison| comparison.seeds.len()).max()?;
+fn coverage(comparisons: &[Comparison], draws_training_set: bool) -> Option<String> {
+    let seeds = comparisons.iter().map(|comparison| comparison.seeds).max()?;
     Some(match seeds {
         1 => "One seed: the tests are over examples, and say nothing about how another seed would have come out."
             .to_owned(),
@@ -233,7 +233,7 @@ fn name(report: &Report<'_>, one: &BeyondTest<'_>) -> String {
     let rows = &report.definition.rows;
     let method = rows.iter().find(|row| row.id == one.row).map(|row| &row.method);
     let own_pass = rows.iter().any(|row| Some(&row.method) == method && row.id.ends_with("/mean"));
-    let member = report.comparisons.iter().any(|own| own.row == one.row && is_beside_a_member(own));
+    let member = report.comparisons.iter().any(|own| own.row == one.row && own.beside_a_member);
     let beside = match (own_pass, member) {
         (true, _) => String::new(),
         (false, true) => " beside a member's pass".to_owned(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bayeslora_data::tasks::DomainInfo;
 use bayeslora_host::read;
 use bayeslora_records::{ComparisonRecord, RowId, Store, UnitRecord, one_model};
-use bayeslora_report::{Aggregate, Definition, Report, RowDefinition, TestSet, compared, splice};
+use bayeslora_report::{Aggregate, Comparison, Definition, Report, RowDefinition, TestSet, compared, splice};
 
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, Row};
@@ -55,7 +55,7 @@ pub(crate) struct Recorded {
     /// Folder of the profile.
     pub(crate) folder: PathBuf,
     units: Vec<UnitRecord>,
-    comparisons: Vec<ComparisonRecord>,
+    comparisons: Vec<Comparison>,
 }
 
 impl Recorded {
@@ -99,9 +99,9 @@ impl Recorded {
             let [own, other] = [row, &plan.reference].map(|row| keys_of(&plan.method_of(row).id));
             comparison_key_on_record(plan, (&id, comparison), &own, &other) == comparison.key
         };
-        let kept = store.comparisons()?.into_iter().filter(current).collect();
+        let kept: Vec<ComparisonRecord> = store.comparisons()?.into_iter().filter(current).collect();
         let mut definition = definition(plan);
-        let comparisons = compared(&definition, &units, kept)?;
+        let comparisons = compared(&definition, &units, &kept)?;
         if units.is_empty() {
             // No page shows it: it says what to run, wherever the file lies.
             definition.command = command(plan.path.display(), &plan.profile);

@@ -14,7 +14,7 @@ use crate::scoring::beyond::{Domains, beyond};
 use crate::scoring::distances::Distances;
 use crate::scoring::scored::Scored;
 use bayeslora_data::tasks::Domain;
-use bayeslora_records::{Beyond, ComparisonRecord, Covers, Reading, RowId, SCHEMA, Texts, key_of};
+use bayeslora_records::{Beyond, ComparisonRecord, Covers, Question, Reading, RowId, SCHEMA, Texts, key_of};
 
 /// Kept logits of a unit by name.
 type Kept = HashMap<String, Array3<f32>>;
@@ -167,7 +167,9 @@ impl OpenedPlan<'_> {
             return Ok(());
         };
         let pass = self.pass(row, &reference.kept, reference)?;
-        let beyond = self.beyond_of(&own, &others, &pass, |score| score == "predictive_entropy")?;
+        let mut beyond = self.beyond_of(&own, &others, &pass, |score| score == "predictive_entropy")?;
+        // Of shifts the mean over seeds is that of the same fits in another order: no placebo at all.
+        beyond.retain(|one| one.question != Question::Shift);
         let keys = (reference.keys.as_slice(), reference.keys.as_slice());
         self.write(keys, &RowId::OtherFit, beyond)
     }

@@ -1,6 +1,4 @@
 //! One unit after another: fit, predict, score, keep.
-//!
-//! More than 400 lines: everything that a unit's fit and predictions need of one opened plan.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
@@ -26,7 +24,9 @@ use bayeslora_inference::{
     AdapterSettings, Budget, FitContext, Fitted, Place, Predictor, QuestionReader, Reading, Resources, Sentences,
     check_samples, tokenizer_of,
 };
-use bayeslora_records::{DomainRecord, Outcome, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord};
+use bayeslora_records::{
+    DomainRecord, Outcome, PerText, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord,
+};
 
 /// A plan whose data and backbone are read: everything that units share.
 pub(crate) struct OpenedPlan<'a> {
@@ -369,8 +369,8 @@ impl<'a> OpenedPlan<'a> {
         scored.iter().map(|one| one.record(inside.filter(|_| !one.domain.info.in_distribution))).collect()
     }
 
-    /// The row with every sample divided by the temperature that its `validation` logits ask for: scores only, without what no
-    /// temperature moves (distances) and the curves.
+    /// The row with every sample divided by the temperature that its `validation` logits ask for: without what no
+    /// temperature moves (distances) and the uncertainties of texts.
     fn temper(
         &self,
         row: &Row,
@@ -383,13 +383,7 @@ impl<'a> OpenedPlan<'a> {
         let scaled = logits.iter().map(|logits| fitted.apply(logits.view(), averaging));
         let mut domains = self.domains(row, &scaled.collect::<Result<Vec<_>, _>>()?, None)?;
         for domain in &mut domains {
-            domain.reliability.clear();
-            domain.risk_coverage.clear();
-            domain.histograms.clear();
-            if let Some(columns) = &mut domain.per_text {
-                columns.predictive_entropy.clear();
-                columns.mutual_information.clear();
-            }
+            domain.per_text = domain.per_text.take().map(PerText::without_uncertainties);
         }
         let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
         Ok(RowRecord { row, temperature, domains, ..record.clone() })

@@ -13,9 +13,6 @@ use crate::scoring::distances::Distances;
 use bayeslora_data::tasks::{Domain, Ratings};
 use bayeslora_records::{DomainRecord, PerText, four_digits, probability_digits};
 
-/// Equal-width bins of every binned calibration error.
-pub(crate) const BINS: usize = 15;
-
 /// A predictive on one domain, beside the labels and the ratings that the domain has.
 pub(crate) struct Scored<'a> {
     pub(crate) domain: &'a Domain,
@@ -151,9 +148,9 @@ impl<'a> Scored<'a> {
             ("accuracy", metrics::accuracy(&p.predicted(), labels)?),
             ("nll", metrics::negative_log_likelihood(log_probabilities, labels)?),
             ("brier", metrics::brier(probabilities, labels)?),
-            ("ece", metrics::expected_calibration_error(probabilities, labels, BINS)?),
-            ("adaptive_ece", metrics::adaptive_calibration_error(probabilities, labels, BINS)?),
-            ("classwise_ece", metrics::classwise_calibration_error(probabilities, labels, BINS)?),
+            ("ece", metrics::expected_calibration_error(probabilities, labels, metrics::ECE_BINS)?),
+            ("adaptive_ece", metrics::adaptive_calibration_error(probabilities, labels, metrics::ECE_BINS)?),
+            ("classwise_ece", metrics::classwise_calibration_error(probabilities, labels, metrics::ECE_BINS)?),
         ] {
             scores.insert(key.to_owned(), Some(value));
         }
@@ -352,7 +349,10 @@ mod tests {
             holds("mean_predictive_entropy", mean(&columns.entropy()));
             let top = columns.top_probability();
             holds("aurc", metrics::RiskCoverage::from_confidence(&top, &correct).unwrap().aurc());
-            holds("ece", metrics::PreparedEce::of_top(&top, &correct, BINS).unwrap().with_weights(&[1; 12]));
+            holds(
+                "ece",
+                metrics::PreparedEce::of_top(&top, &correct, metrics::ECE_BINS).unwrap().with_weights(&[1; 12]),
+            );
             if logits.dim().2 == 2 {
                 assert!(columns.predictive_entropy.is_empty() && columns.wrong_class.is_empty());
                 holds("brier", mean(&columns.brier()));

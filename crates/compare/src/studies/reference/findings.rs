@@ -6,7 +6,6 @@ use bayeslora_posterior::{Chain, bulk_ess, r_hat};
 use ndarray::{Array2, Array3};
 
 use crate::error::Result;
-use crate::scoring::scored::BINS;
 
 /// How the posterior is sampled, and under which priors and temperatures.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,7 +117,7 @@ impl Quality {
         Ok(Self {
             accuracy: metrics::accuracy(&predictive.predicted(), labels)?,
             nll: metrics::negative_log_likelihood(predictive.log_probabilities(), labels)?,
-            ece: metrics::expected_calibration_error(predictive.probabilities(), labels, BINS)?,
+            ece: metrics::expected_calibration_error(predictive.probabilities(), labels, metrics::ECE_BINS)?,
         })
     }
 }
