@@ -3,6 +3,7 @@
 //! Products of a real model are large enough to be shared out by threads; what does not depend on that is tried on a tiny one.
 #![cfg(test)]
 
+mod experiments;
 mod small;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use tempfile::TempDir;
 
-use small::{SMALL, replaced};
+use experiments::{bayeslora, command, cut_down, files_of, run, small_experiment_with, tiny_model};
 
 /// The tests' experiment on a real model, cut down to seconds.
 fn small_experiment() -> (TempDir, PathBuf) {
@@ -28,40 +29,10 @@ fn tiny_experiment() -> (TempDir, PathBuf) {
     small_experiment_with(&tiny_model())
 }
 
-fn small_experiment_with(further: &[(&str, &str)]) -> (TempDir, PathBuf) {
-    let batch = [("batch-size = 32", "batch-size = 16")];
-    cut_down(include_str!("movies.toml").to_owned(), &[&SMALL[..], &batch, further].concat())
-}
-
-/// What puts the tiny golden model, of three blocks, in place of the real one.
-fn tiny_model() -> [(&'static str, &'static str); 2] {
-    const PATH: &str = concat!("model = { path = \"", env!("CARGO_MANIFEST_DIR"), "/../models/tests/golden/tiny\" }");
-    [("model = \"all-minilm-l6-v2\"", PATH), ("target-blocks = [4, 5]", "target-blocks = [1, 2]")]
-}
-
 /// The text of an experiment of the repository.
 fn committed(name: &str) -> String {
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results");
     fs::read_to_string(results.join(name).join("experiment.toml")).unwrap()
-}
-
-/// An experiment with some of its text replaced, in a folder of its own.
-fn cut_down(text: String, replacements: &[(&str, &str)]) -> (TempDir, PathBuf) {
-    let text = replaced(text, replacements);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("experiment.toml");
-    fs::write(&path, text).unwrap();
-    (folder, path)
-}
-
-fn command(path: &Path, threads: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
-    command.args(["run", "--threads", threads]).arg(path).stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
-fn run(path: &Path, threads: &str) {
-    assert!(command(path, threads).status().unwrap().success());
 }
 
 /// Every score of every unit, by name.
@@ -79,13 +50,6 @@ fn scores(folder: &Path) -> BTreeMap<String, f64> {
         }
     }
     scores
-}
-
-/// The records in a folder with the times they were written.
-fn files_of(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
-    let entries = fs::read_dir(folder).into_iter().flatten().map(Result::unwrap);
-    let records = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"));
-    records.map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap())).collect()
 }
 
 #[test]
@@ -219,77 +183,6 @@ fn geometry_is_reproducible(path: &Path, folder: &Path) {
     assert!(message.contains("adapter") && message.contains("`bayeslora run`"), "{message}");
 }
 
-/// The tiny experiment at three seeds of three methods, with two further seeds of the reference and a margin.
-fn seeds_apart(further: &[(&str, &str)]) -> (TempDir, PathBuf) {
-    let seeds = "seeds = [1, 2, 3]\nreference-seeds = [4, 5]\nmethods = [\"mle\", \"mc-dropout-rank\", \"ensemble\"]";
-    let own = [("seeds = [1]", seeds), ("[[methods]]", "[margins]\nnll = 0.05\n\n[[methods]]")];
-    small_experiment_with(&[&tiny_model()[..], &own, further].concat())
-}
-
-#[test]
-fn the_reference_has_further_fits_and_ensembles_and_placebos_their_own_pass() {
-    let (folder, path) = seeds_apart(&[]);
-    run(&path, "2");
-    let of = |method: &str| {
-        let units = files_of(&folder.path().join("quick/units")).into_keys();
-        units.filter(|unit| unit.file_name().unwrap().to_string_lossy().starts_with(&format!("{method}-seed"))).count()
-    };
-    assert_eq!([of("mle"), of("mc-dropout-rank"), of("ensemble")], [5, 3, 3]);
-    let comparison = |row: &str| -> serde_json::Value {
-        let mut all = files_of(&folder.path().join("quick/comparisons")).into_keys();
-        let own = all.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(row)).unwrap();
-        serde_json::from_slice(&fs::read(own).unwrap()).unwrap()
-    };
-    let asked = |row: &str, question: &str| -> Option<serde_json::Value> {
-        let all = comparison(row)["beyond"].as_array().unwrap().clone();
-        all.into_iter().find(|one| one["question"] == question)
-    };
-    // Another fit's entropy is not this one's, given which it would say nothing; over all seeds it detects a shift just as well, so that is
-    // not asked.
-    let placebo = asked("+other-fit", "errors-given-entropy").unwrap();
-    assert!(placebo["estimate"].as_f64().unwrap().abs() > 1e-6, "{placebo}");
-    assert_eq!(asked("+other-fit", "shift"), None);
-    // An ensemble's pass is not the reference's, which that of the distances is.
-    let pass = |row: &str| asked(row, "shift").unwrap()["baseline"].as_f64().unwrap();
-    assert!((pass("ensemble") - pass("+distances")).abs() > 1e-6);
-    // Tempered rows keep what scores and tests need, and no uncertainty of a text.
-    let units = files_of(&folder.path().join("quick/units")).into_keys();
-    let dropout = units.filter(|unit| unit.to_string_lossy().contains("mc-dropout-rank-seed1")).next_back().unwrap();
-    let record: serde_json::Value = serde_json::from_slice(&fs::read(dropout).unwrap()).unwrap();
-    let columns = |row: &str| {
-        let rows = record["outcome"]["rows"].as_array().unwrap();
-        rows.iter().find(|own| own["row"] == row).unwrap()["domains"][0]["per_text"].clone()
-    };
-    let (plain, tempered) = (columns("mc-dropout-rank/sampled"), columns("mc-dropout-rank/sampled+temperature"));
-    assert_eq!(
-        plain["label_probability"].as_array().unwrap().len(),
-        tempered["label_probability"].as_array().unwrap().len()
-    );
-    assert!(plain["mutual_information"].is_array() && tempered["mutual_information"].is_null());
-    let table = fs::read_to_string(folder.path().join("quick/table.md")).unwrap();
-    for said in [
-        "MLE has 5 fits, and every row is held against all of them.",
-        "| placebo: entropy of another fit of MLE |",
-        "## What is shown to make no difference",
-        "variances over seeds are moderated over the rows",
-    ] {
-        assert!(table.contains(said), "{said} is not in\n{table}");
-    }
-}
-
-#[test]
-fn seeds_named_twice_and_margins_of_what_is_not_tested_are_refused() {
-    let refused = |from: &str, to: &str, said: &str| {
-        let (_folder, path) = seeds_apart(&[(from, to)]);
-        let output = bayeslora(&["run"], &path);
-        let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && message.contains(said), "{message}");
-    };
-    refused("reference-seeds = [4, 5]", "reference-seeds = [4, 3]", "has the seed 3 twice; name every seed once");
-    refused("nll = 0.05", "mnll = 0.05", "margins.mnll: no such metric is tested; expected one of accuracy, nll");
-    refused("nll = 0.05", "nll = -1.0", "margins.nll is -1");
-}
-
 #[test]
 fn a_curve_is_drawn_from_the_records_of_its_profiles() {
     let few = "\nmethods = [\"mle\", \"mc-dropout-input\"]\nsamples = 2";
@@ -339,10 +232,6 @@ fn every_method() -> (TempDir, PathBuf) {
         ("id = \"checkpoint-ensemble\"", "id = \"checkpoint-ensemble\"\nparameters = { members = 2 }"),
     ];
     cut_down(committed("every-method"), &[&small[..], &tiny_model()].concat())
-}
-
-fn bayeslora(arguments: &[&str], path: &Path) -> std::process::Output {
-    Command::new(env!("CARGO_BIN_EXE_bayeslora")).args(arguments).arg(path).output().unwrap()
 }
 
 /// Starts a command again and again, killed each of `times` after a random time within `longest`; `finished` must only grow and keep the
