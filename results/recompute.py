@@ -4,7 +4,8 @@
     python results/recompute.py results/decoder-classify/trec
 
 Needs numpy and scipy. Scores (accuracy, NLL, Brier score, ECE, AURC, AUROC of the entropy) and their means and deviations over seeds are made
-anew, and so are the differences from the reference with their p-values, for the metrics that are means and for AUROC. ECE and AURC are
+anew, and so are the differences from the reference with their p-values, for the metrics that are means and for AUROC. So is what scores know
+beyond one pass (beyond.csv). ECE and AURC are
 resampled by the program with its own random numbers: of those the difference is compared, not the p-value. Columns have four digits, so
 scores agree to their relative error, not bit by bit. An ECE may be off by the texts that rounding moves across an edge of a bin. The script exits with 1 where something disagrees.
 """
@@ -51,7 +52,8 @@ def columns(kept):
     entropy = np.array(kept.get("predictive_entropy", []))
     if not len(entropy) and kept["classes"] == 2:
         entropy = stats.entropy(np.stack([p, 1 - p]), axis=0)
-    return {"p": p, "correct": correct, "top": top, "entropy": entropy, "classes": kept["classes"]}
+    kept_too = {name: np.array(kept.get(name, [])) for name in ("mutual_information", "pass_entropy")}
+    return {"p": p, "correct": correct, "top": top, "entropy": entropy, "classes": kept["classes"], **kept_too}
 
 
 def per_text(metric, own):
@@ -200,6 +202,102 @@ def reads_reference(row, reference, inside, texts):
     return False
 
 
+def scores_of(row, domain, texts, distances):
+    """What each score says of every text, fit by fit, beside the entropy of the pass; None where a row has neither."""
+    if row == "+distances":
+        own = texts[texts["reference"], domain]
+        columns_of = distances.get(domain, {})
+        scores = {name: {seed: columns_of[name] for seed in own} for name in columns_of}
+        return own, scores, {seed: fit["entropy"] for seed, fit in own.items()}
+    if row == "+other-fit":
+        own = texts[texts["reference"], domain]
+        seeds = sorted(own)
+        following = dict(zip(seeds, seeds[1:] + seeds[:1]))
+        entropy = {seed: fit["entropy"] for seed, fit in own.items()}
+        return own, {"predictive_entropy": {seed: entropy[following[seed]] for seed in seeds}}, entropy
+    own, mean = texts[row, domain], texts.get((row.split("/")[0] + "/mean", domain))
+    passes = {seed: (mean[seed]["entropy"] if mean else fit["pass_entropy"]) for seed, fit in own.items()}
+    scores = {
+        "max_probability": {seed: 1 - fit["top"] for seed, fit in own.items()},
+        "predictive_entropy": {seed: fit["entropy"] for seed, fit in own.items()},
+        "expected_entropy": {seed: fit["entropy"] - fit["mutual_information"] for seed, fit in own.items()},
+        "mutual_information": {seed: fit["mutual_information"] for seed, fit in own.items()},
+    }
+    return own, scores, passes
+
+
+def over_texts_and_seeds(values, error, degrees):
+    """Two-sided p of the mean: variances over texts and seeds add up, degrees of freedom by Satterthwaite."""
+    values = np.array(values)
+    parts = [(error**2, degrees)] + ([(values.var(ddof=1) / len(values), len(values) - 1)] if len(values) > 1 else [])
+    total = sum(v for v, _ in parts)
+    if total == 0:
+        return 1.0 if values.mean() == 0 else 0.0
+    inverse = sum((v / total) ** 2 / nu for v, nu in parts if v > 0)
+    return 2 * stats.t.sf(abs(values.mean()) / np.sqrt(total), 1 / inverse)
+
+
+def areas(score, given, positive):
+    """Differences of two AUROCs, fit by fit, and the error of their mean over texts."""
+    gains, deviations = [], 0
+    for own, other, where in zip(score, given, positive):
+        psi = []
+        for values in (own, other):
+            area, scaled = placements(values[~where], values[where])
+            place = np.empty(len(where))
+            place[np.flatnonzero(~where)], place[np.flatnonzero(where)] = scaled[: (~where).sum()], scaled[(~where).sum() :]
+            psi.append((area, place))
+        gains.append(psi[0][0] - psi[1][0])
+        deviations = deviations + (psi[0][1] - psi[1][1]) / len(score)
+    return gains, np.sqrt(deviations @ deviations)
+
+
+def within_strata(score, errors, given):
+    """Correlation within strata of the entropy, fit by fit, the error of its mean over texts, and the degrees of freedom of that."""
+    count = len(score[0])
+    number = count // 20
+    cut = lambda values: np.array_split(np.argsort(values, kind="stable"), [k * count // number for k in range(1, number)])
+    ranks = [stats.rankdata(values) for values in given]
+
+    def left(values, rank):
+        rest = np.empty(count)
+        for stratum in cut(rank):
+            x, y = rank[stratum] - rank[stratum].mean(), values[stratum] - values[stratum].mean()
+            rest[stratum] = y - (x @ y / (x @ x) if x @ x > 0 else 0) * x
+        return rest / np.linalg.norm(rest)
+
+    s = [left(stats.rankdata(values), rank) for values, rank in zip(score, ranks)]
+    e = [left(values.astype(float), rank) for values, rank in zip(errors, ranks)]
+    mean = variance = 0.0
+    for stratum in cut(np.sum(ranks, axis=0)):
+        a, b = np.array([values[stratum] for values in s]), np.array([values[stratum] for values in e])
+        mean += len(stratum) * np.mean(a.mean(1) * b.mean(1))
+        a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+        variance += np.mean((a @ a.T) * (b @ b.T)) / (len(stratum) - 1)
+    return [x @ y for x, y in zip(s, e)], np.sqrt(variance + mean**2), count - 2 * number
+
+
+def asked(line, texts, inside, distances):
+    """Estimate and p-value of a line of beyond.csv."""
+    own, scores, passes = scores_of(line["row"], line["domain"], texts, distances)
+    seeds = sorted(own)
+    of = lambda values: [np.array(values[seed]) for seed in seeds]
+    score, given = of(scores[line["score"]]), of(passes)
+    errors = [~own[seed]["correct"] for seed in seeds]
+    if line["question"] == "errors-given-entropy":
+        values, error, degrees = within_strata(score, errors, given)
+        return np.mean(values), over_texts_and_seeds(values, error, degrees)
+    positive = errors
+    if line["question"] == "shift":
+        _, there, passes = scores_of(line["row"], inside, texts, distances)
+        there, before = of(there[line["score"]]), of(passes)
+        positive = [np.repeat([False, True], [len(a), len(b)]) for a, b in zip(there, score)]
+        score, given = ([np.concatenate(pair) for pair in zip(*both)] for both in ((there, score), (before, given)))
+    gains, error = areas(score, given, positive)
+    degrees = len(positive[0]) - 2
+    return np.mean(gains), over_texts_and_seeds(gains, error, degrees)
+
+
 def main():
     if len(sys.argv) != 2 or not (pathlib.Path(sys.argv[1]) / "units").is_dir():
         sys.exit(f"usage: {sys.argv[0]} FOLDER, one that has units/ and the table.csv of `make report`")
@@ -240,6 +338,16 @@ def main():
         for (name, _, _, line, scale), (estimate, p) in zip(group, effects([own for _, own, *_ in group], group[0][2])):
             check(f"{name}, difference", estimate, float(line["difference"]), scale)
             if p is not None:
+                check(f"{name}, p", np.log(max(p, 1e-300)), np.log(max(float(line["p_value"]), 1e-300)), P_VALUE)
+    if (folder / "beyond.csv").exists():
+        texts["reference"] = reference
+        kept = [json.loads(path.read_text()) for path in (folder / "distances").glob("*.json")]
+        distances = {own.pop("domain"): own for record in kept for own in record["domains"]}
+        with open(folder / "beyond.csv", newline="") as file:
+            for line in csv.DictReader(file):
+                name = f'{line["row"]}, {line["domain"]}, {line["score"]}, {line["question"]}'
+                estimate, p = asked(line, texts, inside, distances)
+                check(f"{name}, beyond one pass", estimate, float(line["estimate"]), SCORE)
                 check(f"{name}, p", np.log(max(p, 1e-300)), np.log(max(float(line["p_value"]), 1e-300)), P_VALUE)
     print(f"{folder}: " + ", ".join(f"{number} x {what}" for what, number in sorted(counts.items())))
     print("\n".join(faults) if faults else "everything agrees")

@@ -16,6 +16,7 @@ use bayeslora_inference::{
 };
 use bayeslora_inference::{Reading, methods};
 use bayeslora_models::{Backbone, Head, Pass, save_adapter, target_slots};
+use bayeslora_records::FitRecord;
 use candle_core::{DType, Device, Tensor, Var};
 use ndarray::{Array3, Axis};
 
@@ -24,6 +25,7 @@ fn required(kind: &str) -> &'static str {
     match kind {
         "mc-dropout" => "site = 'rank'\ndropout = 0.2\nlinearised = true",
         "ensemble" => "members = 2",
+        "best-of" => "fits = 2",
         "checkpoint-ensemble" => "members = 3",
         "swag" => "members = 3\nepochs = 1\nsnapshots = 6\ncolumns = 3",
         // A curvature that some tens of steps can learn, and widths that fit the tiny weights.
@@ -341,6 +343,24 @@ fn a_bootstrap_changes_the_members_and_only_them() {
 }
 
 #[test]
+fn the_best_of_several_fits_is_that_member_of_the_ensemble() {
+    let fixture = Fixture::new();
+    let fit = |kind, parameters| fixture.fit(method(kind, parameters).unwrap().as_ref(), 1).unwrap();
+    let (ensemble, best) = (fit("ensemble", "members = 4"), fit("best-of", "fits = 4"));
+    let kept = |record: &FitRecord, fit: usize| record.validation_nll[fit][record.best_epoch[fit] as usize - 1];
+    let of_members: Vec<f64> = (0..4).map(|fit| kept(&ensemble.record, fit)).collect();
+    let least = (0..4).min_by(|&a, &b| of_members[a].total_cmp(&of_members[b])).unwrap();
+    assert_ne!(least, 0, "the first fit is the best by chance: choose another seed");
+    assert_eq!(best.record.chosen["fit"], (least + 1) as f64);
+    assert_eq!(kept(&best.record, 0), of_members[least]);
+    let members = fixture.logits(&ensemble, Reading::Members);
+    assert_eq!(fixture.logits(&best, Reading::Mean).index_axis(Axis(0), 0), members.index_axis(Axis(0), least));
+    // All of them are paid for.
+    assert_eq!(best.record.steps, ensemble.record.steps);
+    assert_eq!(best.record.trainable_parameters, ensemble.record.trainable_parameters);
+}
+
+#[test]
 fn dropout_may_be_confined_to_some_blocks() {
     let fixture = Fixture::new();
     let confined = |blocks: &str| method("mc-dropout", &format!("site = 'input'\ndropout = 0.2\nblocks = {blocks}"));
@@ -477,6 +497,7 @@ fn dalorra_learns_its_switches_and_says_what_rank_they_leave() {
 fn bad_parameters_are_named_with_value_and_range() {
     for (kind, parameters, expected) in [
         ("map", "prior-sd = 0.0", "prior-sd is 0; expected a positive number"),
+        ("best-of", "fits = 1", "fits is 1; expected at least 2"),
         ("checkpoint-ensemble", "members = 1", "members is 1; expected at least 2"),
         ("blob", "divergence-weight = -1.0", "divergence-weight is -1; expected at least 0"),
         ("tfb", "highest = 0.0001", "highest is 0.0001; expected a number above lowest (0.001)"),

@@ -11,7 +11,7 @@
 //! | how right? | [`accuracy`], [`negative_log_likelihood`], [`soft_negative_log_likelihood`], [`brier`] |
 //! | is 80 % sure right in 80 %? | [`reliability`], [`expected_calibration_error`], [`adaptive_calibration_error`], [`classwise_calibration_error`] |
 //! | does uncertainty point at errors? | [`RiskCoverage`], [`error_by_quantile`], [`spearman`] |
-//! | does it know of errors what the entropy does not? | [`Permutations`], [`partial_spearman`] |
+//! | does it know of errors what the entropy does not? | [`association`], [`partial_spearman`] |
 //! | does it point at foreign examples? | [`auroc`], [`aupr`], [`fpr_at_tpr`] |
 //! | how far from what was trained on? | [`Mahalanobis`], [`NearestNeighbours`] |
 //! | would one number calibrate it? | [`Temperature`] |
@@ -85,7 +85,7 @@ mod top;
 mod trigamma;
 
 pub use accuracy::accuracy;
-pub use association::{Association, FitScores, Permutations};
+pub use association::{Association, FitScores, TEXTS_A_STRATUM, association};
 pub use averaging::Averaging;
 pub use bootstrap::{Bootstrap, Interval, weights};
 pub use calibration::{

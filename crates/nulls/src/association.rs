@@ -4,7 +4,9 @@
 //! of different fits on one text are correlated, as texts are hard for every fit. A score is a curved function of the entropy times noise that
 //! the fits share in part as well. A family is five such scores; where power is counted, errors raise the logarithm of each.
 
-use bayeslora_metrics::{FitScores, Permutations, Result as Tested, holm, over_examples_and_seeds, partial_spearman};
+use bayeslora_metrics::{
+    FitScores, Result as Tested, TEXTS_A_STRATUM, association, holm, over_examples_and_seeds, partial_spearman,
+};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -17,8 +19,6 @@ use crate::random::{normal, normals, stream};
 pub const SCORES: usize = 5;
 /// What errors add to the logarithm of a score where power is counted.
 pub const RAISED: f64 = 0.25;
-/// Permutations of a test; the program draws more. The least p-value times the scores of a family is the level.
-const PERMUTATIONS: u32 = 99;
 /// The test in use is run on so many times as many draws as the others.
 const FEWER: u64 = 5;
 /// Share of the variance of errors and of scores that fits have in common.
@@ -27,11 +27,13 @@ const PERSISTENT: f64 = 0.6;
 /// A way to test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Permutation within strata of about so many texts.
+    /// Permutation within strata of about so many texts, over texts and fits.
     Strata(usize),
+    /// The same of the fits at hand alone: the mean coefficient beside its error over texts.
+    TheseFits,
     /// The t law of the partial rank correlation, over texts and seeds.
     Partial,
-    /// Permutation of texts and fits as if every fit had texts of its own.
+    /// As if every fit had texts of its own.
     Pooled,
 }
 
@@ -48,30 +50,42 @@ pub struct Associations {
 
 impl Way {
     /// In the order of tables; the first is in use.
-    pub const ALL: [Self; 6] =
-        [Self::Strata(20), Self::Partial, Self::Pooled, Self::Strata(10), Self::Strata(40), Self::Strata(100)];
+    pub const ALL: [Self; 7] = [
+        Self::Strata(TEXTS_A_STRATUM),
+        Self::TheseFits,
+        Self::Partial,
+        Self::Pooled,
+        Self::Strata(10),
+        Self::Strata(40),
+        Self::Strata(100),
+    ];
 
     /// Name in tables.
     pub fn name(self) -> String {
         match self {
             Self::Strata(texts) => format!("strata of {texts}"),
+            Self::TheseFits => "these fits".to_owned(),
             Self::Partial => "partial t".to_owned(),
             Self::Pooled => "texts pooled".to_owned(),
         }
     }
 
-    fn p_value(self, score: &[Vec<f64>], drawn: &Drawn, seed: u64) -> Tested<f64> {
-        let settings = |texts_a_stratum| Permutations { permutations: PERMUTATIONS, texts_a_stratum, seed };
+    fn p_value(self, score: &[Vec<f64>], drawn: &Drawn) -> Tested<f64> {
         let fits = score.iter().zip(&drawn.errors).zip(&drawn.entropy);
         match self {
-            Self::Strata(texts) => {
+            Self::Strata(_) | Self::TheseFits => {
                 let fits = fits.map(|((score, errors), given)| FitScores { score, errors, given });
-                Ok(settings(texts).association(&fits.collect::<Vec<_>>())?.p_value)
+                let texts = if let Self::Strata(texts) = self { texts } else { TEXTS_A_STRATUM };
+                let mut found = association(&fits.collect::<Vec<_>>(), texts)?;
+                if self == Self::TheseFits {
+                    found.per_fit = vec![found.coefficient];
+                }
+                Ok(found.over_texts_and_fits(1.0 - LEVEL)?.p_value)
             }
             Self::Pooled => {
                 let (score, errors, given) = (score.concat(), drawn.errors.concat(), drawn.entropy.concat());
                 let one = FitScores { score: &score, errors: &errors, given: &given };
-                Ok(settings(20).association(&[one])?.p_value)
+                Ok(association(&[one], TEXTS_A_STRATUM)?.over_texts_and_fits(1.0 - LEVEL)?.p_value)
             }
             Self::Partial => {
                 let mut per_fit = Vec::new();
@@ -153,7 +167,7 @@ pub fn associations(
         for way in Way::ALL {
             let mut level = Level::default();
             let family = |raised| -> Tested<Vec<f64>> {
-                (0..SCORES).map(|score| way.p_value(&drawn.score(score, raised), &drawn, run)).collect()
+                (0..SCORES).map(|score| way.p_value(&drawn.score(score, raised), &drawn)).collect()
             };
             let rejected = |p_values: &[f64]| p_values.iter().filter(|&&p| p <= LEVEL).count() as u64;
             // Levels need the most runs; the other ways and power have enough with fewer.

@@ -51,7 +51,7 @@ impl Grid {
     fn runs(self) -> Runs {
         match self {
             Self::Quick => Runs { means: 20, shift: 10, resampled: 10, association: 20, equivalence: 20 },
-            Self::Full => Runs { means: 400, shift: 250, resampled: 250, association: 1000, equivalence: 250 },
+            Self::Full => Runs { means: 1000, shift: 1000, resampled: 250, association: 1000, equivalence: 500 },
         }
     }
 

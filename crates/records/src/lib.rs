@@ -1,11 +1,13 @@
-//! Unit records and comparisons: everything a report needs, and the folders they are stored in.
+//! Records of units and distances: everything a report needs, and the folders they are stored in.
 
+mod distances;
 mod error;
 mod per_text;
 mod record;
 mod row;
 mod store;
 
+pub use distances::{DistancesRecord, TextDistances};
 pub use error::{Error, Result};
 pub use per_text::{PerText, four_digits, probability_digits};
 pub use record::*;

@@ -30,13 +30,17 @@ pub struct PerText {
     /// Mutual information of prediction and sample, nats, four digits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mutual_information: Vec<f64>,
+    /// Predictive entropy of one deterministic pass of the fit, that of its first member, nats, four digits; empty where a row of the fit is
+    /// such a pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_entropy: Vec<f64>,
 }
 
 impl PerText {
     /// The columns without uncertainties, as a tempered row keeps them.
     #[must_use]
     pub fn without_uncertainties(self) -> Self {
-        Self { predictive_entropy: Vec::new(), mutual_information: Vec::new(), ..self }
+        Self { predictive_entropy: Vec::new(), mutual_information: Vec::new(), pass_entropy: Vec::new(), ..self }
     }
 
     /// Whether every text was predicted right; empty without labels.
@@ -67,6 +71,11 @@ impl PerText {
             return self.label_probability.iter().map(|&p| of_two(p) + of_two(1.0 - p)).collect();
         }
         self.predictive_entropy.clone()
+    }
+
+    /// Expected entropy of a sample of every text, nats: the entropy without what samples disagree about. Empty without samples.
+    pub fn expected_entropy(&self) -> Vec<f64> {
+        self.entropy().iter().zip(&self.mutual_information).map(|(all, disagreement)| all - disagreement).collect()
     }
 
     /// Brier score of every text, in [0, 2]: of two classes with labels; empty otherwise.

@@ -219,7 +219,6 @@ mod tests {
         assert_eq!(RowId::Distances.tempered(), RowId::Distances);
         assert_eq!(row.kept_name(Texts::Validation), "swag/sampled.+validation");
         assert_eq!(row.kept_name(Texts::Domain("movies")), "swag/sampled.movies");
-        assert_eq!(RowId::Distances.kept_name(Texts::Domain("movies")), "+distances.movies");
         assert_eq!((row.method(), RowId::Distances.method()), (Some("swag"), None));
     }
 }

@@ -1,4 +1,4 @@
-//! Where results lie: unit records and comparisons (small, committed), predictions and adapters (large, not).
+//! Where results lie: records of units and distances (small, committed), predictions and adapters (large, not).
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::ser::{CompactFormatter, Formatter};
 use serde_json::{Serializer, Value};
 
+use crate::distances::DistancesRecord;
 use crate::error::{Error, Result};
 use crate::record::{ComparisonRecord, SCHEMA, UnitRecord};
 
@@ -64,11 +65,6 @@ impl Store {
         self.folder.join("units").join(format!("{method}-seed{seed}-{}.json", &key[..8.min(key.len())]))
     }
 
-    fn comparison_path(&self, row: &str, key: &str) -> PathBuf {
-        let name = row.replace('/', "-");
-        self.folder.join("comparisons").join(format!("{name}-{}.json", &key[..8.min(key.len())]))
-    }
-
     /// The record of a unit, if it is there and its key is this one.
     ///
     /// # Errors
@@ -88,7 +84,7 @@ impl Store {
         read_all(&self.folder.join("units"), |record: &UnitRecord| record.schema)
     }
 
-    /// Every comparison there is, in the order of their file names.
+    /// Every comparison there is, in the order of their file names: tests of before records had columns over texts.
     ///
     /// # Errors
     /// [`Error::Store`] for a record that cannot be read or has another layout.
@@ -104,23 +100,21 @@ impl Store {
         write_record(&self.unit_path(&record.method, record.seed, &record.key), record)
     }
 
-    /// The comparison with this key, if it is there.
+    /// Every record of distances there is, in the order of the file names.
     ///
     /// # Errors
     /// [`Error::Store`] for a record that cannot be read or has another layout.
-    pub fn comparison(&self, row: &str, key: &str) -> Result<Option<ComparisonRecord>> {
-        let path = self.comparison_path(row, key);
-        let Some(record) = read_json::<ComparisonRecord>(&path)? else { return Ok(None) };
-        check_schema(&path, record.schema)?;
-        Ok((record.key == key).then_some(record))
+    pub fn distances(&self) -> Result<Vec<DistancesRecord>> {
+        read_all(&self.folder.join("distances"), |record: &DistancesRecord| record.schema)
     }
 
-    /// Writes a comparison.
+    /// Writes the distances of an experiment's test texts.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn write_comparison(&self, record: &ComparisonRecord) -> Result<()> {
-        write_record(&self.comparison_path(&record.row, &record.key), record)
+    /// When they cannot be written.
+    pub fn write_distances(&self, record: &DistancesRecord) -> Result<()> {
+        let name = format!("{}.json", &record.key[..8.min(record.key.len())]);
+        write_record(&self.folder.join("distances").join(name), record)
     }
 
     /// Writes the logits of a unit's rows, named `<row>.<domain>`.

@@ -9,27 +9,32 @@ use crate::beyond_test::{BeyondTest, score_label};
 use crate::definition::Definition;
 use crate::report::Report;
 
-const QUESTIONS: [(Question, &str); 3] = [
-    (
-        Question::Errors,
-        "Detecting the row's errors: AUROC of the score minus that of the deterministic entropy, which is in the first column.",
-    ),
-    (
-        Question::ErrorsGivenEntropy,
-        "Correlation with the row's errors given the deterministic entropy: partial Spearman ρ.",
-    ),
-    (
-        Question::Shift,
-        "Detecting this test set against the in-distribution one: AUROC of the score minus that of the deterministic entropy.",
-    ),
-];
+/// What is asked, and how a page says it.
+fn questions(report: &Report<'_>) -> [(Question, &'static str); 3] {
+    let given = if report.is_of_families() {
+        "Correlation with the row's errors given the deterministic entropy: of ranks, within strata of about 20 texts."
+    } else {
+        "Correlation with the row's errors given the deterministic entropy: partial Spearman ρ."
+    };
+    [
+        (
+            Question::Errors,
+            "Detecting the row's errors: AUROC of the score minus that of the deterministic entropy, which is in the first column.",
+        ),
+        (Question::ErrorsGivenEntropy, given),
+        (
+            Question::Shift,
+            "Detecting this test set against the in-distribution one: AUROC of the score minus that of the deterministic entropy.",
+        ),
+    ]
+}
 
 /// The tables; nothing where no comparison has any.
 pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
     let mut sections = Vec::new();
     for domain in &report.definition.domains {
         let mut blocks = Vec::new();
-        for (question, caption) in QUESTIONS {
+        for (question, caption) in questions(report) {
             let asked = report.asked(&domain.id, question);
             if !asked.is_empty() {
                 blocks.push(Block::text(caption));
@@ -42,17 +47,16 @@ pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
     }
     if let Some(first) = sections.first_mut() {
         let reference = report.definition.reference_label();
-        let pass = if report.comparisons.iter().any(|own| own.beside_a_member) {
-            format!(
-                "The pass is the fit's own reading at its mean, that of an ensemble's first member, or {reference} at the same seed."
-            )
+        let (pass, errors) = if report.is_of_families() {
+            ("that of its first member", "DeLong's placements, or permutations within strata")
         } else {
-            format!("The pass is the fit's own reading at its mean, or {reference} at the same seed where it has none.")
+            ("REFERENCE at the same seed where it has none", "DeLong's placements averaged over seeds")
         };
         let opening = format!(
-            "These tables hold the scores of each row against the predictive entropy of one deterministic pass. {pass} Intervals are over examples (DeLong's placements averaged over \
-             seeds) and seeds, not corrected. `*`: differs from 0 at 0.05 after Holm's correction over all scores of one table and the \
-             distances below it."
+            "These tables hold the scores of each row against the predictive entropy of one deterministic pass. The pass is the fit's own reading at \
+             its mean, or {}. Intervals are over examples ({errors}) and seeds, not corrected. `*`: differs from 0 at 0.05 after Holm's correction \
+             over all scores of one table and the distances below it.",
+            pass.replace("REFERENCE", reference)
         );
         first.blocks.insert(0, Block::text(opening));
     }

@@ -1,7 +1,8 @@
 //! What scores know beyond one deterministic pass: the p-values of one question on one test set, corrected together.
 
 use bayeslora_metrics::{holm, metric};
-use bayeslora_records::{Beyond, DISTANCES, OTHER_FIT, Question};
+use bayeslora_records::{Beyond, DISTANCES, OTHER_FIT, Question, seven_digits};
+use serde::Serialize;
 
 use crate::comparison::Comparison;
 use crate::definition::{Definition, TestSet};
@@ -28,6 +29,38 @@ impl BeyondTest<'_> {
 
 pub(crate) fn score_label(score: &str) -> &str {
     metric(&format!("auroc_{score}")).map_or("score", |metric| metric.label.trim_start_matches("AUROC, "))
+}
+
+/// A line of `beyond.csv`.
+#[derive(Serialize)]
+pub(crate) struct Line<'a> {
+    row: &'a str,
+    domain: &'a str,
+    question: Question,
+    score: &'a str,
+    baseline: Option<f64>,
+    estimate: f64,
+    lower: f64,
+    upper: f64,
+    p_value: f64,
+    holm_p: f64,
+}
+
+impl<'a> From<&BeyondTest<'a>> for Line<'a> {
+    fn from(BeyondTest { row, found, holm_p }: &BeyondTest<'a>) -> Self {
+        Self {
+            row,
+            domain: &found.domain,
+            question: found.question,
+            score: &found.score,
+            baseline: found.baseline.map(seven_digits),
+            estimate: seven_digits(found.estimate),
+            lower: seven_digits(found.lower),
+            upper: seven_digits(found.upper),
+            p_value: seven_digits(found.p_value),
+            holm_p: seven_digits(*holm_p),
+        }
+    }
 }
 
 /// Everything asked one question on one test set.

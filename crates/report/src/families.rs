@@ -1,30 +1,39 @@
 //! The families of tests of a page, from what every text was given.
 //!
 //! A family is the rows of one test set and metric beside the reference, rows with a temperature apart. Of a fit that is read in several ways
-//! one reading takes part, the one that averages samples; the others are shown without a test. [`Family`] has the test.
+//! one reading takes part, the one that averages samples; the others are shown without a test. [`Family`] has the test. What its scores know
+//! beyond one deterministic pass is in `passes`.
 
 use std::collections::BTreeMap;
 
 use bayeslora_metrics::{
     Bootstrap, Detection, ECE_BINS, Family, FamilyRow, Fits, Origin, PreparedAurc, PreparedEce, Seeds,
 };
-use bayeslora_records::{ComparisonRecord, PerText, RowRecord, UnitRecord};
+use bayeslora_records::{
+    Beyond, ComparisonRecord, DISTANCES, DistancesRecord, OTHER_FIT, PerText, Question, Reading, RowId, RowRecord,
+    UnitRecord,
+};
 
 use crate::aggregate::records_of;
 use crate::comparison::{Comparison, Difference, StandardError};
-use crate::definition::{Definition, TestSet, one_reading_each};
+use crate::definition::{Definition, RowDefinition, TestSet, one_reading_each};
 use crate::error::Result;
+use crate::passes::{Score, Texts, beyond, of_distances, of_next_fit, of_samples};
 use crate::score::{LEVEL, tempered};
 
 /// Two passes whose probabilities of the label differ by less, relatively, are of one fit: columns have four digits.
 const SAME: f64 = 1e-3;
 
-/// The comparisons of a page: tested from what every text was given where the reference's records have that, with what `kept` records know of
-/// scores beyond one pass. Older records keep the tests of their time.
+/// The comparisons of a page: tested from what every text was given, and its distances, where the reference's records have that. Older ones
+/// have the `kept` tests of their time.
 ///
 /// # Errors
 /// When a statistic cannot be computed of the columns, such as one of a single text.
-pub fn compared(definition: &Definition, units: &[UnitRecord], kept: &[ComparisonRecord]) -> Result<Vec<Comparison>> {
+pub fn compared(
+    definition: &Definition,
+    units: &[UnitRecord],
+    (kept, distances): (&[ComparisonRecord], Option<&DistancesRecord>),
+) -> Result<Vec<Comparison>> {
     let units: Vec<&UnitRecord> = units.iter().collect();
     let reference = Row::of(&units, &definition.reference);
     if !reference.has_columns() {
@@ -53,22 +62,102 @@ pub fn compared(definition: &Definition, units: &[UnitRecord], kept: &[Compariso
             }
         }
     }
-    let comparison = |row: Candidate<'_>| Comparison {
-        seeds: row.own.by_seed.len(),
-        row: row.own.id,
-        of_family: true,
-        beside_a_member: false,
-        differences: row.differences,
-        beyond: Vec::new(),
+    let comparison = |Candidate { own, differences, .. }: Candidate<'_>| -> Result<Comparison> {
+        let passes = Passes::of(definition, &units, &own);
+        Ok(Comparison {
+            seeds: own.by_seed.len(),
+            of_family: true,
+            beside_a_member: passes.as_ref().is_some_and(|passes| passes.of_member),
+            differences,
+            beyond: passes.map_or_else(|| Ok(Vec::new()), |passes| passes.beyond(definition, &of_samples()))?,
+            row: own.id,
+        })
     };
-    let mut comparisons: Vec<Comparison> = found.into_iter().map(comparison).collect();
-    for kept in kept.iter().map(Comparison::from) {
-        match comparisons.iter_mut().find(|own| own.row == kept.row) {
-            Some(own) => (own.beyond, own.beside_a_member) = (kept.beyond, kept.beside_a_member),
-            None => comparisons.push(Comparison { differences: Vec::new(), ..kept }),
-        }
-    }
+    let mut comparisons = found.into_iter().map(comparison).collect::<Result<Vec<Comparison>>>()?;
+    comparisons.extend(without_posterior(definition, &reference, distances)?);
     Ok(comparisons)
+}
+
+/// What is asked the questions of scores without any posterior: distances, and the entropy of another fit of the reference's method.
+fn without_posterior(
+    definition: &Definition,
+    reference: &Row<'_>,
+    distances: Option<&DistancesRecord>,
+) -> Result<Vec<Comparison>> {
+    let mut found = Vec::new();
+    if definition.seeds.len() < Family::FEWEST_SEEDS {
+        return Ok(found);
+    }
+    let Some(passes) = Passes::own(definition, reference) else { return Ok(found) };
+    let mut push = |row: &str, beyond: Vec<Beyond>| {
+        let seeds = reference.by_seed.len();
+        let row = row.to_owned();
+        found.push(Comparison { row, seeds, of_family: true, beside_a_member: false, differences: Vec::new(), beyond });
+    };
+    if let Some(distances) = distances {
+        push(DISTANCES, passes.beyond(definition, &of_distances(distances))?);
+    }
+    let mut placebo = passes.beyond(definition, &of_next_fit())?;
+    // Of shifts the mean over seeds is that of the same fits in another order: no placebo at all.
+    placebo.retain(|one| one.question != Question::Shift);
+    push(OTHER_FIT, placebo);
+    Ok(found)
+}
+
+/// What a row gave the texts of every test set, beside the entropy of a pass of the same fits.
+struct Passes<'a> {
+    texts: Vec<Texts<'a>>,
+    /// Whether the pass is that of a member, in a column of its own.
+    of_member: bool,
+}
+
+impl<'a> Passes<'a> {
+    /// Of a row with samples: its pass is the fit's reading at its mean, or else in a column of its own.
+    fn of(definition: &'a Definition, units: &[&'a UnitRecord], row: &Row<'a>) -> Option<Self> {
+        let method = definition.rows.iter().find(|own| own.id == row.id).map(|own| own.method.as_str())?;
+        let is_pass = |own: &&RowDefinition| own.id.parse() == Ok(RowId::of(method, Some(Reading::Mean)));
+        let pass = definition.rows.iter().find(is_pass).map(|pass| Row::of(units, &pass.id));
+        Self::new(definition, row, pass.as_ref(), |columns| columns.pass_entropy.clone())
+    }
+
+    /// Of a row that is a pass itself.
+    fn own(definition: &'a Definition, row: &Row<'a>) -> Option<Self> {
+        Self::new(definition, row, None, PerText::entropy)
+    }
+
+    fn new(
+        definition: &'a Definition,
+        row: &Row<'a>,
+        pass: Option<&Row<'a>>,
+        own_pass: fn(&PerText) -> Vec<f64>,
+    ) -> Option<Self> {
+        let mut texts = Vec::new();
+        for TestSet { id: domain, .. } in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
+            let fits = row.columns(domain)?;
+            let pass: Vec<Vec<f64>> = match pass {
+                Some(pass) => pass.columns(domain)?.into_iter().map(PerText::entropy).collect(),
+                None => fits.iter().map(|fit| own_pass(fit)).collect(),
+            };
+            let is_whole = pass.len() == fits.len() && pass.iter().all(|pass| !pass.is_empty());
+            if !is_whole {
+                return None;
+            }
+            texts.push(Texts { domain, fits, pass });
+        }
+        Some(Self { texts, of_member: pass.is_none() })
+    }
+
+    /// What scores know on every test set.
+    fn beyond(&self, definition: &Definition, scores: &[Score<'_>]) -> Result<Vec<Beyond>> {
+        let inside = definition.inside().next();
+        let mut found = Vec::new();
+        for texts in &self.texts {
+            let is_inside = inside.is_some_and(|inside| inside.id == texts.domain);
+            let inside = self.texts.iter().find(|own| inside.is_some_and(|inside| inside.id == own.domain));
+            found.extend(beyond(texts, inside.filter(|_| !is_inside), scores, definition.bootstrap.level)?);
+        }
+        Ok(found)
+    }
 }
 
 /// A row's finished records, by seed.

@@ -22,6 +22,7 @@ mod figures;
 mod latex;
 mod leaderboard;
 mod page;
+mod passes;
 mod power;
 mod provenance;
 mod ranks;

@@ -2,6 +2,7 @@
 
 use bayeslora_render::{Block, File, Page, Section, csv};
 
+use crate::beyond_test::Line;
 use crate::definition::{Definition, one_reading_each};
 use crate::error::{Error, Result};
 use crate::provenance::gaps;
@@ -56,6 +57,9 @@ impl Report<'_> {
             ("table.tex".to_owned(), latex::tables(self).into_bytes()),
             ("summary.json".to_owned(), self.json()?),
         ];
+        if self.all_asked().next().is_some() {
+            files.push(("beyond.csv".to_owned(), csv("beyond.csv", &[], self.all_asked().map(Line::from))?));
+        }
         files.extend(figures::all(self.definition, &readings, &self.units)?);
         files.extend(differences::figure(self.definition, &self.aggregate)?);
         Ok(files)

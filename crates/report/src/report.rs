@@ -75,6 +75,11 @@ impl<'a> Report<'a> {
         found.map_or(&[], |family| &family.asked)
     }
 
+    /// Everything asked of scores, family by family.
+    pub(crate) fn all_asked(&self) -> impl Iterator<Item = &BeyondTest<'a>> {
+        self.families.iter().flat_map(|family| &family.asked)
+    }
+
     /// Whether the tests are those of families, from what every text was given.
     pub(crate) fn is_of_families(&self) -> bool {
         self.comparisons.iter().any(|comparison| comparison.of_family)

@@ -47,8 +47,12 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
             blocks.extend([Block::text("### What one temperature changes"), Block::Table(lowered)]);
         }
         if let Some(beyond) = beyond(report) {
-            let said = "AUROC of each score minus that of the entropy of one deterministic pass. Where the errors are asked for given that \
-                        entropy, the gain is a partial correlation.";
+            let correlation =
+                if report.is_of_families() { "rank correlation within strata of it" } else { "partial correlation" };
+            let said = format!(
+                "AUROC of each score minus that of the entropy of one deterministic pass. Where the errors are asked for given that entropy, the \
+                 gain is a {correlation}."
+            );
             let heading = "### Which scores know more than one deterministic pass";
             blocks.extend([Block::text(heading), Block::text(said), Block::Table(beyond)]);
         }

@@ -10,7 +10,7 @@ use bayeslora_metrics::{
     reliability,
 };
 use bayeslora_records::{
-    ComparisonRecord, Covers, DomainRecord, FitRecord, Outcome, PerText, RowRecord, SCHEMA, UnitRecord,
+    ComparisonRecord, Covers, DomainRecord, FitRecord, OTHER_FIT, Outcome, PerText, RowRecord, SCHEMA, UnitRecord,
 };
 use bayeslora_report::{Comparison, Definition, Difference, Report, RowDefinition, StandardError, TestSet, compared};
 use ndarray::Array2;
@@ -117,7 +117,7 @@ fn found<'a>(records: &'a [Comparison], row: &str) -> &'a Comparison {
 #[test]
 fn the_tests_of_a_page_are_those_of_the_values_themselves() {
     let definition = definition();
-    let records = compared(&definition, &units(), &[]).unwrap();
+    let records = compared(&definition, &units(), (&[], None)).unwrap();
     let rows: Vec<&str> = records.iter().map(|record| record.row.as_str()).collect();
     assert_eq!(rows, ["better", "tfb/sampled"], "one reading of each fit, and never the reference");
     let keys: Vec<(&str, &str)> =
@@ -171,7 +171,7 @@ fn probabilities(row: u32, seed: u64, shifted: bool) -> Array2<f64> {
 
 #[test]
 fn differences_are_those_of_the_metrics_themselves() {
-    let records = compared(&definition(), &units(), &[]).unwrap();
+    let records = compared(&definition(), &units(), (&[], None)).unwrap();
     let labels = vec![0; TEXTS as usize];
     let ece = |row, seed| expected_calibration_error(probabilities(row, seed, true).view(), &labels, ECE_BINS).unwrap();
     let aurc = |row, seed| {
@@ -204,13 +204,13 @@ fn further_fits_of_the_reference_are_used_and_the_page_says_so() {
         units().into_iter().chain(seeds.map(|seed| unit("mle", seed, &[("mle", 0)]))).collect()
     };
     let error = |units: &[UnitRecord]| {
-        let records = compared(&definition(), units, &[]).unwrap();
+        let records = compared(&definition(), units, (&[], None)).unwrap();
         let nll = found(&records, "better").differences.iter().find(|own| own.metric == "nll").unwrap().clone();
         nll.over_seeds.unwrap().error
     };
     assert!((error(&further(5..13)) - error(&further(5..5))).abs() > 1e-6, "twelve fits are not four");
     let (definition, units) = (definition(), further(5..13));
-    let records = compared(&definition, &units, &[]).unwrap();
+    let records = compared(&definition, &units, (&[], None)).unwrap();
     let page = Report::new(&definition, &units, &records).map(|report| report.page().markdown()).unwrap();
     assert!(page.contains("MLE has 12 fits, and every row is held against all of them."), "{page}");
     assert!(page.contains("Seeds 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12;"), "{page}");
@@ -252,7 +252,7 @@ fn a_row_without_a_persistent_error_still_has_a_detectable_difference() {
 #[test]
 fn curves_follow_from_columns() {
     let (definition, units) = (definition(), units());
-    let records = compared(&definition, &units, &[]).unwrap();
+    let records = compared(&definition, &units, (&[], None)).unwrap();
     let files: BTreeMap<String, Vec<u8>> =
         Report::new(&definition, &units, &records).unwrap().files().unwrap().into_iter().collect();
     // The same figures of records that hold the curves themselves, as records did before.
@@ -304,15 +304,19 @@ fn what_has_no_columns_keeps_the_tests_of_its_time_and_what_is_unfinished_has_no
     let mut old = units();
     let Outcome::Finished { rows, .. } = &mut old[0].outcome else { unreachable!() };
     rows[0].domains[0].per_text = None;
-    assert_eq!(compared(&definition, &old, std::slice::from_ref(&kept)).unwrap(), vec![Comparison::from(&kept)]);
+    assert_eq!(
+        compared(&definition, &old, (std::slice::from_ref(&kept), None)).unwrap(),
+        vec![Comparison::from(&kept)]
+    );
     // One seed of a row is missing: the others of it are not compared.
     let mut unfinished = units();
     unfinished.retain(|unit| (unit.method.as_str(), unit.seed) != ("better", 3));
-    let records = compared(&definition, &unfinished, &[]).unwrap();
-    assert_eq!(records.iter().map(|record| record.row.as_str()).collect::<Vec<_>>(), ["tfb/sampled"]);
+    let records = compared(&definition, &unfinished, (&[], None)).unwrap();
+    let rows: Vec<&str> = records.iter().map(|record| record.row.as_str()).collect();
+    assert_eq!(rows, ["tfb/sampled", OTHER_FIT]);
     let page = Report::new(&definition, &unfinished, &records).map(|report| report.page().markdown()).unwrap();
     assert!(page.contains("Not compared with MLE, for want of finished seeds: BETTER."), "{page}");
     // Two seeds have no spread that could be tested.
     let two = Definition { seeds: vec![1, 2], ..definition };
-    assert_eq!(compared(&two, &units(), &[]).unwrap(), vec![]);
+    assert_eq!(compared(&two, &units(), (&[], None)).unwrap(), vec![]);
 }

@@ -11,7 +11,7 @@ use bayeslora_report::{Aggregate, Comparison, Definition, Report, RowDefinition,
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, Row};
 use crate::publish::generated::{self, Files};
-use crate::run::keys::{arithmetic_of, comparison_key_on_record, key_on_record};
+use crate::run::keys::{arithmetic_of, comparison_key, distances_key_on_record, key_on_record};
 
 /// What makes the records of a profile whose experiment lies in `file`.
 pub(crate) fn command(file: impl Display, profile: &str) -> String {
@@ -90,18 +90,25 @@ impl Recorded {
             let keys = seeds.filter_map(|seed| units.iter().find(|unit| unit.method == method && unit.seed == *seed));
             keys.map(|unit| unit.key.as_str()).collect()
         };
+        // Of before records had columns over texts.
         let current = |comparison: &ComparisonRecord| {
             let Ok(id) = comparison.row.parse::<RowId>() else { return false };
             let plain = id.untempered();
             let row = plan.rows.iter().find(|row| row.id == plain);
-            let belongs_to_no_row = id == RowId::Distances || id == RowId::OtherFit;
-            let Some(row) = row.or(belongs_to_no_row.then_some(&plan.reference)) else { return false };
+            let Some(row) = row.or((id == RowId::Distances).then_some(&plan.reference)) else { return false };
             let [own, other] = [row, &plan.reference].map(|row| keys_of(&plan.method_of(row).id));
-            comparison_key_on_record(plan, (&id, comparison), &own, &other) == comparison.key
+            comparison_key(plan, &id, &own, &other) == comparison.key
         };
         let kept: Vec<ComparisonRecord> = store.comparisons()?.into_iter().filter(current).collect();
+        let distances = store.distances()?.into_iter().find(|record| {
+            let alike = |unit: &UnitRecord| {
+                let (own, other) = (&record.provenance, &unit.provenance);
+                own.model_digest == other.model_digest && own.data_digest == other.data_digest
+            };
+            units.first().is_some_and(alike) && distances_key_on_record(plan, record) == record.key
+        });
         let mut definition = definition(plan);
-        let comparisons = compared(&definition, &units, &kept)?;
+        let comparisons = compared(&definition, &units, (&kept, distances.as_ref()))?;
         if units.is_empty() {
             // No page shows it: it says what to run, wherever the file lies.
             definition.command = command(plan.path.display(), &plan.profile);

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 use serde_json::{Value, json};
 
-use bayeslora_records::{ComparisonRecord, Provenance, Reading, RowId, UnitRecord, key_of};
+use bayeslora_records::{DistancesRecord, Provenance, RowId, UnitRecord, key_of};
 
 use crate::experiment::{Plan, PlannedMethod};
 
@@ -117,50 +117,59 @@ pub(crate) fn key_on_record(plan: &Plan, method: &PlannedMethod, unit: &UnitReco
     key_of(&settings)
 }
 
-/// Version of the comparisons, part of their keys: raised by any change that alters a number of theirs.
-const COMPARISON: u32 = 2;
+/// Version of the distances, part of their key: raised by any change that alters one.
+const DISTANCES: u32 = 1;
 
-/// Everything that determines a comparison of `row` with the plan's reference, given the keys of their units, seed by seed.
-pub(crate) fn comparison_settings(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> Value {
-    let mut settings = plain_comparison_settings(plan, row, own, reference);
-    if plan.rows.iter().any(|planned| planned.id == row.untempered() && planned.reading == Reading::Members) {
-        settings["pass"] = "of the first member".into();
-    }
-    settings
+/// Everything that determines the distances of a plan's test texts: they are of what the reference's adapters are given.
+pub(crate) fn distances_settings(plan: &Plan, sources: Sources<'_>) -> Value {
+    let Sources { model, data, arithmetic } = sources;
+    let adapter = &plan.method_of(&plan.reference).adapter;
+    json!({
+        "distances": DISTANCES,
+        "task": plan.experiment.task,
+        "target-blocks": adapter.target_blocks,
+        "target-maps": adapter.target_maps,
+        "max-tokens": plan.experiment.max_tokens,
+        "model": model,
+        "data": data,
+        "precision": arithmetic.precision.as_str(),
+        "device": arithmetic.device,
+    })
 }
 
-fn plain_comparison_settings(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> Value {
-    json!({
+/// Key that a record of distances has if it is of the plan's texts: its own bytes and arithmetic in the plan's settings.
+pub(crate) fn distances_key_on_record(plan: &Plan, record: &DistancesRecord) -> String {
+    let Provenance { model_digest: model, data_digest: data, .. } = &record.provenance;
+    let mut settings = distances_settings(plan, Sources { model, data, arithmetic: Arithmetic::PLAIN });
+    for name in ["precision", "device"] {
+        settings[name] = record.settings[name].clone();
+    }
+    key_of(&settings)
+}
+
+/// Version of the comparisons that were kept before records had columns over texts, part of their keys.
+const COMPARISON: u32 = 2;
+
+/// Key that such a comparison of `row` with the plan's reference has if it is of these units, seed by seed.
+pub(crate) fn comparison_key(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> String {
+    key_of(&json!({
         "comparison": COMPARISON,
         "units": [own, reference],
         "row": row,
         "reference": plan.experiment.reference,
         "bootstrap": plan.experiment.bootstrap,
-    })
-}
-
-/// Key that a record has if it is of these units. Records that do not tell their settings are of before members had a pass of their own.
-pub(crate) fn comparison_key_on_record(
-    plan: &Plan,
-    (row, record): (&RowId, &ComparisonRecord),
-    own: &[&str],
-    reference: &[&str],
-) -> String {
-    let of = if record.settings.is_some() { comparison_settings } else { plain_comparison_settings };
-    key_of(&of(plan, row, own, reference))
-}
-
-/// Key of a comparison.
-pub(crate) fn comparison_key(plan: &Plan, row: &RowId, own: &[&str], reference: &[&str]) -> String {
-    key_of(&comparison_settings(plan, row, own, reference))
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use bayeslora_inference::{Place, Precision};
+
     use super::*;
     use crate::experiment::Experiment;
+    use crate::run::provenance;
 
     const EXPERIMENT: &str = r#"
 name = "toy"
@@ -192,35 +201,29 @@ profiles.quick.seeds = [1]
     }
 
     #[test]
-    fn an_ensemble_beside_its_members_pass_is_another_comparison_than_before() {
-        let text = EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'").replace(
-            "kind = \"mle\" }",
-            "kind = \"mle\" }, { id = \"ensemble\", label = \"Ensemble\", kind = \"ensemble\" }",
+    fn distances_belong_to_their_texts_and_to_the_input_of_the_adapters() {
+        let text = EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'");
+        let planned = |text: &str| {
+            let experiment: Experiment = toml::from_str(text).unwrap();
+            experiment.plan(Path::new("results/toy/experiment.toml"), "quick").unwrap()
+        };
+        let own = planned(&text);
+        let key = |plan: &Plan, sources| key_of(&distances_settings(plan, sources));
+        assert_eq!(key(&own, SOURCES), key(&planned(&text.replace("rank = 2", "rank = 3")), SOURCES));
+        assert_ne!(
+            key(&own, SOURCES),
+            key(&planned(&text.replace("target-blocks = [1]", "target-blocks = [2]")), SOURCES)
         );
-        let experiment: Experiment = toml::from_str(&text).unwrap();
-        let plan = experiment.plan(Path::new("results/toy/experiment.toml"), "quick").unwrap();
-        let record = |row: &str, settings: Option<Value>| ComparisonRecord {
-            schema: 1,
-            key: String::new(),
-            settings,
-            row: row.to_owned(),
-            reference: "mle".to_owned(),
-            seeds: vec![1],
-            resamples: 1,
-            level: 0.95,
-            covers: bayeslora_records::Covers::ExamplesAndSeeds,
-            differences: vec![],
-            beyond: vec![],
-        };
-        let keys = |row: &str| {
-            let id: RowId = row.parse().unwrap();
-            let of = |settings| comparison_key_on_record(&plan, (&id, &record(row, settings)), &["a"], &["b"]);
-            [comparison_key(&plan, &id, &["a"], &["b"]), of(Some(json!({}))), of(None)]
-        };
-        let [now, told, before] = keys("ensemble");
-        assert!(now == told && now != before);
-        let [now, told, before] = keys("mle");
-        assert!(now == told && now == before, "a single pass is what it was");
+        assert_ne!(key(&own, SOURCES), key(&own, Sources { data: "others", ..SOURCES }));
+        let half = Sources { arithmetic: Arithmetic { precision: DType::BF16, ..Arithmetic::PLAIN }, ..SOURCES };
+        let place = Place { device: Device::Cpu, precision: Precision::F32 };
+        let provenance = provenance::current(&place, SOURCES.model, SOURCES.data);
+        for sources in [SOURCES, half] {
+            let settings = distances_settings(&own, sources);
+            let key = key_of(&settings);
+            let record = DistancesRecord { schema: 1, key, settings, domains: vec![], provenance: provenance.clone() };
+            assert_eq!(distances_key_on_record(&own, &record), record.key);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Computes what is missing of a plan.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,7 +29,7 @@ pub struct RunSummary {
     pub model_digest: String,
 }
 
-/// Computes what is missing of `plan`, `jobs` units at a time: units, then comparisons.
+/// Computes what is missing of `plan`, `jobs` units at a time, and the distances of its test texts.
 ///
 /// Units that share the threads are a little sooner done than one after another (317 s for 343 s with the quick profile of
 /// `results/every-method` on two cores); their seconds are then those of a busy machine, and their memory is not told apart.
@@ -61,17 +61,22 @@ pub fn run(
             None => missing.push(unit),
         }
     }
-    if !missing.is_empty() {
+    let has_distances = opened.has_distances()?;
+    if !missing.is_empty() || !has_distances {
         for note in &opened.data.notes {
             progress.note(note);
         }
         opened.announce(&missing)?;
+        let inputs: BTreeSet<usize> = missing.iter().map(|unit| opened.first_adapted(unit.method)).collect();
+        let distant = (!has_distances).then(|| opened.reference_input());
         let mut splits = BTreeMap::new();
-        for unit in &missing {
-            if let Entry::Vacant(place) = splits.entry(opened.first_adapted(unit.method)) {
-                let computed = opened.splits(*place.key())?;
-                place.insert(computed);
+        for from in inputs.into_iter().chain(distant) {
+            if let Entry::Vacant(place) = splits.entry(from) {
+                place.insert(opened.splits(from)?);
             }
+        }
+        if let Some(from) = distant {
+            opened.keep_distances(&splits[&from])?;
         }
         let begun = AtomicUsize::new(0);
         let failed = side_by_side(&by_fit(&missing), jobs, |_, units| {
@@ -90,7 +95,6 @@ pub fn run(
         summary.computed = missing.len();
         summary.failed.extend(failed.into_iter().flatten());
     }
-    opened.compare(&units)?;
     Ok(summary)
 }
 

@@ -1,10 +1,11 @@
 //! Runs an experiment: what is missing is fitted, predicted and scored, what is there is kept. A run ends at its records.
 
-mod compare;
 mod fits;
+mod kept_distances;
 pub(crate) mod keys;
 mod missing;
 pub(crate) mod opened;
+mod predictions;
 pub(crate) mod provenance;
 mod side_by_side;
 pub(crate) mod unit;

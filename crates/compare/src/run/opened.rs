@@ -1,32 +1,27 @@
 //! One unit after another: fit, predict, score, keep.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::time::Instant;
 
 use bayeslora_adapters::{Slot, derive_seed};
 use bayeslora_models::{Backbone, Head, Tokenizer, target_slots};
-use ndarray::Array3;
 
 use super::keys::{Arithmetic, Sources, is_computed_in, key_on_record};
 use super::provenance;
 use super::unit::{Origin, Unit};
 use crate::error::{Error, Result};
-use crate::experiment::{Plan, PlannedMethod, Row};
+use crate::experiment::{Plan, PlannedMethod};
 use crate::scoring::distances::{Distances, distances};
-use crate::scoring::scored::Scored;
 use bayeslora_data::Progress;
 use bayeslora_data::assets::{AssetDir, Assets, Event};
 use bayeslora_data::tasks::{Example, Prompt, TaskData};
 use bayeslora_host::memory;
 use bayeslora_inference::{
-    AdapterSettings, Budget, FitContext, Fitted, Place, Predictor, QuestionReader, Reading, Resources, Sentences,
+    AdapterSettings, Budget, FitContext, Place, Predictor, QuestionReader, Reading, Resources, Sentences,
     check_samples, tokenizer_of,
 };
-use bayeslora_records::{
-    DomainRecord, Outcome, PerText, Provenance, RowId, RowRecord, SCHEMA, Store, Texts, UnitRecord,
-};
+use bayeslora_records::{Outcome, Provenance, SCHEMA, Store, UnitRecord};
 
 /// A plan whose data and backbone are read: everything that units share.
 pub(crate) struct OpenedPlan<'a> {
@@ -48,9 +43,9 @@ pub(crate) struct OpenedPlan<'a> {
 pub(crate) struct Splits {
     pub(crate) train: Sentences,
     pub(crate) validation: Sentences,
-    domains: Vec<Sentences>,
+    pub(super) domains: Vec<Sentences>,
     /// Of every domain's sentences.
-    distances: Vec<Distances>,
+    pub(super) distances: Vec<Distances>,
 }
 
 impl<'a> OpenedPlan<'a> {
@@ -313,80 +308,6 @@ impl<'a> OpenedPlan<'a> {
             outcome,
             provenance: Provenance { jobs: u32::try_from(jobs.get()).unwrap_or(u32::MAX), ..provenance },
         })
-    }
-
-    fn predict(&self, unit: &Unit<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<RowRecord>> {
-        let samples = unit.method.prediction.samples;
-        let predictor = self.predictor(unit, self.first_adapted(unit.method), samples, u64::MAX);
-        let examples: usize = splits.domains.iter().map(Sentences::len).sum();
-        let mut kept = HashMap::new();
-        let mut rows = Vec::new();
-        for row in self.rows_of(unit) {
-            let reading = row.reading;
-            let started = Instant::now();
-            let mut logits: Vec<Array3<f32>> = Vec::new();
-            for sentences in &splits.domains {
-                logits.push(predictor.logits(fitted, reading, sentences)?);
-            }
-            let seconds = started.elapsed().as_secs_f64();
-            let record = RowRecord {
-                row: row.id.to_string(),
-                temperature: None,
-                samples: predictor.samples_of(fitted, reading),
-                seconds,
-                examples_per_second: examples as f64 / seconds,
-                domains: self.domains(row, &logits, Some(&splits.distances))?,
-            };
-            let validation = predictor.logits(fitted, reading, &splits.validation)?;
-            let tempered = self.temper(row, &record, &validation, &logits)?;
-            rows.extend([record, tempered]);
-            kept.insert(row.id.kept_name(Texts::Validation), validation);
-            for (domain, logits) in self.data.domains.iter().zip(logits) {
-                kept.insert(row.id.kept_name(Texts::Domain(&domain.info.id)), logits);
-            }
-        }
-        for (domain, distances) in self.data.domains.iter().zip(&splits.distances) {
-            kept.insert(RowId::Distances.kept_name(Texts::Domain(&domain.info.id)), distances.to_kept());
-        }
-        self.store.write_predictions(&unit.key, &kept)?;
-        Ok(rows)
-    }
-
-    /// The rows of a unit's method.
-    pub(crate) fn rows_of<'b>(&'b self, unit: &'b Unit<'_>) -> impl Iterator<Item = &'a Row> + 'b {
-        self.plan.rows.iter().filter(|row| self.plan.method_of(row).id == unit.method.id)
-    }
-
-    /// A row's results on every domain.
-    fn domains(&self, row: &Row, logits: &[Array3<f32>], distances: Option<&[Distances]>) -> Result<Vec<DomainRecord>> {
-        let averaging = self.plan.method_of(row).prediction.averaging;
-        let mut scored = Vec::new();
-        for (place, (domain, logits)) in self.data.domains.iter().zip(logits).enumerate() {
-            let distances = distances.and_then(|all| all.get(place));
-            scored.push(Scored { distances, ..Scored::new(domain, logits, averaging)? });
-        }
-        let inside = scored.iter().find(|scored| scored.domain.info.in_distribution);
-        scored.iter().map(|one| one.record(inside.filter(|_| !one.domain.info.in_distribution))).collect()
-    }
-
-    /// The row with every sample divided by the temperature that its `validation` logits ask for: without what no
-    /// temperature moves (distances) and the uncertainties of texts.
-    fn temper(
-        &self,
-        row: &Row,
-        record: &RowRecord,
-        validation: &Array3<f32>,
-        logits: &[Array3<f32>],
-    ) -> Result<RowRecord> {
-        let fitted = self.temperature(row, validation)?;
-        let averaging = self.plan.method_of(row).prediction.averaging;
-        let scaled = logits.iter().map(|logits| fitted.apply(logits.view(), averaging));
-        let mut domains = self.domains(row, &scaled.collect::<Result<Vec<_>, _>>()?, None)?;
-        for domain in &mut domains {
-            domain.per_text = domain.per_text.take().map(PerText::without_uncertainties);
-        }
-        let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
-        Ok(RowRecord { row, temperature, domains, ..record.clone() })
     }
 }
 

@@ -6,7 +6,6 @@
 //! these has learnt nothing about foreignness that its input did not already say.
 
 use bayeslora_metrics::{Mahalanobis, NearestNeighbours};
-use ndarray::Array3;
 
 use crate::error::Result;
 use bayeslora_inference::Sentences;
@@ -25,28 +24,6 @@ pub(crate) struct Distances {
     pub(crate) mahalanobis: Vec<f64>,
     /// Distance to the 10th nearest training text, both scaled to unit length.
     pub(crate) nearest_neighbours: Vec<f64>,
-}
-
-impl Distances {
-    /// Their names among the scores.
-    pub(crate) const SCORES: [&str; 3] = ["input_norm", "mahalanobis", "nearest_neighbours"];
-
-    /// As they are kept beside predictions, in f32: `[3, texts, 1]`.
-    pub(crate) fn to_kept(&self) -> Array3<f32> {
-        let all = [&self.input_norm, &self.mahalanobis, &self.nearest_neighbours];
-        #[allow(clippy::cast_possible_truncation, reason = "kept as logits are")]
-        Array3::from_shape_fn((3, self.input_norm.len(), 1), |(score, text, _)| all[score][text] as f32)
-    }
-
-    /// From what was kept; `None` for another shape.
-    pub(crate) fn from_kept(kept: &Array3<f32>) -> Option<Self> {
-        let score = |place| kept.index_axis(ndarray::Axis(0), place).iter().map(|&value| f64::from(value)).collect();
-        (kept.dim().0 == 3 && kept.dim().2 == 1).then(|| Self {
-            input_norm: score(0),
-            mahalanobis: score(1),
-            nearest_neighbours: score(2),
-        })
-    }
 }
 
 /// The distances of every test set from `train`, whose texts are labelled with `classes` classes.
@@ -107,16 +84,6 @@ mod tests {
         assert!((features[[7, 0]] - first).abs() < 1e-12);
         let norm = features.row(7).dot(&features.row(7)).sqrt();
         assert!((inside_distances.input_norm[7] - norm).abs() < 1e-12);
-
-        let kept = Distances::from_kept(&foreign_distances.to_kept()).unwrap();
-        for (kept, own) in [
-            (&kept.input_norm, &foreign_distances.input_norm),
-            (&kept.mahalanobis, &foreign_distances.mahalanobis),
-            (&kept.nearest_neighbours, &foreign_distances.nearest_neighbours),
-        ] {
-            assert!(kept.iter().zip(own).all(|(kept, own)| (kept - own).abs() <= 1e-7 * own.abs()));
-        }
-        assert_eq!(Distances::from_kept(&ndarray::Array3::zeros((2, 60, 1))), None);
 
         let detected = |of: fn(&Distances) -> &Vec<f64>| auroc(of(&inside_distances), of(&foreign_distances)).unwrap();
         // Without a difference an AUROC of 60 against 60 has the standard error sqrt(121 / (12 * 60 * 60)); five of those.

@@ -1,5 +1,4 @@
-//! From predictions to numbers: scores of one predictive, and what a score knows beyond one pass.
+//! From predictions to numbers.
 
-pub(crate) mod beyond;
 pub(crate) mod distances;
 pub(crate) mod scored;

@@ -30,16 +30,16 @@ pub(crate) struct Truth {
 
 /// A score that may tell foreign examples from those of the training domain, or errors from the rest: larger for more uncertain
 /// ones.
-pub(crate) struct Score {
+struct Score {
     /// Name in metric keys: `auroc_<name>`, `aurc_<name>`.
-    pub(crate) name: &'static str,
+    name: &'static str,
     /// One number per example; `None` where there is nothing of the kind.
-    pub(crate) of: fn(&Scored<'_>) -> Option<Vec<f64>>,
+    of: fn(&Scored<'_>) -> Option<Vec<f64>>,
 }
 
 /// Every score, in the order of the tables. Those of disagreement are identically zero for a single pass, which has none; distances need
 /// no predictive at all.
-pub(crate) const SCORES: &[Score] = &[
+const SCORES: &[Score] = &[
     Score { name: "max_probability", of: |s| Some(s.predictive.max_probability().iter().map(|p| 1.0 - p).collect()) },
     Score { name: "predictive_entropy", of: |s| Some(s.predictive.predictive_entropy().to_vec()) },
     Score { name: "expected_entropy", of: |s| Some(s.predictive.expected_entropy().to_vec()) },

@@ -3,6 +3,7 @@
 //!
 //! Adding a method means adding its file, its line in `REGISTRY`, and its tests.
 
+mod best_of;
 mod blob;
 mod c_lora;
 mod checkpoint_ensemble;
@@ -35,6 +36,7 @@ const REGISTRY: &[(&str, Constructor)] = &[
     ("map", map::from_settings),
     ("mc-dropout", mc_dropout::from_settings),
     ("ensemble", ensemble::from_settings),
+    ("best-of", best_of::from_settings),
     ("checkpoint-ensemble", checkpoint_ensemble::from_settings),
     ("c-lora", c_lora::from_settings),
     ("blob", blob::from_settings),

@@ -1,4 +1,7 @@
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
 use super::*;
+use crate::random::SplitMix64;
 
 /// Texts whose score and errors are a pseudo-random function of their number.
 fn example(texts: usize) -> (Vec<f64>, Vec<bool>, Vec<f64>) {
@@ -8,23 +11,34 @@ fn example(texts: usize) -> (Vec<f64>, Vec<bool>, Vec<f64>) {
     (score, errors.into_iter().map(|value| value < 0.3).collect(), given)
 }
 
-fn few(permutations: u32, texts_a_stratum: usize) -> Permutations {
-    Permutations { permutations, texts_a_stratum, seed: 3 }
-}
-
 #[test]
-fn the_p_value_is_that_of_all_permutations() {
+fn the_error_is_the_root_mean_square_over_all_permutations() {
     // Two strata of four texts: 576 permutations, all of them counted here.
     let (score, errors, given) = (
         [0.9, 0.4, 0.7, 0.1, 0.8, 0.2, 0.6, 0.3],
         [true, false, true, false, true, false, false, false],
         [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
     );
-    let fit = FitScores { score: &score, errors: &errors, given: &given };
-    let found = few(40_000, 4).association(&[fit]).unwrap();
-    let strata = [vec![0, 1, 2, 3], vec![4, 5, 6, 7]];
-    let own = centred(&midranks(&score), &strata).unwrap();
-    let others = centred(&errors.map(|error| f64::from(u8::from(error))), &strata).unwrap();
+    // The second fit has other scores and errors, and another order of entropies within the same strata of the mean.
+    let (other_score, other_errors, other_given) = (
+        [0.1, 0.5, 0.2, 0.9, 0.3, 0.8, 0.7, 0.4],
+        [false, true, true, false, false, true, false, true],
+        [2.0, 1.0, 3.5, 3.0, 6.0, 5.0, 7.0, 8.0],
+    );
+    let fits = [
+        FitScores { score: &score, errors: &errors, given: &given },
+        FitScores { score: &other_score, errors: &other_errors, given: &other_given },
+    ];
+    let found = association(&fits, 4).unwrap();
+    let left: Vec<(Vec<f64>, Vec<f64>)> = fits
+        .iter()
+        .map(|fit| {
+            let ranks = midranks(fit.given);
+            let strata = Strata { texts: vec![vec![0, 1, 2, 3], vec![4, 5, 6, 7]], ranks: &ranks };
+            let errors: Vec<f64> = fit.errors.iter().map(|&error| f64::from(u8::from(error))).collect();
+            (strata.left_of(&midranks(fit.score)).unwrap(), strata.left_of(&errors).unwrap())
+        })
+        .collect();
     let mut orders = Vec::new();
     for a in 0..4 {
         for b in (0..4).filter(|b| *b != a) {
@@ -34,46 +48,34 @@ fn the_p_value_is_that_of_all_permutations() {
         }
     }
     let value = |first: &[usize; 4], second: &[usize; 4]| -> f64 {
-        (0..4).map(|n| others[n] * own[first[n]] + others[4 + n] * own[4 + second[n]]).sum()
+        let of_fit = |(own, others): &(Vec<f64>, Vec<f64>)| -> f64 {
+            (0..4).map(|n| others[n] * own[first[n]] + others[4 + n] * own[4 + second[n]]).sum()
+        };
+        left.iter().map(of_fit).sum::<f64>() / 2.0
     };
-    let (mut as_large, mut squares) = (0.0, 0.0);
-    for first in &orders {
-        for second in &orders {
-            let value = value(first, second);
-            squares += value * value / 576.0;
-            as_large += f64::from(u8::from(value.abs() >= found.coefficient.abs() - 1e-12)) / 576.0;
-        }
-    }
+    let squares: f64 = orders
+        .iter()
+        .flat_map(|first| orders.iter().map(move |second| (first, second)))
+        .map(|(first, second)| value(first, second).powi(2) / 576.0)
+        .sum();
     assert!((found.coefficient - value(&[0, 1, 2, 3], &[0, 1, 2, 3])).abs() < 1e-14);
-    // Five standard errors of a share in 40,000.
-    assert!((found.p_value - as_large).abs() < 5.0 * (as_large / 40_000.0).sqrt(), "{found:?} {as_large}");
-    assert!((found.error_over_texts / squares.sqrt() - 1.0).abs() < 0.02);
+    assert!((found.error_over_texts - squares.sqrt()).abs() < 1e-14, "{found:?} {}", squares.sqrt());
 }
 
 #[test]
-fn it_depends_on_the_seed_and_on_nothing_else() {
+fn only_the_order_of_scores_counts() {
     let (score, errors, given) = example(100);
     let fit = FitScores { score: &score, errors: &errors, given: &given };
-    let run = |seed, threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| Permutations { seed, ..few(200, 20) }.association(&[fit]).unwrap())
-    };
-    assert_eq!(run(1, 1), run(1, 3));
-    assert_ne!(run(1, 1).error_over_texts.to_bits(), run(2, 1).error_over_texts.to_bits());
-    // Only order counts.
     let cubes: Vec<f64> = score.iter().map(|value| value.powi(3) - 2.0).collect();
-    let same = few(200, 20).association(&[FitScores { score: &cubes, ..fit }]).unwrap();
-    assert_eq!(same, few(200, 20).association(&[fit]).unwrap());
+    assert_eq!(association(&[FitScores { score: &cubes, ..fit }], 20).unwrap(), association(&[fit], 20).unwrap());
 }
 
 #[test]
 fn fits_that_share_texts_are_not_as_many_samples() {
     let (score, errors, given) = example(400);
     let fit = FitScores { score: &score, errors: &errors, given: &given };
-    let (one, copies) = (few(999, 20).association(&[fit]).unwrap(), few(999, 20).association(&[fit; 5]).unwrap());
-    assert!(
-        (one.p_value - copies.p_value).abs() < 1e-12 && (one.error_over_texts - copies.error_over_texts).abs() < 1e-12
-    );
+    let (one, copies) = (association(&[fit], 20).unwrap(), association(&[fit; 5], 20).unwrap());
+    assert!((one.error_over_texts - copies.error_over_texts).abs() < 1e-14);
     assert_eq!(copies.per_fit.len(), 5);
 }
 
@@ -83,27 +85,66 @@ fn what_follows_the_entropy_alone_is_not_found_and_what_follows_errors_is() {
     // A curve of the entropy, which a straight line of ranks does not take off; and the same with a part that errors raise.
     let curve: Vec<f64> = given.iter().zip(&noise).map(|(g, e)| (g - 0.4).abs() + 0.05 * e).collect();
     let raised: Vec<f64> = curve.iter().zip(&errors).map(|(c, &error)| c + 0.02 * f64::from(u8::from(error))).collect();
-    let p = |score: &[f64]| few(999, 20).association(&[FitScores { score, errors: &errors, given: &given }]).unwrap();
-    assert!(p(&curve).p_value > 0.05, "{:?}", p(&curve));
-    assert!(p(&raised).p_value < 0.01 && p(&raised).coefficient > 0.0, "{:?}", p(&raised));
+    let found = |score: &[f64]| {
+        let found = association(&[FitScores { score, errors: &errors, given: &given }], TEXTS_A_STRATUM).unwrap();
+        found.over_texts_and_fits(0.95).unwrap()
+    };
+    assert!(found(&curve).p_value > 0.05, "{:?}", found(&curve));
+    assert!(found(&raised).p_value < 0.01 && found(&raised).estimate > 0.0, "{:?}", found(&raised));
+}
+
+/// By numpy: `np.polyfit` in each stratum, and the correlation of what is left.
+#[test]
+fn a_line_is_taken_off_in_every_stratum() {
+    // rank = np.arange(1., 9); score = np.array([2, 4, 3, 6, 9, 1, 5, 8.]); errors = np.array([0, 1, 0, 1, 1, 0, 0, 1.])
+    // left = lambda v: np.concatenate([v[s] - np.polyval(np.polyfit(rank[s], v[s], 1), rank[s]) for s in (slice(0, 4), slice(4, 8))])
+    // np.corrcoef(left(scipy.stats.rankdata(score)), left(errors))[0, 1]
+    let (score, given) = ([2.0, 4.0, 3.0, 6.0, 9.0, 1.0, 5.0, 8.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    let errors = [false, true, false, true, true, false, false, true];
+    let found = association(&[FitScores { score: &score, errors: &errors, given: &given }], 4).unwrap();
+    assert!((found.coefficient - 0.784_785_436_393_161_7).abs() < 1e-12, "{}", found.coefficient);
+    // A score that is a line in the rank within every stratum has nothing left.
+    let line = [1.0, 2.0, 3.0, 4.0, 8.0, 7.0, 6.0, 5.0];
+    let refused = association(&[FitScores { score: &line, errors: &errors, given: &given }], 4).unwrap_err();
+    assert_eq!(refused.to_string(), "score within strata is constant, so its ranks correlate with nothing");
+}
+
+#[test]
+fn over_fits_the_errors_add_up() {
+    let (score, errors, given) = example(400);
+    let (other, ..) = example(800);
+    let fits = [
+        FitScores { score: &score, errors: &errors, given: &given },
+        FitScores { score: &other[400..], errors: &errors, given: &given },
+    ];
+    let found = association(&fits, 20).unwrap();
+    let all = found.over_texts_and_fits(0.95).unwrap();
+    let apart = (found.per_fit[0] - found.per_fit[1]).abs() / 2.0;
+    assert!((all.error_over_seeds.unwrap() - apart).abs() < 1e-14);
+    assert!(all.estimate == found.coefficient && all.error_over_examples == found.error_over_texts);
+    let one = association(&fits[..1], 20).unwrap();
+    let alone = one.over_texts_and_fits(0.95).unwrap();
+    // scipy: 2 * stats.t.sf(|coefficient / error|, 400 - 2 * 20).
+    let student = StudentsT::new(0.0, 1.0, 360.0).unwrap();
+    let expected = 2.0 * student.sf((one.coefficient / one.error_over_texts).abs());
+    assert!((alone.p_value - expected).abs() < 1e-12 && alone.error_over_seeds.is_none(), "{alone:?} {one:?}");
 }
 
 #[test]
 fn bad_inputs_are_refused() {
     let (score, errors, given) = example(40);
     let fit = FitScores { score: &score, errors: &errors, given: &given };
-    let message = |settings: Permutations, fits: &[FitScores<'_>]| settings.association(fits).unwrap_err().to_string();
-    assert_eq!(message(few(9, 20), &[]), "fits: got 0, expected at least 1");
-    assert_eq!(message(few(0, 20), &[fit]), "permutations: got 0, expected at least 1");
-    assert_eq!(message(few(9, 1), &[fit]), "texts a stratum: got 1, expected at least 2");
-    assert_eq!(message(few(9, 30), &[fit]), "strata of texts: got 1, expected at least 2");
+    let message = |fits: &[FitScores<'_>], texts| association(fits, texts).unwrap_err().to_string();
+    assert_eq!(message(&[], 20), "fits: got 0, expected at least 1");
+    assert_eq!(message(&[fit], 2), "texts a stratum: got 2, expected at least 3");
+    assert_eq!(message(&[fit], 30), "strata of texts: got 1, expected at least 2");
     assert_eq!(
-        message(few(9, 20), &[fit, FitScores { errors: &errors[1..], ..fit }]),
+        message(&[fit, FitScores { errors: &errors[1..], ..fit }], 20),
         "errors has 39 entries, the score of the first fit has 40"
     );
     let none = vec![false; 40];
     assert_eq!(
-        message(few(9, 20), &[FitScores { errors: &none, ..fit }]),
+        message(&[FitScores { errors: &none, ..fit }], 20),
         "errors within strata is constant, so its ranks correlate with nothing"
     );
 }

@@ -1,0 +1,118 @@
+//! What a fit predicts: rows with their scores and columns.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use bayeslora_inference::{Fitted, Predictor, Reading, Sentences};
+use bayeslora_metrics::{Averaging, Predictive, Scaled, Temperature};
+use bayeslora_records::{DomainRecord, PerText, RowRecord, Texts, four_digits};
+use ndarray::Array3;
+
+use super::opened::{OpenedPlan, Splits};
+use super::unit::Unit;
+use crate::error::Result;
+use crate::experiment::Row;
+use crate::scoring::distances::Distances;
+use crate::scoring::scored::Scored;
+
+impl<'a> OpenedPlan<'a> {
+    /// What every reading of a fit predicts, as it is and with its temperature; logits are kept for studies.
+    pub(super) fn predict(&self, unit: &Unit<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<RowRecord>> {
+        let samples = unit.method.prediction.samples;
+        let predictor = self.predictor(unit, self.first_adapted(unit.method), samples, u64::MAX);
+        let examples: usize = splits.domains.iter().map(Sentences::len).sum();
+        let mut kept = HashMap::new();
+        let mut rows = Vec::new();
+        let has_pass = self.rows_of(unit).any(|row| row.reading == Reading::Mean);
+        for row in self.rows_of(unit) {
+            let reading = row.reading;
+            let started = Instant::now();
+            let mut logits: Vec<Array3<f32>> = Vec::new();
+            for sentences in &splits.domains {
+                logits.push(predictor.logits(fitted, reading, sentences)?);
+            }
+            let seconds = started.elapsed().as_secs_f64();
+            let mut domains = self.domains(row, &logits, Some(&splits.distances))?;
+            if !has_pass {
+                for (domain, entropy) in domains.iter_mut().zip(self.pass_entropies(&predictor, fitted, splits)?) {
+                    if let Some(columns) = &mut domain.per_text {
+                        columns.pass_entropy = entropy;
+                    }
+                }
+            }
+            let record = RowRecord {
+                row: row.id.to_string(),
+                temperature: None,
+                samples: predictor.samples_of(fitted, reading),
+                seconds,
+                examples_per_second: examples as f64 / seconds,
+                domains,
+            };
+            let validation = predictor.logits(fitted, reading, &splits.validation)?;
+            let tempered = self.temper(row, &record, &validation, &logits)?;
+            rows.extend([record, tempered]);
+            kept.insert(row.id.kept_name(Texts::Validation), validation);
+            for (domain, logits) in self.data.domains.iter().zip(logits) {
+                kept.insert(row.id.kept_name(Texts::Domain(&domain.info.id)), logits);
+            }
+        }
+        self.store.write_predictions(&unit.key, &kept)?;
+        Ok(rows)
+    }
+
+    /// Predictive entropy of one deterministic pass of a fit, that of its first member, for every text of every domain.
+    fn pass_entropies(&self, predictor: &Predictor<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<Vec<f64>>> {
+        let entropy = |sentences: &Sentences| -> Result<Vec<f64>> {
+            let logits = predictor.logits(fitted, Reading::Mean, sentences)?;
+            let pass = Predictive::from_logits(logits.view(), Averaging::Probabilities)?;
+            Ok(pass.predictive_entropy().iter().copied().map(four_digits).collect())
+        };
+        splits.domains.iter().map(entropy).collect()
+    }
+
+    /// The rows of a unit's method.
+    pub(crate) fn rows_of<'b>(&'b self, unit: &'b Unit<'_>) -> impl Iterator<Item = &'a Row> + 'b {
+        self.plan.rows.iter().filter(|row| self.plan.method_of(row).id == unit.method.id)
+    }
+
+    /// A row's results on every domain.
+    fn domains(&self, row: &Row, logits: &[Array3<f32>], distances: Option<&[Distances]>) -> Result<Vec<DomainRecord>> {
+        let averaging = self.plan.method_of(row).prediction.averaging;
+        let mut scored = Vec::new();
+        for (place, (domain, logits)) in self.data.domains.iter().zip(logits).enumerate() {
+            let distances = distances.and_then(|all| all.get(place));
+            scored.push(Scored { distances, ..Scored::new(domain, logits, averaging)? });
+        }
+        let inside = scored.iter().find(|scored| scored.domain.info.in_distribution);
+        scored.iter().map(|one| one.record(inside.filter(|_| !one.domain.info.in_distribution))).collect()
+    }
+
+    /// The row with every sample divided by the temperature that its `validation` logits ask for: without what no
+    /// temperature moves (distances) and the uncertainties of texts.
+    fn temper(
+        &self,
+        row: &Row,
+        record: &RowRecord,
+        validation: &Array3<f32>,
+        logits: &[Array3<f32>],
+    ) -> Result<RowRecord> {
+        let fitted = self.temperature(row, validation)?;
+        let averaging = self.plan.method_of(row).prediction.averaging;
+        let scaled = logits.iter().map(|logits| fitted.apply(logits.view(), averaging));
+        let mut domains = self.domains(row, &scaled.collect::<Result<Vec<_>, _>>()?, None)?;
+        for domain in &mut domains {
+            domain.per_text = domain.per_text.take().map(PerText::without_uncertainties);
+        }
+        let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
+        Ok(RowRecord { row, temperature, domains, ..record.clone() })
+    }
+
+    /// The temperature that minimises the NLL of the validation split, from a row's logits on it.
+    fn temperature(&self, row: &Row, logits: &Array3<f32>) -> Result<Temperature> {
+        let labels =
+            self.data.validation.iter().map(|example| example.label.map_or(usize::MAX, |label| label as usize));
+        let labels: Vec<usize> = labels.collect();
+        let averaging = self.plan.method_of(row).prediction.averaging;
+        Ok(Temperature::fit(logits.view(), &labels, averaging, Scaled::Samples)?)
+    }
+}
