@@ -74,7 +74,7 @@ impl From<&ComparisonRecord> for Comparison {
             row: record.row.clone(),
             seeds,
             of_family: false,
-            beside_a_member: record.settings.as_ref().is_some_and(|settings| settings.get("pass").is_some()),
+            beside_a_member: false,
             differences: record.differences.iter().filter_map(difference).collect(),
             beyond: record.beyond.clone(),
         }
