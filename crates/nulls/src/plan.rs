@@ -41,6 +41,7 @@ pub struct Report {
 /// Numbers of runs.
 struct Runs {
     means: u64,
+    designs: u64,
     shift: u64,
     resampled: u64,
     association: u64,
@@ -50,8 +51,10 @@ struct Runs {
 impl Grid {
     fn runs(self) -> Runs {
         match self {
-            Self::Quick => Runs { means: 20, shift: 10, resampled: 10, association: 20, equivalence: 20 },
-            Self::Full => Runs { means: 1000, shift: 1000, resampled: 250, association: 1000, equivalence: 500 },
+            Self::Quick => Runs { means: 20, designs: 20, shift: 10, resampled: 10, association: 20, equivalence: 20 },
+            Self::Full => {
+                Runs { means: 1000, designs: 2000, shift: 1000, resampled: 250, association: 1000, equivalence: 500 }
+            }
         }
     }
 
@@ -117,7 +120,7 @@ impl Grid {
     pub fn work(self) -> u64 {
         let runs = self.runs();
         let main: u64 = self.main().iter().map(|(cell, runs)| runs * cell.statistic.cost()).sum();
-        let designs = self.designs().len() as u64 * runs.means;
+        let designs = self.designs().len() as u64 * runs.designs;
         let association: u64 = self.associations().iter().map(|&of| runs.association * cost(of)).sum();
         main + designs + association + self.equivalences().len() as u64 * runs.equivalence * 2
     }
@@ -147,7 +150,7 @@ pub fn run(grid: Grid, seed: u64, on_work: &(dyn Fn(u64) + Sync), on_cell: &dyn 
         report.main.push(outcome);
     }
     for cell in grid.designs() {
-        let outcome = cell.simulate(next(), runs.means, seed, &|| on_work(1))?;
+        let outcome = cell.simulate(next(), runs.designs, seed, &|| on_work(1))?;
         gave(&cell.design(), outcome.levels[0].family);
         report.designs.push(outcome);
     }

@@ -47,6 +47,14 @@ pub struct UnitRecord {
     pub provenance: Provenance,
 }
 
+impl UnitRecord {
+    /// Whether it keeps what every text was given.
+    pub fn keeps_texts(&self) -> bool {
+        let Outcome::Finished { rows, .. } = &self.outcome else { return false };
+        rows.iter().flat_map(|row| &row.domains).any(|domain| domain.per_text.is_some())
+    }
+}
+
 /// What came of a unit. A failure is a row of the table, not a gap in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "status", deny_unknown_fields)]

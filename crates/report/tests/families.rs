@@ -119,7 +119,11 @@ fn the_tests_of_a_page_are_those_of_the_values_themselves() {
     let definition = definition();
     let records = compared(&definition, &units(), (&[], None)).unwrap();
     let rows: Vec<&str> = records.iter().map(|record| record.row.as_str()).collect();
-    assert_eq!(rows, ["better", "tfb/sampled", OTHER_FIT], "one reading of each fit, never the reference, and its placebo");
+    assert_eq!(
+        rows,
+        ["better", "tfb/sampled", OTHER_FIT],
+        "one reading of each fit, never the reference, and its placebo"
+    );
     let keys: Vec<(&str, &str)> =
         records[0].differences.iter().map(|own| (own.domain.as_str(), own.metric.as_str())).collect();
     let labelled = ["accuracy", "nll", "brier", "ece"];

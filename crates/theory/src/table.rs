@@ -68,7 +68,8 @@ partly outside, and their V does not tell them from shifted ones (S3).
 **False for the row space of A.** Orthogonal to the rows of A the rank site has no variance at all, at any distance (G2).
 
 **Not what other posteriors do.** Noise of one size on A, as TFB sets it, has rho 1: it sees the length of an input only (B1). A mean-field
-posterior stays below k / (k - 2), however much data it sees (B2). Laplace with all covariances has no such bound (B3).
+posterior stays below k / (k - 2), however much data it sees (B2). Laplace with all covariances has no such bound (B3). Over gates on
+the rank components, dropout has Laplace's derivatives and nothing of its curvature. Its V inside does not fall with the data (B4).
 
 **Not what an ensemble does.** Outside, MC-dropout is an ensemble of initialisations scaled by kappa. Inside, members agree because
 the data decide, but the variance of MC-dropout stays (E1).
@@ -161,7 +162,7 @@ pub fn markdown(heading: &Heading, report: &Report) -> String {
     // The answer stands on these claims; without them there is none.
     let stands = [
         "M2", "V1", "V2", "T1", "T2", "G1", "G2", "S1", "S2", "S4", "S3", "L1", "L2", "N1", "N2", "F1", "F2", "F3",
-        "F4", "F5", "F6", "F7", "E1", "D2", "D3", "D4", "D5", "B1", "B2", "B3", "C1", "C2",
+        "F4", "F5", "F6", "F7", "E1", "D2", "D3", "D4", "D5", "B1", "B2", "B3", "B4", "C1", "C2",
     ];
     let holds = |id: &&str| decisions.iter().any(|d| d.claim.id == *id && d.verdict == Verdict::Holds);
     if stands.iter().all(holds) {

@@ -1,6 +1,5 @@
 //! Computes what is missing of a plan.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +9,7 @@ use bayeslora_data::assets::Assets;
 use bayeslora_inference::Resources;
 use bayeslora_records::{Outcome, Store, UnitRecord};
 
-use super::opened::OpenedPlan;
+use super::opened::{OpenedPlan, Splits};
 use super::side_by_side::side_by_side;
 use super::unit::Unit;
 use crate::error::{Error, Result};
@@ -51,31 +50,32 @@ pub fn run(
     plan.check_steps(examples).map_err(|problem| Error::Experiment { path: plan.path.clone(), problem })?;
     let units = opened.units();
     let mut summary = RunSummary { model_digest: opened.model.digest().to_owned(), ..RunSummary::default() };
-    let mut missing = Vec::new();
+    let (mut missing, mut keep_texts) = (Vec::new(), false);
     for unit in &units {
         match opened.store.unit(&unit.method.id, unit.seed, &unit.key)? {
             Some(UnitRecord { outcome: Outcome::Failed { reason }, .. }) => {
                 summary.failed.push(format!("{}: {reason}", unit.name()));
             }
-            Some(_) => summary.found += 1,
+            Some(record) => {
+                summary.found += 1;
+                keep_texts |= record.keeps_texts();
+            }
             None => missing.push(unit),
         }
     }
-    let has_distances = opened.has_distances()?;
-    if !missing.is_empty() || !has_distances {
+    // Records of before columns have no page that would show distances.
+    let lacks_distances = (keep_texts || !missing.is_empty()) && !opened.has_distances()?;
+    if lacks_distances || !missing.is_empty() {
         for note in &opened.data.notes {
             progress.note(note);
         }
-        opened.announce(&missing)?;
-        let inputs: BTreeSet<usize> = missing.iter().map(|unit| opened.first_adapted(unit.method)).collect();
-        let distant = (!has_distances).then(|| opened.reference_input());
-        let mut splits = BTreeMap::new();
-        for from in inputs.into_iter().chain(distant) {
-            if let Entry::Vacant(place) = splits.entry(from) {
-                place.insert(opened.splits(from)?);
-            }
-        }
-        if let Some(from) = distant {
+        let of_distances = lacks_distances.then(|| opened.reference_input());
+        let inputs: BTreeSet<usize> =
+            missing.iter().map(|unit| opened.first_adapted(unit.method)).chain(of_distances).collect();
+        opened.announce(&missing, inputs.len())?;
+        let splits = inputs.into_iter().map(|from| Ok((from, opened.splits(from)?)));
+        let splits: BTreeMap<usize, Splits> = splits.collect::<Result<_>>()?;
+        if let Some(from) = of_distances {
             opened.keep_distances(&splits[&from])?;
         }
         let begun = AtomicUsize::new(0);

@@ -1,6 +1,6 @@
 //! One unit after another: fit, predict, score, keep.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -172,8 +172,8 @@ impl<'a> OpenedPlan<'a> {
         self.plan.methods.iter().map(|method| self.first_adapted(method)).min().unwrap_or(0)
     }
 
-    /// Tells how much work lies ahead, before any of it.
-    pub(crate) fn announce(&self, missing: &[&Unit<'_>]) -> Result<()> {
+    /// Tells how much work lies ahead, before any of it: activations at `inputs` depths, then the units.
+    pub(crate) fn announce(&self, missing: &[&Unit<'_>], inputs: usize) -> Result<()> {
         let tokenizer = self.tokenizer()?;
         let count = |examples: &[Example]| -> Result<u64> {
             let text =
@@ -187,8 +187,7 @@ impl<'a> OpenedPlan<'a> {
         for domain in &self.data.domains {
             tested += count(&domain.examples)?;
         }
-        let prefixes: BTreeSet<usize> = missing.iter().map(|unit| self.first_adapted(unit.method)).collect();
-        let mut work = (train + validation + tested) * prefixes.len() as u64;
+        let mut work = (train + validation + tested) * inputs as u64;
         for unit in missing {
             work += unit.method.fit_work(trained_on, validation);
             let passes = unit.method.method.readings().into_iter().map(|reading| unit.method.passes(reading));

@@ -8,6 +8,7 @@ mod depth;
 mod estimation;
 mod figures;
 mod fixed_norm;
+mod gates;
 mod general;
 mod growth;
 mod input_site;
@@ -62,6 +63,7 @@ pub const CLAIMS: &[Claim] = &[
     posteriors::ISOTROPIC,
     posteriors::MEAN_FIELD,
     posteriors::LAPLACE,
+    gates::GATES,
     contextual::CONTEXTUAL,
     contextual::SATURATION,
 ];
