@@ -87,7 +87,7 @@ fn gates(grid: Grid, seed: u64, law: Law) -> Result<Evidence> {
         let (subspace, data) = problem(size, &mut random)?;
         let first = start(size, &mut random);
         let pair = descend(size, &data, first, 0.02, 500)?;
-        // Long training gives gates that are orthogonal on the data; some noise gives those that are not.
+        // With some noise, so that nothing of what training balances is taken for a law.
         let (a, b) = (pair.a, &pair.b + &normal((size.d_out, size.rank), 0.2, &mut random));
         let dropout = Dropout::new(size.p)?;
         let projector = subspace.basis().dot(&subspace.basis().t());
