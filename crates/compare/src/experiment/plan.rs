@@ -344,6 +344,11 @@ impl Plan {
         self.seeds.contains(&seed) || of_reference
     }
 
+    /// Number of its units: every method at every seed, and the reference at its further ones.
+    pub(crate) fn unit_count(&self) -> usize {
+        self.methods.len() * self.seeds.len() + self.reference_seeds.len()
+    }
+
     fn check(&self) -> Result<(), String> {
         let max_tokens = self.experiment.max_tokens;
         range("max-tokens", max_tokens as f64, max_tokens >= 3, "at least 3 (special tokens included)")?;

@@ -116,9 +116,9 @@ impl Recorded {
         Ok(Self { definition, folder: plan.folder.clone(), units, comparisons })
     }
 
-    /// Whether no record belongs to the plan: there are none, or all are of other settings.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.units.is_empty()
+    /// Number of records that belong to the plan.
+    pub(crate) fn computed(&self) -> usize {
+        self.units.len()
     }
 
     /// What pages are made from.

@@ -55,8 +55,10 @@ pub(crate) struct Folder {
     pub(crate) experiment: Option<(PathBuf, Experiment)>,
     /// Profiles that are kept, as planned before any tuning.
     pub(crate) untuned: Vec<Plan>,
-    /// Profiles that were run, with their records.
+    /// Profiles that were run to their end, with their records.
     pub(crate) runs: Vec<Recorded>,
+    /// Those that were not, and how far they are: no page is made of half a comparison.
+    pub(crate) unfinished: Vec<String>,
     /// Further pages that are there: title and path within the results folder.
     pub(crate) further: Vec<(String, String)>,
 }
@@ -103,21 +105,29 @@ impl Folder {
             experiment: None,
             untuned: Vec::new(),
             runs: Vec::new(),
+            unfinished: Vec::new(),
         })
     }
 
     fn of_experiment(name: &str, path: &Path) -> Result<Self> {
         let experiment = Experiment::load(path)?;
         let kept: Vec<&String> = experiment.profiles.keys().filter(|name| *name != NOT_KEPT).collect();
-        let (mut untuned, mut runs, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut untuned, mut runs, mut seeds, mut unfinished) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for profile in &kept {
             let planned = experiment.clone().plan_untuned(path, profile)?;
             // Settings that tuning has not chosen yet cannot be planned with.
             if planned.folder.join("units").is_dir() {
-                let recorded = Recorded::read(&experiment.clone().plan(path, profile)?, None)?;
-                if !recorded.is_empty() {
-                    seeds.push(recorded.definition.seeds.len());
-                    runs.push(recorded);
+                let plan = experiment.clone().plan(path, profile)?;
+                let recorded = Recorded::read(&plan, None)?;
+                match (recorded.computed(), plan.unit_count()) {
+                    (0, _) => {}
+                    (computed, all) if computed < all => {
+                        unfinished.push(format!("{profile} ({computed} of {all} units)"))
+                    }
+                    _ => {
+                        seeds.push(recorded.definition.seeds.len());
+                        runs.push(recorded);
+                    }
                 }
             }
             untuned.push(planned);
@@ -135,6 +145,7 @@ impl Folder {
             further: Vec::new(),
             untuned,
             runs,
+            unfinished,
             experiment: Some((path.to_owned(), experiment)),
         })
     }

@@ -44,6 +44,9 @@ pub(super) fn index(reported: &[Reported<'_>], results: &Path) -> String {
 /// What was found, and where it stands.
 fn section(folder: &Folder, results: &Path) -> Section {
     let mut blocks = vec![Block::text(format!("<a id=\"{}\"></a>", folder.name))];
+    if !folder.unfinished.is_empty() {
+        blocks.push(Block::text(format!("Unfinished, and not shown: {}.", folder.unfinished.join(", "))));
+    }
     if let (Some(command), true) = (&folder.command, folder.is_empty()) {
         blocks.push(Block::text(format!("Not run yet: `{command}`.")));
         return Section::new(&folder.title, blocks);

@@ -237,6 +237,18 @@ fn what_was_written_is_found_to_be_current_until_a_record_changes() {
 }
 
 #[test]
+fn half_a_comparison_is_told_and_not_shown() {
+    let folder = results();
+    let units = folder.path().join("toy/units");
+    let mut records = fs::read_dir(&units).unwrap();
+    fs::remove_file(records.next().unwrap().unwrap().path()).unwrap();
+    write_overview(folder.path()).unwrap();
+    let index = text(folder.path(), "README.md");
+    assert!(index.contains("Unfinished, and not shown: main (3 of 4 units)."), "{index}");
+    assert!(index.contains("not run yet") && !index.contains("A does."), "{index}");
+}
+
+#[test]
 fn a_folder_without_results_and_a_damaged_file_are_named() {
     let empty = tempfile::tempdir().unwrap();
     let message = write_overview(empty.path()).unwrap_err().to_string();
