@@ -18,7 +18,7 @@ pub const TEMPERED: &str = "+temperature";
 /// Identifier of what compares the plain distances of the adapters' input: no row, and the same for all of them.
 pub const DISTANCES: &str = "+distances";
 
-/// Identifier of a placebo: the entropy of another fit of the reference's method, asked what any score is asked.
+/// Name of a placebo: the entropy of another fit of the reference's method, asked what any score is asked.
 pub const OTHER_FIT: &str = "+other-fit";
 
 /// One (method, task, seed) unit: what was fitted, what it predicted, how good that was.
@@ -212,7 +212,8 @@ pub struct Histogram {
     pub counts: Vec<u64>,
 }
 
-/// Paired differences of one row from the reference row, and what its scores know beyond one deterministic pass.
+/// Paired differences of one row from the reference row, and what its scores know beyond one deterministic pass, as they were kept before
+/// unit records had columns of texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparisonRecord {
@@ -223,7 +224,7 @@ pub struct ComparisonRecord {
     /// What `key` is the hash of, as in [`UnitRecord`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Value>,
-    /// Row compared; [`DISTANCES`] and [`OTHER_FIT`] have no differences.
+    /// Row compared; [`DISTANCES`] has no differences.
     pub row: String,
     /// Row it is compared with; tempered where the row is.
     pub reference: String,
@@ -283,8 +284,8 @@ pub struct Test {
     pub error_over_seeds: Option<f64>,
 }
 
-/// What a score adds, on one domain, to the predictive entropy of one deterministic pass of the same fit (of the reference row at the
-/// same seed where the fit has no such pass).
+/// What a score adds, on one domain, to the predictive entropy of one deterministic pass of the same fit. In records of before columns it is
+/// of the reference row at the same seed where the fit has no such pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Beyond {
@@ -294,9 +295,9 @@ pub struct Beyond {
     pub question: Question,
     /// Name of the score: `mutual_information`, `mahalanobis`, ...
     pub score: String,
-    /// AUROC of the deterministic entropy; none for a partial correlation.
+    /// AUROC of the deterministic entropy; none for a correlation.
     pub baseline: Option<f64>,
-    /// AUROC of the score minus `baseline`, or the partial correlation; mean over seeds.
+    /// AUROC of the score minus `baseline`, or the correlation given the entropy; mean over seeds.
     pub estimate: f64,
     /// Lower end of its interval over examples and seeds.
     pub lower: f64,
@@ -312,7 +313,7 @@ pub struct Beyond {
 pub enum Question {
     /// Detect the row's errors.
     Errors,
-    /// Correlate with the row's errors given the ranks of the deterministic entropy (partial Spearman).
+    /// Correlate with the row's errors given the deterministic entropy.
     ErrorsGivenEntropy,
     /// Detect this domain against the in-distribution test set.
     Shift,

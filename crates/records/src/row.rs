@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::record::{DISTANCES, OTHER_FIT, TEMPERED};
+use crate::record::{DISTANCES, TEMPERED};
 
 /// How a fit is read as a predictive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,8 +38,7 @@ impl Reading {
 /// Identifier of a row of the tables.
 ///
 /// As text it is `<method>`, or `<method>/<reading>` where a method has several readings; `+temperature` follows where the logits are
-/// divided by the row's own temperature. `+distances` is what compares the plain distances of the adapters' input, and `+other-fit` the
-/// entropy of another fit of the reference's method: they belong to no row.
+/// divided by the row's own temperature. `+distances` is what compares the plain distances of the adapters' input: it belongs to no row.
 ///
 /// ```
 /// use bayeslora_records::{Reading, RowId};
@@ -60,8 +59,6 @@ pub enum RowId {
     },
     /// Plain distances of a text from the training texts.
     Distances,
-    /// Another fit of the reference's method.
-    OtherFit,
 }
 
 /// Texts that predictions are kept of.
@@ -94,7 +91,7 @@ impl RowId {
     fn with_temperature(&self, tempered: bool) -> Self {
         match self.clone() {
             Self::Predictive { method, reading, .. } => Self::Predictive { method, reading, tempered },
-            Self::Distances | Self::OtherFit => self.clone(),
+            Self::Distances => Self::Distances,
         }
     }
 
@@ -107,7 +104,7 @@ impl RowId {
     pub fn method(&self) -> Option<&str> {
         match self {
             Self::Predictive { method, .. } => Some(method),
-            Self::Distances | Self::OtherFit => None,
+            Self::Distances => None,
         }
     }
 
@@ -124,7 +121,6 @@ impl fmt::Display for RowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Distances => f.pad(DISTANCES),
-            Self::OtherFit => f.pad(OTHER_FIT),
             Self::Predictive { method, reading, tempered } => {
                 f.write_str(method)?;
                 if let Some(reading) = reading {
@@ -140,10 +136,8 @@ impl FromStr for RowId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            DISTANCES => return Ok(Self::Distances),
-            OTHER_FIT => return Ok(Self::OtherFit),
-            _ => {}
+        if text == DISTANCES {
+            return Ok(Self::Distances);
         }
         let (row, tempered) = text.strip_suffix(TEMPERED).map_or((text, false), |row| (row, true));
         let (method, reading) = match row.split_once('/') {
@@ -189,7 +183,6 @@ mod tests {
             "mle+temperature",
             "tfb/sampled+temperature",
             "+distances",
-            "+other-fit",
         ] {
             let row: RowId = text.parse().unwrap();
             assert_eq!(row.to_string(), text);

@@ -32,7 +32,7 @@ pub(crate) struct Texts<'a> {
 
 /// Scores of samples or members. The top probability of two classes ranks as the entropy does, and is left out.
 pub(crate) fn of_samples<'a>() -> Vec<Score<'a>> {
-    fn score<'a>(name: &'a str, of: fn(&PerText) -> Option<Vec<f64>>) -> Score<'a> {
+    fn score(name: &str, of: fn(&PerText) -> Option<Vec<f64>>) -> Score<'_> {
         Score { name, of: Box::new(move |texts, fit| of(texts.fits[fit]).filter(|values| !values.is_empty())) }
     }
     vec![

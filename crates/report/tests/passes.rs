@@ -35,7 +35,7 @@ fn columns(what: u64, seed: u64, is_shifted: bool, has_samples: bool) -> PerText
     if !is_shifted {
         own.label_probability = of(what + 90).iter().map(|u| 0.34 + 0.6 * u).collect();
         own.wrong =
-            (0..own.label_probability.len()).filter(|text| (text * 7 + what as usize).is_multiple_of(4)).collect();
+            (0..own.label_probability.len()).filter(|&text| (text as u64 * 7 + what).is_multiple_of(4)).collect();
         own.wrong_class = vec![1; own.wrong.len()];
         own.wrong_probability = own.wrong.iter().map(|&text| number(3, seed, text as u64)).collect();
     }
@@ -181,10 +181,9 @@ fn a_sampled_row_is_held_against_its_own_pass() {
     assert!(gain.lower < gain.estimate && gain.estimate < gain.upper);
 
     let shift = found(&comparisons, "mc/sampled", Question::Shift, "expected_entropy").unwrap();
-    let told = |of: &dyn Fn(&([PerText; 2], [PerText; 2]), usize) -> Vec<f64>| {
-        mean(fits.iter().map(|fit| auroc(&of(fit, 0), &of(fit, 1)).unwrap()))
-    };
-    let (baseline, own) = (told(&|fit, set| fit.0[set].entropy()), told(&|fit, set| fit.1[set].expected_entropy()));
+    let told = |sets: &[PerText; 2], of: fn(&PerText) -> Vec<f64>| auroc(&of(&sets[0]), &of(&sets[1])).unwrap();
+    let baseline = mean(fits.iter().map(|(pass, _)| told(pass, PerText::entropy)));
+    let own = mean(fits.iter().map(|(_, own)| told(own, PerText::expected_entropy)));
     assert!((shift.baseline.unwrap() - baseline).abs() < 1e-12 && (shift.estimate - (own - baseline)).abs() < 1e-12);
 
     let given = found(&comparisons, "mc/sampled", Question::ErrorsGivenEntropy, "max_probability").unwrap();
