@@ -5,7 +5,7 @@
 
 Needs numpy and scipy. Scores (accuracy, NLL, Brier score, ECE, AURC, AUROC of the entropy) and their means and deviations over seeds are made
 anew, and so are the differences from the reference with their p-values, for the metrics that are means and for AUROC. So is what scores know
-beyond one pass (beyond.csv). ECE and AURC are
+beyond one pass (beyond.csv), with one error of each kind by permutation. ECE and AURC are
 resampled by the program with its own random numbers: of those the difference is compared, not the p-value. Columns have four digits, so
 scores agree to their relative error, not bit by bit. An ECE may be off by the texts that rounding moves across an edge of a bin. The script exits with 1 where something disagrees.
 """
@@ -202,39 +202,62 @@ def reads_reference(row, reference, inside, texts):
     return False
 
 
-def scores_of(row, domain, texts, distances):
-    """What each score says of every text, fit by fit, beside the entropy of the pass; None where a row has neither."""
+def scores_of(row, domain, reference, texts, distances):
+    """What each score says of every text, fit by fit, beside the entropy of the pass."""
+    own = texts[reference if row.startswith("+") else row, domain]
+    seeds = sorted(own)
+    following = dict(zip(seeds, seeds[1:] + seeds[:1]))
+    entropy = {seed: fit["entropy"] for seed, fit in own.items()}
+    top = {seed: 1 - fit["top"] for seed, fit in own.items()}
     if row == "+distances":
-        own = texts[texts["reference"], domain]
-        columns_of = distances.get(domain, {})
-        scores = {name: {seed: columns_of[name] for seed in own} for name in columns_of}
-        return own, scores, {seed: fit["entropy"] for seed, fit in own.items()}
+        return own, {name: {seed: values for seed in own} for name, values in distances.get(domain, {}).items()}, entropy
     if row == "+other-fit":
-        own = texts[texts["reference"], domain]
-        seeds = sorted(own)
-        following = dict(zip(seeds, seeds[1:] + seeds[:1]))
-        entropy = {seed: fit["entropy"] for seed, fit in own.items()}
         return own, {"predictive_entropy": {seed: entropy[following[seed]] for seed in seeds}}, entropy
-    own, mean = texts[row, domain], texts.get((row.split("/")[0] + "/mean", domain))
+    if row == "+other-pass":
+        passes = {seed: entropy[following[seed]] for seed in seeds}
+        return own, {"predictive_entropy": entropy, "max_probability": top}, passes
+    if row == "+same-pass":
+        return own, {"max_probability": top}, entropy
+    mean = texts.get((row.split("/")[0] + "/mean", domain))
     passes = {seed: (mean[seed]["entropy"] if mean else fit["pass_entropy"]) for seed, fit in own.items()}
     scores = {
-        "max_probability": {seed: 1 - fit["top"] for seed, fit in own.items()},
-        "predictive_entropy": {seed: fit["entropy"] for seed, fit in own.items()},
+        "max_probability": top,
+        "predictive_entropy": entropy,
         "expected_entropy": {seed: fit["entropy"] - fit["mutual_information"] for seed, fit in own.items()},
         "mutual_information": {seed: fit["mutual_information"] for seed, fit in own.items()},
     }
     return own, scores, passes
 
 
+def expected(rows, reference, inside, texts, distances):
+    """Everything that beyond.csv has to answer: row, test set, question, score."""
+    for row in [*rows, "+other-fit", "+other-pass", "+same-pass", *(["+distances"] if distances else [])]:
+        placebo = row in ("+other-fit", "+other-pass")
+        for domain in {key[1] for key in texts if key[0] == (reference if row.startswith("+") else row)}:
+            own, scores, passes = scores_of(row, domain, reference, texts, distances)
+            labelled = all(len(fit["p"]) for fit in own.values())
+            classes = next(iter(own.values()))["classes"]
+            if not all(len(values) for values in passes.values()):
+                continue
+            for name in scores:
+                if name == "max_probability" and (classes == 2 or not labelled):
+                    continue
+                if labelled:
+                    yield row, domain, "errors", name
+                    yield row, domain, "errors-given-entropy", name
+                if domain != inside and not placebo:
+                    yield row, domain, "shift", name
+
+
 def over_texts_and_seeds(values, error, degrees):
-    """Two-sided p of the mean: variances over texts and seeds add up, degrees of freedom by Satterthwaite."""
+    """Half the 95 % interval and two-sided p of the mean: variances over texts and seeds add up (Satterthwaite)."""
     values = np.array(values)
     parts = [(error**2, degrees)] + ([(values.var(ddof=1) / len(values), len(values) - 1)] if len(values) > 1 else [])
     total = sum(v for v, _ in parts)
     if total == 0:
-        return 1.0 if values.mean() == 0 else 0.0
-    inverse = sum((v / total) ** 2 / nu for v, nu in parts if v > 0)
-    return 2 * stats.t.sf(abs(values.mean()) / np.sqrt(total), 1 / inverse)
+        return 0.0, float(values.mean() == 0)
+    nu = 1 / sum((v / total) ** 2 / nu for v, nu in parts if v > 0)
+    return stats.t.ppf(0.975, nu) * np.sqrt(total), 2 * stats.t.sf(abs(values.mean()) / np.sqrt(total), nu)
 
 
 def areas(score, given, positive):
@@ -252,8 +275,10 @@ def areas(score, given, positive):
     return gains, np.sqrt(deviations @ deviations)
 
 
-def within_strata(score, errors, given):
-    """Correlation within strata of the entropy, fit by fit, the error of its mean over texts, and the degrees of freedom of that."""
+def within_strata(score, errors, given, random=None):
+    """Correlation within strata of the entropy, fit by fit, the error of its mean over texts, and the degrees of freedom of that.
+
+    With `random` the error is that of 2,000 permutations instead, corrected for the line in each stratum: a check by other means."""
     count = len(score[0])
     number = count // 20
     cut = lambda values: np.array_split(np.argsort(values, kind="stable"), [k * count // number for k in range(1, number)])
@@ -266,36 +291,46 @@ def within_strata(score, errors, given):
             rest[stratum] = y - (x @ y / (x @ x) if x @ x > 0 else 0) * x
         return rest / np.linalg.norm(rest)
 
-    s = [left(stats.rankdata(values), rank) for values, rank in zip(score, ranks)]
-    e = [left(values.astype(float), rank) for values, rank in zip(errors, ranks)]
+    s = np.array([left(stats.rankdata(values), rank) for values, rank in zip(score, ranks)])
+    e = np.array([left(values.astype(float), rank) for values, rank in zip(errors, ranks)])
+    common = cut(np.sum(ranks, axis=0))
+    if random is not None:
+        drawn, order = [], np.arange(count)
+        for _ in range(2000):
+            for stratum in common:
+                order[stratum] = random.permutation(stratum)
+            drawn.append(np.mean(np.sum(s[:, order] * e, axis=1)))
+        sizes = np.mean([(len(stratum) - 1) / (len(stratum) - 2) for stratum in common])
+        return None, np.sqrt(np.mean(np.square(drawn)) * sizes), None
     mean = variance = 0.0
-    for stratum in cut(np.sum(ranks, axis=0)):
-        a, b = np.array([values[stratum] for values in s]), np.array([values[stratum] for values in e])
+    for stratum in common:
+        a, b = s[:, stratum], e[:, stratum]
         mean += len(stratum) * np.mean(a.mean(1) * b.mean(1))
         a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
-        variance += np.mean((a @ a.T) * (b @ b.T)) / (len(stratum) - 1)
-    return [x @ y for x, y in zip(s, e)], np.sqrt(variance + mean**2), count - 2 * number
+        variance += np.mean((a @ a.T) * (b @ b.T)) / (len(stratum) - 2)
+    return np.sum(s * e, axis=1), np.sqrt(variance + mean**2), count - 2 * number
 
 
-def asked(line, texts, inside, distances):
-    """Estimate and p-value of a line of beyond.csv."""
-    own, scores, passes = scores_of(line["row"], line["domain"], texts, distances)
+def recomputed(line, reference, texts, inside, distances):
+    """Baseline, estimate, half the interval and p-value of a line of beyond.csv, and two errors that must be about the same."""
+    own, scores, passes = scores_of(line["row"], line["domain"], reference, texts, distances)
     seeds = sorted(own)
     of = lambda values: [np.array(values[seed]) for seed in seeds]
     score, given = of(scores[line["score"]]), of(passes)
     errors = [~own[seed]["correct"] for seed in seeds]
     if line["question"] == "errors-given-entropy":
         values, error, degrees = within_strata(score, errors, given)
-        return np.mean(values), over_texts_and_seeds(values, error, degrees)
+        permuted = within_strata(score, errors, given, np.random.default_rng(1))[1] if line["row"] == "+other-fit" else error
+        return None, np.mean(values), *over_texts_and_seeds(values, error, degrees), error / permuted
     positive = errors
     if line["question"] == "shift":
-        _, there, passes = scores_of(line["row"], inside, texts, distances)
+        _, there, passes = scores_of(line["row"], inside, reference, texts, distances)
         there, before = of(there[line["score"]]), of(passes)
         positive = [np.repeat([False, True], [len(a), len(b)]) for a, b in zip(there, score)]
         score, given = ([np.concatenate(pair) for pair in zip(*both)] for both in ((there, score), (before, given)))
     gains, error = areas(score, given, positive)
-    degrees = len(positive[0]) - 2
-    return np.mean(gains), over_texts_and_seeds(gains, error, degrees)
+    baseline = np.mean([placements(values[~where], values[where])[0] for values, where in zip(given, positive)])
+    return baseline, np.mean(gains), *over_texts_and_seeds(gains, error, len(positive[0]) - 2), 1.0
 
 
 def main():
@@ -314,7 +349,7 @@ def main():
     def check(what, own, written, tolerance):
         counts[what.split(",")[-1].strip()] += 1
         if abs(own - written) > tolerance:
-            faults.append(f"{what}: {own:.7g} here, {written:.7g} in table.csv")
+            faults.append(f"{what}: {own:.7g} here, {written:.7g} in the program's files")
 
     tested = collections.defaultdict(list)
     for line in table:
@@ -339,16 +374,28 @@ def main():
             check(f"{name}, difference", estimate, float(line["difference"]), scale)
             if p is not None:
                 check(f"{name}, p", np.log(max(p, 1e-300)), np.log(max(float(line["p_value"]), 1e-300)), P_VALUE)
-    if (folder / "beyond.csv").exists():
-        texts["reference"] = reference
-        kept = [json.loads(path.read_text()) for path in (folder / "distances").glob("*.json")]
-        distances = {own.pop("domain"): own for record in kept for own in record["domains"]}
-        with open(folder / "beyond.csv", newline="") as file:
-            for line in csv.DictReader(file):
-                name = f'{line["row"]}, {line["domain"]}, {line["score"]}, {line["question"]}'
-                estimate, p = asked(line, texts, inside, distances)
-                check(f"{name}, beyond one pass", estimate, float(line["estimate"]), SCORE)
-                check(f"{name}, p", np.log(max(p, 1e-300)), np.log(max(float(line["p_value"]), 1e-300)), P_VALUE)
+    rows = {line["row"] for line in table if line["p_value"] and not line["row"].endswith(TEMPERED)}
+    rows = [row for row in sorted(rows) if all(len(own["mutual_information"]) for own in texts[row, inside].values())]
+    kept = [json.loads(path.read_text()) for path in (folder / "distances").glob("*.json")]
+    if len(kept) > 1:
+        sys.exit(f"{folder}/distances: {len(kept)} records; expected one at most")
+    distances = {own.pop("domain"): own for record in kept for own in record["domains"]}
+    with open(folder / "beyond.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    answered = {(line["row"], line["domain"], line["question"], line["score"]) for line in lines}
+    for missing in answered ^ set(expected(rows, reference, inside, texts, distances)):
+        faults.append(f"{', '.join(missing)}: in beyond.csv or here, and not in both")
+    for line in lines:
+        name = f'{line["row"]}, {line["domain"]}, {line["score"]}, {line["question"]}'
+        baseline, estimate, half, p, ratio = recomputed(line, reference, texts, inside, distances)
+        check(f"{name}, beyond one pass", estimate, float(line["estimate"]), SCORE)
+        check(f"{name}, interval", estimate - half, float(line["lower"]), 2 * SCORE)
+        check(f"{name}, interval", estimate + half, float(line["upper"]), 2 * SCORE)
+        check(f"{name}, p", np.log(max(p, 1e-300)), np.log(max(float(line["p_value"]), 1e-300)), P_VALUE)
+        if baseline is not None:
+            check(f"{name}, baseline", baseline, float(line["baseline"]), SCORE)
+        # An error of 2,000 draws is known to some percent.
+        check(f"{name}, error of permutations", ratio, 1.0, 0.08)
     print(f"{folder}: " + ", ".join(f"{number} x {what}" for what, number in sorted(counts.items())))
     print("\n".join(faults) if faults else "everything agrees")
     sys.exit(bool(faults))

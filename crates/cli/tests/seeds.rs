@@ -56,7 +56,7 @@ fn the_reference_has_further_fits_and_ensembles_and_placebos_their_own_pass() {
     let table = fs::read_to_string(folder.path().join("quick/table.md")).unwrap();
     for said in [
         "MLE has 5 fits, and every row is held against all of them.",
-        "| placebo: entropy of another fit of MLE |",
+        "| placebo: predictive entropy of another fit of MLE |",
         "## What is shown to make no difference",
         "variances over seeds are moderated over the rows",
     ] {

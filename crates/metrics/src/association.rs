@@ -1,30 +1,30 @@
-//! Whether a score knows of errors what the entropy of a pass does not: rank correlation within strata of the entropy, whose law is that of
-//! permutations.
+//! Whether a score knows of errors what the entropy of a pass does not: rank correlation within strata of the entropy.
 //!
-//! Under each fit, texts are ordered by the entropy and cut into strata of about the same size. Ranks of the score and the errors are
-//! centred within strata, a straight line in the rank of the entropy is taken off in each, and what is left is correlated: what both owe to
-//! the entropy is taken off without assuming any shape. The coefficient is the mean over fits.
+//! Under each fit, texts are ordered by the entropy and cut into strata of about the same size. In each stratum a straight line in the rank
+//! of the entropy is taken off the ranks of the score and the errors. What is left of both is correlated. So what they owe to the entropy
+//! goes, and no shape is assumed. The coefficient is the mean over fits.
 //!
 //! **Its error over texts.** If score and errors have nothing in common but the entropy, texts of about the same entropy may exchange their
-//! scores. So what is left of the scores is permuted within strata of the entropy's mean rank over fits: a text takes its scores *under all
-//! fits* along, since fits share the texts and err on the same ones. The second moment of the coefficient over all permutations is known: with
-//! `E_fg` and `S_fg` the sums of products of what is left of errors and scores of the fits `f` and `g` in a stratum of `m` texts, each centred
-//! there, a stratum adds `sum_fg E_fg S_fg / (m - 1) / F^2` to the variance. The mean over permutations is about 0, and its square is added.
+//! scores. They are permuted within strata of the entropy's mean rank over fits. A text takes its scores *under all fits* along, since fits
+//! share the texts and err on the same ones. The second moment over all permutations is known. Let `E_fg` and `S_fg` be the sums of products
+//! of what is left of errors and scores of the fits `f` and `g` in a stratum of `m` texts, centred there. The stratum adds
+//! `sum_fg E_fg S_fg / (m - 2) / F^2` to the variance. A permutation has `m - 1` there; one more is lost to the line. The square of the
+//! mean over permutations, about 0, is added.
 //!
-//! **Over fits as well** ([`Association::over_texts_and_fits`]): the second moment over permutations and the variance of the fits' mean add up, as in
-//! [`over_examples_and_seeds`]. What a text and a fit share in noise is in both, so the test errs towards no association.
+//! What is left after a line cannot be exchanged exactly. With several fits the error is some percent too small, as their strata differ.
 //!
-//! Why not the t law of the partial rank correlation ([`partial_spearman`](crate::partial_spearman)): it takes one straight line of ranks off,
-//! and errors have not the same spread at every entropy. Why a line in every stratum: without it the entropy that varies within a stratum
-//! is found again, and the more fits share the texts the more surely. `bayeslora nulls` has the levels of all of these.
+//! **Over fits as well** ([`Association::over_texts_and_fits`]): the variance of the fits' mean is added, as in [`over_examples_and_seeds`].
+//! What a text and a fit share in noise is in both, so this errs towards no association.
+//!
+//! Why not the t law of the partial rank correlation ([`partial_spearman`](crate::partial_spearman)): it takes one straight line of ranks
+//! off, and errors have not the same spread at every entropy. `bayeslora nulls` has the levels.
 
 use crate::error::{Error, Result};
 use crate::inputs;
 use crate::measured::{PairedDifference, over_examples_and_seeds};
 use crate::rank::midranks;
 
-/// Texts of about the same entropy that make a stratum. With 40 or more, the entropy still varies within one; with 10, power is lost
-/// (`bayeslora nulls`).
+/// Texts of about the same entropy that make a stratum. With 10, power is lost; 40 do as well (`bayeslora nulls`).
 pub const TEXTS_A_STRATUM: usize = 20;
 
 /// One fit's score, errors and entropy of all texts.
@@ -45,7 +45,7 @@ pub struct Association {
     pub coefficient: f64,
     /// Of each fit.
     pub per_fit: Vec<f64>,
-    /// Root mean square of the coefficient over all permutations: its standard error over texts where nothing is associated.
+    /// Standard error of the coefficient over texts where nothing is associated.
     pub error_over_texts: f64,
     /// Number of strata.
     pub strata: usize,
@@ -68,7 +68,7 @@ impl Association {
 /// Association of scores with errors given entropies, of fits that share their texts.
 ///
 /// # Errors
-/// [`Error::TooFew`] without fits, below three texts a stratum or two strata, [`Error::Length`], [`Error::NotFinite`], and
+/// [`Error::TooFew`] without fits, below three texts a stratum or two strata. [`Error::Length`] and [`Error::NotFinite`].
 /// [`Error::Constant`] where the score or the errors of a fit leave nothing within strata.
 /// # Examples
 /// ```
@@ -88,7 +88,7 @@ pub fn association(fits: &[FitScores<'_>], texts_a_stratum: usize) -> Result<Ass
     let strata = texts / texts_a_stratum;
     inputs::at_least("strata of texts", strata, 2)?;
     let mut mean_ranks = vec![0.0; texts];
-    let mut left = Vec::new();
+    let mut residuals = Vec::new();
     for fit in fits {
         for (what, length) in [("score", fit.score.len()), ("errors", fit.errors.len()), ("given", fit.given.len())] {
             inputs::same_length(what, length, "the score of the first fit", texts)?;
@@ -101,11 +101,11 @@ pub fn association(fits: &[FitScores<'_>], texts_a_stratum: usize) -> Result<Ass
         }
         let own = Strata { texts: cut(&ranks, strata), ranks: &ranks };
         let errors: Vec<f64> = fit.errors.iter().map(|&error| f64::from(u8::from(error))).collect();
-        let score = own.left_of(&midranks(fit.score)).ok_or(Error::Constant { what: "score within strata" })?;
-        let errors = own.left_of(&errors).ok_or(Error::Constant { what: "errors within strata" })?;
-        left.push((score, errors));
+        let score = own.residuals_of(&midranks(fit.score)).ok_or(Error::Constant { what: "score within strata" })?;
+        let errors = own.residuals_of(&errors).ok_or(Error::Constant { what: "errors within strata" })?;
+        residuals.push((score, errors));
     }
-    let per_fit: Vec<f64> = left.iter().map(|(score, errors)| products(score, errors)).collect();
+    let per_fit: Vec<f64> = residuals.iter().map(|(score, errors)| products(score, errors)).collect();
     let coefficient = per_fit.iter().sum::<f64>() / fits.len() as f64;
     let (mut mean, mut variance) = (0.0, 0.0);
     for stratum in cut(&mean_ranks, strata) {
@@ -115,11 +115,11 @@ pub fn association(fits: &[FitScores<'_>], texts_a_stratum: usize) -> Result<Ass
             let mean = own.iter().sum::<f64>() / count;
             (mean, own.into_iter().map(|value| value - mean).collect::<Vec<f64>>())
         };
-        let own: Vec<_> = left.iter().map(|(score, errors)| (centred(score), centred(errors))).collect();
+        let own: Vec<_> = residuals.iter().map(|(score, errors)| (centred(score), centred(errors))).collect();
         for ((mean_score, score), (mean_error, errors)) in &own {
             mean += count * mean_score * mean_error / fits.len() as f64;
             for ((_, other_score), (_, other_errors)) in &own {
-                variance += products(score, other_score) * products(errors, other_errors) / (count - 1.0);
+                variance += products(score, other_score) * products(errors, other_errors) / (count - 2.0);
             }
         }
     }
@@ -139,7 +139,7 @@ fn cut(values: &[f64], strata: usize) -> Vec<Vec<usize>> {
     (0..strata).map(|stratum| order[edge(stratum)..edge(stratum + 1)].to_vec()).collect()
 }
 
-/// Texts of about the same entropy under one fit, and what is left of values within them.
+/// Texts of about the same entropy under one fit, and what a line leaves of values within them.
 struct Strata<'a> {
     texts: Vec<Vec<usize>>,
     /// Ranks of the entropy.
@@ -148,7 +148,7 @@ struct Strata<'a> {
 
 impl Strata<'_> {
     /// Values minus the straight line in the rank that fits their stratum best, with a sum of squares of 1; none where nothing is left.
-    fn left_of(&self, values: &[f64]) -> Option<Vec<f64>> {
+    fn residuals_of(&self, values: &[f64]) -> Option<Vec<f64>> {
         let mut left = vec![0.0; values.len()];
         for stratum in &self.texts {
             let count = stratum.len() as f64;

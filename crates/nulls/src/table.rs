@@ -172,8 +172,8 @@ fn association(report: &Report) -> Section {
     let text = format!(
         "Scores are curved functions of the entropy with noise. Errors depend on the entropy alone, and are correlated between fits. A family is \
          {SCORES} scores. Where power is counted, an error raises the logarithm of each score by {RAISED}.\n\nIn use are strata of 20 texts: \
-         permutations give the error over texts, and fits add theirs. \"These fits\" leaves that out, and says nothing of \
-         other fits. \"Partial t\" is the t law of the partial rank correlation, which was used before. \"Texts pooled\" takes every fit for a sample \
+         permutations give the error over texts, and fits add theirs. \"These fits\" leaves that out, and its error is too small \
+         with several fits. \"Partial t\" is the t law of the partial rank correlation, which was used before. \"Texts pooled\" takes every fit for a sample \
          of texts of its own."
     );
     let mut columns = vec![right("fits"), right("texts")];

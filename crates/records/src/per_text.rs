@@ -30,8 +30,8 @@ pub struct PerText {
     /// Mutual information of prediction and sample, nats, four digits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mutual_information: Vec<f64>,
-    /// Predictive entropy of one deterministic pass of the fit, that of its first member, nats, four digits; empty where a row of the fit is
-    /// such a pass.
+    /// Predictive entropy of one deterministic pass of the fit, nats, four digits: that of one of its members. Empty where a row of the fit
+    /// is such a pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pass_entropy: Vec<f64>,
 }

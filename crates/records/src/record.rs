@@ -18,9 +18,6 @@ pub const TEMPERED: &str = "+temperature";
 /// Identifier of what compares the plain distances of the adapters' input: no row, and the same for all of them.
 pub const DISTANCES: &str = "+distances";
 
-/// Name of a placebo: the entropy of another fit of the reference's method, asked what any score is asked.
-pub const OTHER_FIT: &str = "+other-fit";
-
 /// One (method, task, seed) unit: what was fitted, what it predicted, how good that was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

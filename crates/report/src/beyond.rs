@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use bayeslora_records::{Beyond, DISTANCES, OTHER_FIT, Question};
+use bayeslora_records::{Beyond, Question};
 use bayeslora_render::{Block, Cell, Column, Section, Table};
 
+use crate::aggregate::records_of;
 use crate::beyond_test::{BeyondTest, score_label};
-use crate::definition::Definition;
+use crate::definition::{Definition, RowDefinition};
+use crate::passes::{CONTROLS, control};
 use crate::report::Report;
 
 /// What is asked, and how a page says it.
@@ -46,21 +48,40 @@ pub(crate) fn sections(report: &Report<'_>) -> Vec<Section> {
         }
     }
     if let Some(first) = sections.first_mut() {
-        let reference = report.definition.reference_label();
-        let (pass, errors) = if report.is_of_families() {
-            ("that of its first member", "DeLong's placements, or permutations within strata")
-        } else {
-            ("REFERENCE at the same seed where it has none", "DeLong's placements averaged over seeds")
-        };
-        let opening = format!(
-            "These tables hold the scores of each row against the predictive entropy of one deterministic pass. The pass is the fit's own reading at \
-             its mean, or {}. Intervals are over examples ({errors}) and seeds, not corrected. `*`: differs from 0 at 0.05 after Holm's correction \
-             over all scores of one table and the distances below it.",
-            pass.replace("REFERENCE", reference)
-        );
-        first.blocks.insert(0, Block::text(opening));
+        first.blocks.splice(0..0, opening(report).into_iter().map(Block::Text));
     }
     sections
+}
+
+/// What the tables hold, and what they leave out.
+fn opening(report: &Report<'_>) -> Vec<String> {
+    let reference = report.definition.reference_label();
+    let is_of_families = report.is_of_families();
+    let (pass, errors) = if is_of_families {
+        ("that of one of its members".to_owned(), "DeLong's placements, or permutations within strata")
+    } else {
+        (format!("{reference} at the same seed where it has none"), "DeLong's placements averaged over seeds")
+    };
+    let mut said = vec![format!(
+        "These tables hold the scores of each row against the predictive entropy of one deterministic pass. The pass is the fit's own reading at \
+         its mean, or {pass}. Intervals are over examples ({errors}) and seeds, not corrected. `*`: differs from 0 at 0.05 after Holm's correction \
+         over all scores of one table and what stands below it."
+    )];
+    if is_of_families {
+        said.push(format!(
+            "Placebos are plain fits of {reference}: what they seem to add is no merit of a posterior. An ensemble's errors are its own, and its \
+             pass is that of one member. So its gains are to be read beside those of a plain fit and another fit's pass."
+        ));
+    }
+    let held: Vec<&str> = report.all_asked().map(|one| one.row).collect();
+    let rows = report.definition.rows.iter().filter(|row| is_of_families && !held.contains(&row.id.as_str()));
+    let has_samples = |row: &&RowDefinition| records_of(&report.units, &row.id).iter().any(|(_, own)| own.samples > 1);
+    let compared = |row: &&RowDefinition| report.comparisons.iter().any(|own| own.row == row.id);
+    let without: Vec<&str> = rows.filter(compared).filter(has_samples).map(|row| row.label.as_str()).collect();
+    if !without.is_empty() {
+        said.push(format!("Held against no pass, as their records have none: {}.", without.join(", ")));
+    }
+    said
 }
 
 fn cell(one: &BeyondTest<'_>) -> Cell {
@@ -68,11 +89,10 @@ fn cell(one: &BeyondTest<'_>) -> Cell {
     Cell::Interval { estimate, lower, upper, mark: if one.differs() { "*" } else { "" } }
 }
 
-/// Rows against scores, then the distances, which belong to no row.
+/// Rows against scores, then the controls, which belong to no row.
 fn tables(definition: &Definition, asked: &[BeyondTest<'_>]) -> impl Iterator<Item = Table> {
     let baseline = |one: Option<&&BeyondTest<'_>>| Cell::maybe(one.and_then(|one| one.found.baseline));
-    let (distances, scores): (Vec<&BeyondTest<'_>>, Vec<_>) =
-        asked.iter().partition(|one| [DISTANCES, OTHER_FIT].contains(&one.row));
+    let (controls, scores): (Vec<&BeyondTest<'_>>, Vec<_>) = asked.iter().partition(|one| CONTROLS.contains(&one.row));
     let mut seen = BTreeSet::new();
     let columns: Vec<&str> =
         scores.iter().map(|one| one.found.score.as_str()).filter(|score| seen.insert(*score)).collect();
@@ -90,16 +110,10 @@ fn tables(definition: &Definition, asked: &[BeyondTest<'_>]) -> impl Iterator<It
         of_rows.push([Cell::text(&row.label), baseline(own.first().copied())].into_iter().chain(cells));
     }
     let difference = Column::number("difference", 3).left();
-    let has_placebo = distances.iter().any(|one| one.row == OTHER_FIT);
-    let head = if has_placebo { "without a posterior" } else { "distance of the adapters' input" };
-    let mut of_distances = Table::new([Column::text(head), pass(), difference]);
-    for one in &distances {
-        let name = if one.row == OTHER_FIT {
-            format!("placebo: entropy of another fit of {}", definition.reference_label())
-        } else {
-            one.score().to_owned()
-        };
-        of_distances.push([Cell::text(name), baseline(Some(one)), cell(one)]);
+    let mut of_controls = Table::new([Column::text("without a posterior"), pass(), difference]);
+    for one in &controls {
+        let name = control(one.row, one.score(), definition.reference_label());
+        of_controls.push([Cell::text(name.unwrap_or_default()), baseline(Some(one)), cell(one)]);
     }
-    [of_rows, of_distances].into_iter().filter(|table| !table.rows.is_empty())
+    [of_rows, of_controls].into_iter().filter(|table| !table.rows.is_empty())
 }

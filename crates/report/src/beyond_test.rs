@@ -1,12 +1,13 @@
 //! What scores know beyond one deterministic pass: the p-values of one question on one test set, corrected together.
 
 use bayeslora_metrics::{holm, metric};
-use bayeslora_records::{Beyond, DISTANCES, OTHER_FIT, Question, seven_digits};
+use bayeslora_records::{Beyond, Question, seven_digits};
 use serde::Serialize;
 
 use crate::comparison::Comparison;
 use crate::definition::{Definition, TestSet};
 use crate::error::Result;
+use crate::passes::CONTROLS;
 use crate::score::LEVEL;
 
 /// One score of one row (or a distance), with its p-value corrected over everything asked the same question on the same domain.
@@ -89,7 +90,7 @@ fn asked<'a>(
     domain: &TestSet,
     question: Question,
 ) -> Result<Vec<BeyondTest<'a>>> {
-    let rows = definition.rows.iter().map(|row| row.id.as_str()).chain([DISTANCES, OTHER_FIT]);
+    let rows = definition.rows.iter().map(|row| row.id.as_str()).chain(CONTROLS);
     let of_row = |row: &str| comparisons.iter().filter(move |comparison| comparison.row == row).collect::<Vec<_>>();
     let mut found = Vec::new();
     for comparison in rows.flat_map(of_row) {

@@ -4,21 +4,16 @@
 //! one reading takes part, the one that averages samples; the others are shown without a test. [`Family`] has the test. What its scores know
 //! beyond one deterministic pass is in `passes`.
 
-use std::collections::BTreeMap;
-
 use bayeslora_metrics::{
     Bootstrap, Detection, ECE_BINS, Family, FamilyRow, Fits, Origin, PreparedAurc, PreparedEce, Seeds,
 };
-use bayeslora_records::{
-    Beyond, ComparisonRecord, DISTANCES, DistancesRecord, OTHER_FIT, PerText, Question, Reading, RowId, RowRecord,
-    UnitRecord,
-};
+use bayeslora_records::{ComparisonRecord, DistancesRecord, PerText, RowRecord, UnitRecord};
 
-use crate::aggregate::records_of;
 use crate::comparison::{Comparison, Difference, StandardError};
-use crate::definition::{Definition, RowDefinition, TestSet, one_reading_each};
+use crate::definition::{Definition, TestSet, one_reading_each};
 use crate::error::Result;
-use crate::passes::{Score, Texts, beyond, of_distances, of_next_fit, of_samples};
+use crate::passes::{Passes, controls, of_samples};
+use crate::row::Row;
 use crate::score::{LEVEL, tempered};
 
 /// Two passes whose probabilities of the label differ by less, relatively, are of one fit: columns have four digits.
@@ -62,6 +57,7 @@ pub fn compared(
             }
         }
     }
+    let level = definition.bootstrap.level;
     let comparison = |Candidate { own, differences, .. }: Candidate<'_>| -> Result<Comparison> {
         let passes = Passes::of(definition, &units, &own);
         Ok(Comparison {
@@ -69,135 +65,13 @@ pub fn compared(
             of_family: true,
             beside_a_member: passes.as_ref().is_some_and(|passes| passes.of_member),
             differences,
-            beyond: passes.map_or_else(|| Ok(Vec::new()), |passes| passes.beyond(definition, &of_samples()))?,
+            beyond: passes.map_or_else(|| Ok(Vec::new()), |passes| passes.beyond(&of_samples(), level))?,
             row: own.id,
         })
     };
     let mut comparisons = found.into_iter().map(comparison).collect::<Result<Vec<Comparison>>>()?;
-    comparisons.extend(without_posterior(definition, &reference, distances)?);
+    comparisons.extend(controls(definition, &units, &reference, distances)?);
     Ok(comparisons)
-}
-
-/// What is asked the questions of scores without any posterior: distances, and the entropy of another fit of the reference's method.
-fn without_posterior(
-    definition: &Definition,
-    reference: &Row<'_>,
-    distances: Option<&DistancesRecord>,
-) -> Result<Vec<Comparison>> {
-    let mut found = Vec::new();
-    if definition.seeds.len() < Family::FEWEST_SEEDS {
-        return Ok(found);
-    }
-    let Some(passes) = Passes::own(definition, reference) else { return Ok(found) };
-    let mut push = |row: &str, beyond: Vec<Beyond>| {
-        let seeds = reference.by_seed.len();
-        let row = row.to_owned();
-        found.push(Comparison { row, seeds, of_family: true, beside_a_member: false, differences: Vec::new(), beyond });
-    };
-    if let Some(distances) = distances {
-        push(DISTANCES, passes.beyond(definition, &of_distances(distances))?);
-    }
-    let mut placebo = passes.beyond(definition, &of_next_fit())?;
-    // Of shifts the mean over seeds is that of the same fits in another order: no placebo at all.
-    placebo.retain(|one| one.question != Question::Shift);
-    push(OTHER_FIT, placebo);
-    Ok(found)
-}
-
-/// What a row gave the texts of every test set, beside the entropy of a pass of the same fits.
-struct Passes<'a> {
-    texts: Vec<Texts<'a>>,
-    /// Whether the pass is that of a member, in a column of its own.
-    of_member: bool,
-}
-
-impl<'a> Passes<'a> {
-    /// Of a row with samples: its pass is the fit's reading at its mean, or else in a column of its own.
-    fn of(definition: &'a Definition, units: &[&'a UnitRecord], row: &Row<'a>) -> Option<Self> {
-        let method = definition.rows.iter().find(|own| own.id == row.id).map(|own| own.method.as_str())?;
-        let is_pass = |own: &&RowDefinition| own.id.parse() == Ok(RowId::of(method, Some(Reading::Mean)));
-        let pass = definition.rows.iter().find(is_pass).map(|pass| Row::of(units, &pass.id));
-        Self::new(definition, row, pass.as_ref(), |columns| columns.pass_entropy.clone())
-    }
-
-    /// Of a row that is a pass itself.
-    fn own(definition: &'a Definition, row: &Row<'a>) -> Option<Self> {
-        Self::new(definition, row, None, PerText::entropy)
-    }
-
-    fn new(
-        definition: &'a Definition,
-        row: &Row<'a>,
-        pass: Option<&Row<'a>>,
-        own_pass: fn(&PerText) -> Vec<f64>,
-    ) -> Option<Self> {
-        let mut texts = Vec::new();
-        for TestSet { id: domain, .. } in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
-            let fits = row.columns(domain)?;
-            let pass: Vec<Vec<f64>> = match pass {
-                Some(pass) => pass.columns(domain)?.into_iter().map(PerText::entropy).collect(),
-                None => fits.iter().map(|fit| own_pass(fit)).collect(),
-            };
-            let is_whole = pass.len() == fits.len() && pass.iter().all(|pass| !pass.is_empty());
-            if !is_whole {
-                return None;
-            }
-            texts.push(Texts { domain, fits, pass });
-        }
-        Some(Self { texts, of_member: pass.is_none() })
-    }
-
-    /// What scores know on every test set.
-    fn beyond(&self, definition: &Definition, scores: &[Score<'_>]) -> Result<Vec<Beyond>> {
-        let inside = definition.inside().next();
-        let mut found = Vec::new();
-        for texts in &self.texts {
-            let is_inside = inside.is_some_and(|inside| inside.id == texts.domain);
-            let inside = self.texts.iter().find(|own| inside.is_some_and(|inside| inside.id == own.domain));
-            found.extend(beyond(texts, inside.filter(|_| !is_inside), scores, definition.bootstrap.level)?);
-        }
-        Ok(found)
-    }
-}
-
-/// A row's finished records, by seed.
-struct Row<'a> {
-    id: String,
-    by_seed: BTreeMap<u64, &'a RowRecord>,
-}
-
-impl<'a> Row<'a> {
-    fn of(units: &[&'a UnitRecord], id: &str) -> Self {
-        let by_seed = records_of(units, id).into_iter().map(|(unit, record)| (unit.seed, record)).collect();
-        Self { id: id.to_owned(), by_seed }
-    }
-
-    /// What every text of a test set was given, seed by seed; none where a record does not have it.
-    fn columns(&self, domain: &str) -> Option<Vec<&'a PerText>> {
-        let of_record = |record: &&'a RowRecord| {
-            let own = record.domains.iter().find(|own| own.domain == domain);
-            own.and_then(|own| own.per_text.as_ref())
-        };
-        let columns: Option<Vec<&PerText>> = self.by_seed.values().map(of_record).collect();
-        columns.filter(|columns| !columns.is_empty())
-    }
-
-    fn has_columns(&self) -> bool {
-        let inside = |record: &RowRecord| {
-            record.domains.iter().find(|own| own.in_distribution).map(|own| own.per_text.is_some())
-        };
-        !self.by_seed.is_empty() && self.by_seed.values().all(|record| inside(record) == Some(true))
-    }
-
-    /// Whether it finished at every seed planned, as the reference did, and there are seeds enough.
-    fn is_comparable(&self, definition: &Definition, reference: &Self) -> bool {
-        let finished = |seed: &u64| self.by_seed.contains_key(seed) && reference.by_seed.contains_key(seed);
-        definition.seeds.len() >= Family::FEWEST_SEEDS && definition.seeds.iter().all(finished) && self.has_columns()
-    }
-
-    fn seeds(&self) -> Vec<u64> {
-        self.by_seed.keys().copied().collect()
-    }
 }
 
 /// Whose fits a row reads: the reference's own where one of its other readings predicts as the reference does, at every seed.

@@ -27,6 +27,7 @@ mod power;
 mod provenance;
 mod ranks;
 mod report;
+mod row;
 mod score;
 mod splice;
 mod summary;

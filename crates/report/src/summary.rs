@@ -1,13 +1,14 @@
 //! What the numbers say: sentences, and small tables of what is told apart, made from the records.
 
 use bayeslora_metrics::{Better, METRICS, median, metric};
-use bayeslora_records::{DISTANCES, OTHER_FIT, Question, TEMPERED};
+use bayeslora_records::{Question, TEMPERED};
 use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
 use crate::aggregate::records_of;
 use crate::beyond_test::BeyondTest;
 use crate::comparison::Comparison;
 use crate::definition::{TestSet, one_reading_each};
+use crate::passes::control;
 use crate::report::{Report, Tests};
 use crate::score::{Score, tempered};
 use crate::temperature;
@@ -228,11 +229,8 @@ fn beyond(report: &Report<'_>) -> Option<Table> {
 /// `mutual information of SWAG (+0.021 beside MLE's pass)`.
 fn name(report: &Report<'_>, one: &BeyondTest<'_>) -> String {
     let (gain, score) = (one.found.estimate, one.score());
-    if one.row == DISTANCES {
-        return format!("{score} of the adapters' input ({gain:+.3})");
-    }
-    if one.row == OTHER_FIT {
-        return format!("placebo: {score} of another fit of {} ({gain:+.3})", report.definition.reference_label());
+    if let Some(control) = control(one.row, score, report.definition.reference_label()) {
+        return format!("{control} ({gain:+.3})");
     }
     let rows = &report.definition.rows;
     let method = rows.iter().find(|row| row.id == one.row).map(|row| &row.method);

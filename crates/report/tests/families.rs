@@ -10,7 +10,7 @@ use bayeslora_metrics::{
     reliability,
 };
 use bayeslora_records::{
-    ComparisonRecord, Covers, DomainRecord, FitRecord, OTHER_FIT, Outcome, PerText, RowRecord, SCHEMA, UnitRecord,
+    ComparisonRecord, Covers, DomainRecord, FitRecord, Outcome, PerText, RowRecord, SCHEMA, UnitRecord,
 };
 use bayeslora_report::{Comparison, Definition, Difference, Report, RowDefinition, StandardError, TestSet, compared};
 use ndarray::Array2;
@@ -121,8 +121,8 @@ fn the_tests_of_a_page_are_those_of_the_values_themselves() {
     let rows: Vec<&str> = records.iter().map(|record| record.row.as_str()).collect();
     assert_eq!(
         rows,
-        ["better", "tfb/sampled", OTHER_FIT],
-        "one reading of each fit, never the reference, and its placebo"
+        ["better", "tfb/sampled", "+other-fit", "+other-pass", "+same-pass"],
+        "one reading of each fit, never the reference, and its controls"
     );
     let keys: Vec<(&str, &str)> =
         records[0].differences.iter().map(|own| (own.domain.as_str(), own.metric.as_str())).collect();
@@ -317,7 +317,7 @@ fn what_has_no_columns_keeps_the_tests_of_its_time_and_what_is_unfinished_has_no
     unfinished.retain(|unit| (unit.method.as_str(), unit.seed) != ("better", 3));
     let records = compared(&definition, &unfinished, (&[], None)).unwrap();
     let rows: Vec<&str> = records.iter().map(|record| record.row.as_str()).collect();
-    assert_eq!(rows, ["tfb/sampled", OTHER_FIT]);
+    assert_eq!(rows, ["tfb/sampled", "+other-fit", "+other-pass", "+same-pass"]);
     let page = Report::new(&definition, &unfinished, &records).map(|report| report.page().markdown()).unwrap();
     assert!(page.contains("Not compared with MLE, for want of finished seeds: BETTER."), "{page}");
     // Two seeds have no spread that could be tested.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use bayeslora_metrics::{Bootstrap, FitScores, association, auroc};
 use bayeslora_records::{
-    Beyond, DISTANCES, DistancesRecord, DomainRecord, FitRecord, OTHER_FIT, Outcome, PerText, Question, RowRecord,
-    SCHEMA, TextDistances, UnitRecord,
+    Beyond, DISTANCES, DistancesRecord, DomainRecord, FitRecord, Outcome, PerText, Question, RowRecord, SCHEMA,
+    TextDistances, UnitRecord,
 };
 use bayeslora_report::{Comparison, Definition, Report, RowDefinition, TestSet, compared};
 
@@ -34,8 +34,9 @@ fn columns(what: u64, seed: u64, is_shifted: bool, has_samples: bool) -> PerText
     }
     if !is_shifted {
         own.label_probability = of(what + 90).iter().map(|u| 0.34 + 0.6 * u).collect();
-        own.wrong =
-            (0..own.label_probability.len()).filter(|&text| (text as u64 * 7 + what).is_multiple_of(4)).collect();
+        own.wrong = (0..own.label_probability.len())
+            .filter(|&text| (text as u64 * 7 + what + seed).is_multiple_of(4))
+            .collect();
         own.wrong_class = vec![1; own.wrong.len()];
         own.wrong_probability = own.wrong.iter().map(|&text| number(3, seed, text as u64)).collect();
     }
@@ -56,7 +57,7 @@ fn unit(method: &str, seed: u64, rows: Vec<(&str, [PerText; 2])>) -> UnitRecord 
     let row = |(id, columns): (&str, [PerText; 2])| RowRecord {
         row: id.to_owned(),
         temperature: None,
-        samples: 1,
+        samples: if columns[0].mutual_information.is_empty() { 1 } else { 5 },
         seconds: 1.0,
         examples_per_second: 1.0,
         domains: ["in", "out"].into_iter().zip(columns).map(domain).collect(),
@@ -223,11 +224,68 @@ fn distances_and_the_placebo_are_held_against_every_fit_of_the_reference() {
     let own = auroc(&record.domains[0].mahalanobis, &record.domains[1].mahalanobis).unwrap();
     assert!((far.baseline.unwrap() - baseline).abs() < 1e-12 && (far.estimate - (own - baseline)).abs() < 1e-12);
 
-    let placebo = found(&comparisons, OTHER_FIT, Question::Errors, "predictive_entropy").unwrap();
-    let next = mean((0..4).map(|fit| of_errors(&fits[fit][0], &fits[(fit + 1) % 4][0].entropy())));
+    let next = |fit: usize| (fit + 1) % 4;
     let own = mean(fits.iter().map(|fit| of_errors(&fit[0], &fit[0].entropy())));
-    assert!((placebo.baseline.unwrap() - own).abs() < 1e-12 && (placebo.estimate - (next - own)).abs() < 1e-12);
-    assert_eq!(found(&comparisons, OTHER_FIT, Question::Shift, "predictive_entropy"), None);
+    let others = mean((0..4).map(|fit| of_errors(&fits[fit][0], &fits[next(fit)][0].entropy())));
+    let control = |row: &str, score: &str| found(&comparisons, row, Question::Errors, score).unwrap();
+    let close = |found: &Beyond, baseline: f64, value: f64| {
+        (found.baseline.unwrap() - baseline).abs() < 1e-12 && (found.estimate - (value - baseline)).abs() < 1e-12
+    };
+    // Another fit's entropy beside the own pass, and the own scores beside another fit's.
+    assert!(close(&control("+other-fit", "predictive_entropy"), own, others));
+    assert!(close(&control("+other-pass", "predictive_entropy"), others, own));
+    assert!((others - own).abs() > 0.005, "{others} {own}");
+    let top = |fit: &PerText| fit.top_probability().iter().map(|p| 1.0 - p).collect::<Vec<f64>>();
+    let of_top = mean(fits.iter().map(|fit| of_errors(&fit[0], &top(&fit[0]))));
+    assert!(close(&control("+other-pass", "max_probability"), others, of_top));
+    assert!(close(&control("+same-pass", "max_probability"), own, of_top));
+    for row in ["+other-fit", "+other-pass"] {
+        assert_eq!(found(&comparisons, row, Question::Shift, "predictive_entropy"), None);
+    }
+}
+
+#[test]
+fn half_a_reference_has_no_controls_and_a_test_set_without_a_pass_is_left_out_alone() {
+    let mut half = units();
+    half.retain(|unit| (unit.method.as_str(), unit.seed) != ("mle", 2));
+    assert_eq!(compared(&definition(), &half, (&[], Some(&distances()))).unwrap(), vec![]);
+    let mut partly = units();
+    for unit in partly.iter_mut().filter(|unit| unit.method == "ensemble") {
+        let Outcome::Finished { rows, .. } = &mut unit.outcome else { unreachable!() };
+        rows[0].domains[1].per_text.as_mut().unwrap().pass_entropy.clear();
+    }
+    let comparisons = compared(&definition(), &partly, (&[], None)).unwrap();
+    assert!(found(&comparisons, "ensemble", Question::Errors, "predictive_entropy").is_some());
+    assert_eq!(found(&comparisons, "ensemble", Question::Shift, "predictive_entropy"), None);
+}
+
+#[test]
+fn columns_of_other_texts_are_told_and_too_few_texts_are_left_out() {
+    let mut short = distances();
+    short.domains[0].mahalanobis.pop();
+    let told = compared(&definition(), &units(), (&[], Some(&short))).unwrap_err().to_string();
+    assert!(told.contains("119") && told.contains("120"), "{told}");
+    let mut few = units();
+    for unit in &mut few {
+        let Outcome::Finished { rows, .. } = &mut unit.outcome else { unreachable!() };
+        for columns in rows.iter_mut().map(|row| row.domains[0].per_text.as_mut().unwrap()) {
+            for column in [
+                &mut columns.label_probability,
+                &mut columns.predictive_entropy,
+                &mut columns.mutual_information,
+                &mut columns.pass_entropy,
+            ] {
+                column.truncate(39);
+            }
+            let wrong = columns.wrong.iter().filter(|&&text| text < 39).count();
+            columns.wrong.truncate(wrong);
+            columns.wrong_class.truncate(wrong);
+            columns.wrong_probability.truncate(wrong);
+        }
+    }
+    let comparisons = compared(&definition(), &few, (&[], None)).unwrap();
+    assert!(found(&comparisons, "mc/sampled", Question::Errors, "mutual_information").is_some());
+    assert_eq!(found(&comparisons, "mc/sampled", Question::ErrorsGivenEntropy, "mutual_information"), None);
 }
 
 #[test]
@@ -236,10 +294,13 @@ fn the_page_says_what_the_pass_is_and_how_the_correlation_is_tested() {
     let comparisons = compared(&definition, &units, (&[], Some(&distances()))).unwrap();
     let page = Report::new(&definition, &units, &comparisons).unwrap().page().markdown();
     for said in [
-        "The pass is the fit's own reading at its mean, or that of its first member.",
+        "The pass is the fit's own reading at its mean, or that of one of its members.",
+        "Held against no pass, as their records have none: OLD.",
         "permutations within strata",
         "of ranks, within strata of about 20 texts",
-        "| placebo: entropy of another fit of MLE |",
+        "| placebo: predictive entropy of another fit of MLE |",
+        "| placebo: predictive entropy of MLE beside another fit's pass |",
+        "| 1 − max p of the same pass of MLE |",
         "the gain is a rank correlation within strata of it.",
         " beside a member's pass)",
     ] {

@@ -8,7 +8,7 @@ mod made_up;
 use std::collections::BTreeMap;
 
 use bayeslora_records::{
-    Beyond, ComparisonRecord, DISTANCES, Difference, DomainRecord, FitRecord, Histogram, OTHER_FIT, Outcome, Question,
+    Beyond, ComparisonRecord, DISTANCES, Difference, DomainRecord, FitRecord, Histogram, Outcome, Question,
     ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, TEMPERED, Test, UnitRecord,
 };
 
@@ -752,11 +752,11 @@ fn scores_are_held_against_one_deterministic_pass() {
     let case = case.known(DISTANCES, Question::Shift, "mahalanobis", -0.2, 1e-4);
     let table = case.table();
     assert!(table.contains("| Outside | which texts are shifted? | 0 of 1 | none |"), "{table}");
-    assert!(table.contains("| Mahalanobis | 0.700 | -0.200* [-0.210, -0.190] |"), "{table}");
-    let table = case.known(OTHER_FIT, Question::Errors, "predictive_entropy", 0.03, 1e-4).table();
+    assert!(table.contains("| Mahalanobis of the adapters' input | 0.700 | -0.200* [-0.210, -0.190] |"), "{table}");
+    let table = case.known("+other-fit", Question::Errors, "predictive_entropy", 0.03, 1e-4).table();
     for said in [
         "| without a posterior | entropy of one pass |",
-        "| placebo: entropy of another fit of MLE | 0.700 | +0.030* [+0.020, +0.040] |",
+        "| placebo: predictive entropy of another fit of MLE | 0.700 | +0.030* [+0.020, +0.040] |",
         "placebo: predictive entropy of another fit of MLE (+0.030)",
         "or MLE at the same seed where it has none.",
     ] {

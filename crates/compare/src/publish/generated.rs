@@ -24,7 +24,8 @@ pub(crate) fn write(files: Files) -> Result<Vec<PathBuf>> {
 
 /// Files that `bayeslora report` makes from records in seconds and that no page shows: they need not be there, and are not in version
 /// control.
-const NOT_KEPT: [&str; 7] = [
+const NOT_KEPT: [&str; 8] = [
+    "beyond.csv",
     "table.csv",
     "table.tex",
     "summary.json",
@@ -52,7 +53,9 @@ mod tests {
     #[test]
     fn a_file_is_stale_when_it_differs_or_is_missing_and_kept() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, kept) in [("table.md", true), ("a.svg", true), ("summary.json", false), ("table.csv", false)] {
+        for (name, kept) in
+            [("table.md", true), ("a.svg", true), ("summary.json", false), ("table.csv", false), ("beyond.csv", false)]
+        {
             let path = folder.path().join(name);
             let is_stale = |bytes: &[u8]| !stale(vec![(path.clone(), bytes.to_vec())]).is_empty();
             assert_eq!(is_stale(b"this"), kept, "{name} is not there");

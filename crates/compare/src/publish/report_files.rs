@@ -11,7 +11,7 @@ use bayeslora_report::{Aggregate, Comparison, Definition, Report, RowDefinition,
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, Row};
 use crate::publish::generated::{self, Files};
-use crate::run::keys::{arithmetic_of, comparison_key, distances_key_on_record, key_on_record};
+use crate::run::keys::{arithmetic_of, comparison_key, distances_key_on_record, is_of_arithmetic, key_on_record};
 
 /// What makes the records of a profile whose experiment lies in `file`.
 pub(crate) fn command(file: impl Display, profile: &str) -> String {
@@ -103,7 +103,9 @@ impl Recorded {
         let distances = store.distances()?.into_iter().find(|record| {
             let alike = |unit: &UnitRecord| {
                 let (own, other) = (&record.provenance, &unit.provenance);
-                own.model_digest == other.model_digest && own.data_digest == other.data_digest
+                own.model_digest == other.model_digest
+                    && own.data_digest == other.data_digest
+                    && is_of_arithmetic(record, unit)
             };
             units.first().is_some_and(alike) && distances_key_on_record(plan, record) == record.key
         });

@@ -122,7 +122,7 @@ impl Folder {
                 match (recorded.computed(), plan.unit_count()) {
                     (0, _) => {}
                     (computed, all) if computed < all => {
-                        unfinished.push(format!("{profile} ({computed} of {all} units)"))
+                        unfinished.push(format!("{profile} ({computed} of {all} units)"));
                     }
                     _ => {
                         seeds.push(recorded.definition.seeds.len());

@@ -137,6 +137,14 @@ pub(crate) fn distances_settings(plan: &Plan, sources: Sources<'_>) -> Value {
     })
 }
 
+/// Whether distances were computed in the arithmetic of a unit.
+pub(crate) fn is_of_arithmetic(record: &DistancesRecord, unit: &UnitRecord) -> bool {
+    let plain = [Arithmetic::PLAIN.precision.as_str(), Arithmetic::PLAIN.device];
+    let own = arithmetic_of(unit).into_iter().zip(plain);
+    own.map(|((name, own), plain)| (name, own.and_then(Value::as_str).unwrap_or(plain)))
+        .all(|(name, own)| record.settings[name] == own)
+}
+
 /// Key that a record of distances has if it is of the plan's texts: its own bytes and arithmetic in the plan's settings.
 pub(crate) fn distances_key_on_record(plan: &Plan, record: &DistancesRecord) -> String {
     let Provenance { model_digest: model, data_digest: data, .. } = &record.provenance;

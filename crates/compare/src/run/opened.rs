@@ -1,4 +1,4 @@
-//! One unit after another: fit, predict, score, keep.
+//! What units share, and one unit after another.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -190,8 +190,13 @@ impl<'a> OpenedPlan<'a> {
         let mut work = (train + validation + tested) * inputs as u64;
         for unit in missing {
             work += unit.method.fit_work(trained_on, validation);
-            let passes = unit.method.method.readings().into_iter().map(|reading| unit.method.passes(reading));
+            let readings = unit.method.method.readings();
+            let passes = readings.iter().map(|&reading| unit.method.passes(reading));
             work += (tested + validation) * passes.sum::<u64>();
+            if readings == [Reading::Linearised] {
+                // A pass that nothing else of the fit makes.
+                work += tested;
+            }
         }
         self.progress.expect(work);
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bayeslora_inference::{Fitted, Predictor, Reading, Sentences};
 use bayeslora_metrics::{Averaging, Predictive, Scaled, Temperature};
 use bayeslora_records::{DomainRecord, PerText, RowRecord, Texts, four_digits};
-use ndarray::Array3;
+use ndarray::{Array3, s};
 
 use super::opened::{OpenedPlan, Splits};
 use super::unit::Unit;
@@ -34,9 +34,10 @@ impl<'a> OpenedPlan<'a> {
             let seconds = started.elapsed().as_secs_f64();
             let mut domains = self.domains(row, &logits, Some(&splits.distances))?;
             if !has_pass {
-                for (domain, entropy) in domains.iter_mut().zip(self.pass_entropies(&predictor, fitted, splits)?) {
-                    if let Some(columns) = &mut domain.per_text {
-                        columns.pass_entropy = entropy;
+                for (place, columns) in domains.iter_mut().enumerate() {
+                    if let Some(columns) = &mut columns.per_text {
+                        let sentences = &splits.domains[place];
+                        columns.pass_entropy = pass_entropy(&predictor, fitted, (reading, &logits[place]), sentences)?;
                     }
                 }
             }
@@ -58,16 +59,6 @@ impl<'a> OpenedPlan<'a> {
         }
         self.store.write_predictions(&unit.key, &kept)?;
         Ok(rows)
-    }
-
-    /// Predictive entropy of one deterministic pass of a fit, that of its first member, for every text of every domain.
-    fn pass_entropies(&self, predictor: &Predictor<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<Vec<f64>>> {
-        let entropy = |sentences: &Sentences| -> Result<Vec<f64>> {
-            let logits = predictor.logits(fitted, Reading::Mean, sentences)?;
-            let pass = Predictive::from_logits(logits.view(), Averaging::Probabilities)?;
-            Ok(pass.predictive_entropy().iter().copied().map(four_digits).collect())
-        };
-        splits.domains.iter().map(entropy).collect()
     }
 
     /// The rows of a unit's method.
@@ -115,4 +106,19 @@ impl<'a> OpenedPlan<'a> {
         let averaging = self.plan.method_of(row).prediction.averaging;
         Ok(Temperature::fit(logits.view(), &labels, averaging, Scaled::Samples)?)
     }
+}
+
+/// Predictive entropy of one deterministic pass of a fit for every text: of the last of its members, which of snapshots is trained longest.
+fn pass_entropy(
+    predictor: &Predictor<'_>,
+    fitted: &Fitted,
+    (reading, logits): (Reading, &Array3<f32>),
+    sentences: &Sentences,
+) -> Result<Vec<f64>> {
+    let pass = match reading {
+        Reading::Members => logits.slice(s![-1.., .., ..]).to_owned(),
+        _ => predictor.logits(fitted, Reading::Mean, sentences)?,
+    };
+    let pass = Predictive::from_logits(pass.view(), Averaging::Probabilities)?;
+    Ok(pass.predictive_entropy().iter().copied().map(four_digits).collect())
 }

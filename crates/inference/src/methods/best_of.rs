@@ -1,4 +1,4 @@
-//! The best of several plain fits on the validation set: what the work of an ensemble buys without averaging (methods.md, section 5).
+//! The best of several plain fits on the validation set: what the work of an ensemble buys without averaging.
 //!
 //! Fits differ in initial values, head and order of the data. They are the members of the ensemble of the same seed, so that a table shows
 //! what averaging them adds.

@@ -12,7 +12,7 @@ fn example(texts: usize) -> (Vec<f64>, Vec<bool>, Vec<f64>) {
 }
 
 #[test]
-fn the_error_is_the_root_mean_square_over_all_permutations() {
+fn the_error_is_that_of_all_permutations_with_a_degree_of_freedom_for_the_line() {
     // Two strata of four texts: 576 permutations, all of them counted here.
     let (score, errors, given) = (
         [0.9, 0.4, 0.7, 0.1, 0.8, 0.2, 0.6, 0.3],
@@ -36,7 +36,7 @@ fn the_error_is_the_root_mean_square_over_all_permutations() {
             let ranks = midranks(fit.given);
             let strata = Strata { texts: vec![vec![0, 1, 2, 3], vec![4, 5, 6, 7]], ranks: &ranks };
             let errors: Vec<f64> = fit.errors.iter().map(|&error| f64::from(u8::from(error))).collect();
-            (strata.left_of(&midranks(fit.score)).unwrap(), strata.left_of(&errors).unwrap())
+            (strata.residuals_of(&midranks(fit.score)).unwrap(), strata.residuals_of(&errors).unwrap())
         })
         .collect();
     let mut orders = Vec::new();
@@ -53,13 +53,13 @@ fn the_error_is_the_root_mean_square_over_all_permutations() {
         };
         left.iter().map(of_fit).sum::<f64>() / 2.0
     };
-    let squares: f64 = orders
-        .iter()
-        .flat_map(|first| orders.iter().map(move |second| (first, second)))
-        .map(|(first, second)| value(first, second).powi(2) / 576.0)
-        .sum();
+    let all: Vec<f64> = orders.iter().flat_map(|first| orders.iter().map(|second| value(first, second))).collect();
+    let mean = all.iter().sum::<f64>() / 576.0;
+    let variance = all.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 576.0;
+    // Four texts a stratum: three degrees of freedom under permutation, two beside the line.
+    let expected = (variance * 3.0 / 2.0 + mean * mean).sqrt();
     assert!((found.coefficient - value(&[0, 1, 2, 3], &[0, 1, 2, 3])).abs() < 1e-14);
-    assert!((found.error_over_texts - squares.sqrt()).abs() < 1e-14, "{found:?} {}", squares.sqrt());
+    assert!((found.error_over_texts - expected).abs() < 1e-14, "{found:?} {expected}");
 }
 
 #[test]
