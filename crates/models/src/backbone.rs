@@ -273,6 +273,7 @@ impl Backbone {
 
     /// Activations above the last block at the row of each text that is read, given all rows below block `from`: the first token's
     /// in an encoder, the last token's in a decoder. The last block computes keys and values everywhere and the rest at these rows only.
+    /// With the number of blocks for `from`, the rows are those above the last one already.
     ///
     /// # Shapes
     /// `x: [samples or 1, rows, width]` to `[samples or 1, sentences, width]`.
@@ -293,6 +294,10 @@ impl Backbone {
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
         let last = self.blocks.len().saturating_sub(1);
+        if from > last {
+            let read = Tensor::new(read, self.device())?;
+            return Ok(self.place.narrowed(x)?.index_select(&read, 1)?);
+        }
         let mut tape = Tape::new(pass, packing, read)?;
         let below = &self.blocks[from.min(last)..last];
         let x = self.place.narrowed(x)?;

@@ -110,7 +110,7 @@ pub struct Sampler<'a> {
     pub head: &'a Head,
     /// The adapters.
     pub adapters: &'a AdapterSet,
-    /// First block to compute.
+    /// First block to compute; their number where activations above the last one are given.
     pub from: usize,
 }
 
@@ -197,13 +197,22 @@ impl Sampler<'_> {
             read_rows,
             work,
         };
-        let mut x = engine.work.buffer(1, packing.rows(), width);
-        x.values_mut().copy_from_slice(&hidden.gather(&pass.places, width)?);
+        let given = hidden.gather(&pass.places, width)?;
         let last = self.backbone.blocks() - 1;
-        for block in &self.backbone.blocks[self.from.min(last)..last] {
-            x = block.run(&mut engine, x, At::All)?;
+        let mut x;
+        if self.from > last {
+            x = engine.work.buffer(1, engine.read_rows.len(), width);
+            for (row, &place) in x.values_mut().chunks_exact_mut(width).zip(&engine.read_rows) {
+                row.copy_from_slice(&given[place as usize * width..][..width]);
+            }
+        } else {
+            x = engine.work.buffer(1, packing.rows(), width);
+            x.values_mut().copy_from_slice(&given);
+            for block in &self.backbone.blocks[self.from..last] {
+                x = block.run(&mut engine, x, At::All)?;
+            }
+            x = self.backbone.blocks[last].run(&mut engine, x, At::Read)?;
         }
-        x = self.backbone.blocks[last].run(&mut engine, x, At::Read)?;
         x = self.backbone.top.run(&mut engine, x, self.backbone.blocks())?;
         asked.answer(&pass.places, x.values())
     }

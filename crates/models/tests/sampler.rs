@@ -11,7 +11,9 @@ use bayeslora_adapters::{
     PosteriorSettings, RankGaussianSettings, RankSwitchSettings, Rows, Sampling, Slot, StochasticAdapter, Stream,
     TargetMap, WeightGaussianSettings,
 };
-use bayeslora_models::{Backbone, Head, Hidden, Packing, Sampler, Samples, classify, initial_adapters, target_slots};
+use bayeslora_models::{
+    Backbone, Head, Hidden, Packing, Pass, Sampler, Samples, classify, initial_adapters, target_slots,
+};
 use candle_core::{Device, Tensor};
 
 const LENGTHS: [usize; 4] = [4, 1, 7, 33];
@@ -24,10 +26,14 @@ struct Network {
 }
 
 fn network(posterior: &PosteriorSettings, blocks: &[usize]) -> Network {
+    network_of(posterior, blocks, Backbone::maps)
+}
+
+fn network_of(posterior: &PosteriorSettings, blocks: &[usize], maps: fn(&Backbone) -> Vec<TargetMap>) -> Network {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny");
     let backbone = Backbone::load(&folder, &Device::Cpu).unwrap();
     let noise = Noise::new(3, Stream::Initial);
-    let slots = target_slots(&backbone, blocks, &backbone.maps()).unwrap();
+    let slots = target_slots(&backbone, blocks, &maps(&backbone)).unwrap();
     let adapters = initial_adapters(&backbone, &slots, LoraShape::new(3, 6.0).unwrap(), posterior, &noise).unwrap();
     for (number, (_, parameter)) in adapters.parameters().enumerate() {
         if ["lora_B.weight", "inducing.b.mean"].contains(&parameter.name) {
@@ -126,6 +132,30 @@ fn agrees_with_classify_at_the_mean_and_sampled() {
             assert_close(&network.logits(&LENGTHS, &EXAMPLES, &samples), &plain, &what);
         }
     }
+}
+
+/// With the pooler alone adapted, every block is below the first adapter.
+#[test]
+fn activations_above_the_last_block_may_be_given() {
+    let posterior = PosteriorSettings::Gaussian(GaussianSettings { initial_scale: 0.5, ..GaussianSettings::default() });
+    let network = network_of(&posterior, &[2], |_| vec![TargetMap::Pooler]);
+    let (x, packing) = (network.embed(&LENGTHS), Packing::from_lengths(&LENGTHS));
+    let none = AdapterSet::new();
+    let blocks = network.backbone.blocks();
+    let above = network.backbone.run_blocks(0..blocks, &x, &packing, &mut Pass::new(&none, Draw::Mean)).unwrap();
+    let values = flat(&above);
+    let hidden = Hidden { values: (&values).into(), lengths: &LENGTHS, examples: &EXAMPLES };
+    let samples = drawn("independent", 0..5);
+    let sampler = Sampler { from: blocks, ..network.sampler() };
+    let whole = network.logits(&LENGTHS, &EXAMPLES, &samples);
+    assert_close(&sampler.logits(hidden, &samples, &|_| ()).unwrap(), &whole, "in buffers");
+    let rows = Rows::of_sentences(&EXAMPLES, &LENGTHS);
+    let Samples::Drawn { noise, numbers } = samples else { unreachable!() };
+    let draw = Draw::Sampled(Sampling { noise, samples: numbers, rows: &rows, with_divergence: false });
+    let Network { backbone, head, adapters } = &network;
+    let plain = flat(&classify(backbone, head, adapters, draw, blocks, &above, &packing).unwrap().logits);
+    assert_close(&plain, &whole, "with tensors");
+    assert!(whole[..8].iter().zip(&whole[8..16]).any(|(one, other)| (one - other).abs() > 1e-4), "samples differ");
 }
 
 #[test]

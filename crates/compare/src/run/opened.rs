@@ -160,11 +160,9 @@ impl<'a> OpenedPlan<'a> {
         self.slots.get(method.id.as_str()).map_or(&[], Vec::as_slice)
     }
 
-    /// First adapted block of a method; everything below is frozen. With the pooler alone adapted it is the last block, of which the
-    /// rows that are read are wanted.
+    /// First adapted block of a method; everything below is frozen. With the pooler alone adapted it is the number of blocks.
     pub(crate) fn first_adapted(&self, method: &PlannedMethod) -> usize {
-        let first = self.slots(method).first().map_or(0, |slot| usize::from(slot.block));
-        first.min(self.backbone.blocks() - 1)
+        self.slots(method).first().map_or(0, |slot| usize::from(slot.block))
     }
 
     /// First block that any method adapts.
