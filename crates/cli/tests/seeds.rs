@@ -32,13 +32,31 @@ fn the_reference_has_further_fits_and_ensembles_and_placebos_their_own_pass() {
         let mut all = lines.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
         all.find(|cells| cells[0] == row && cells[2] == question)
     };
-    // Another fit's entropy is not this one's, so seeds differ; over all of them it detects a shift just as well, so that is not asked.
+    // Another fit's entropy is not this one's, so seeds differ. Over all of them it detects a shift just as well: that is not asked.
     let placebo = asked("+other-fit", "errors").unwrap();
     assert!(placebo[6].parse::<f64>().unwrap() < -1e-6, "{placebo:?}");
     assert_eq!(asked("+other-fit", "shift"), None);
     // An ensemble's pass is not the reference's, which that of the distances is.
     let pass = |row: &str| asked(row, "shift").unwrap()[4].parse::<f64>().unwrap();
     assert!((pass("ensemble") - pass("+distances")).abs() > 1e-6);
+    // A fit without a row at its mean keeps the entropy of a pass, and no other does.
+    let kept = |method: &str| {
+        let mut units = files_of(&folder.path().join("quick/units")).into_keys();
+        let unit = units.find(|path| path.to_string_lossy().contains(&format!("{method}-seed1"))).unwrap();
+        fs::read_to_string(unit).unwrap().contains("\"pass_entropy\":[")
+    };
+    assert_eq!(["mle", "mc-dropout-rank", "ensemble"].map(kept), [false, false, true]);
+    // Distances that are lost are made again, and nothing else.
+    let units = files_of(&folder.path().join("quick/units"));
+    let distances = || -> Vec<String> {
+        let paths = files_of(&folder.path().join("quick/distances")).into_keys();
+        paths.map(|path| fs::read_to_string(path).unwrap()).collect()
+    };
+    let before = distances();
+    fs::remove_dir_all(folder.path().join("quick/distances")).unwrap();
+    run(&path, "2");
+    assert_eq!((distances(), before.len()), (before, 1));
+    assert_eq!(files_of(&folder.path().join("quick/units")), units);
     // Tempered rows keep what scores and tests need, and no uncertainty of a text.
     let mut units = files_of(&folder.path().join("quick/units")).into_keys();
     let dropout = units.find(|unit| unit.to_string_lossy().contains("mc-dropout-rank-seed1")).unwrap();

@@ -1,4 +1,4 @@
-//! Records of units and distances, and comparisons of before: everything a report needs, and the folders they are stored in.
+//! Records of units and distances, and older comparisons: everything a report needs, and the folders they are stored in.
 
 mod distances;
 mod error;

@@ -45,6 +45,12 @@ pub struct UnitRecord {
 }
 
 impl UnitRecord {
+    /// Members of the fit; 0 where it failed.
+    pub fn members(&self) -> usize {
+        let Outcome::Finished { fit, .. } = &self.outcome else { return 0 };
+        fit.best_epoch.len()
+    }
+
     /// Whether it keeps what every text was given.
     pub fn keeps_texts(&self) -> bool {
         let Outcome::Finished { rows, .. } = &self.outcome else { return false };

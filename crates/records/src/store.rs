@@ -84,7 +84,7 @@ impl Store {
         read_all(&self.folder.join("units"), |record: &UnitRecord| record.schema)
     }
 
-    /// Every comparison there is, in the order of their file names: tests of before records had columns over texts.
+    /// Every comparison there is, in the order of their file names: tests made before records had columns of texts.
     ///
     /// # Errors
     /// [`Error::Store`] for a record that cannot be read or has another layout.

@@ -115,7 +115,7 @@ impl<'a> Passes<'a> {
         let method = definition.rows.iter().find(|own| own.id == row.id).map(|own| own.method.as_str())?;
         let is_pass = |own: &&RowDefinition| own.id.parse() == Ok(RowId::of(method, Some(Reading::Mean)));
         let pass = definition.rows.iter().find(is_pass).map(|pass| Row::of(units, &pass.id));
-        let of_member = pass.is_none();
+        let of_member = units.iter().any(|unit| unit.method == method && unit.members() > 1);
         Self::new(definition, row, of_member, |domain| match &pass {
             Some(pass) => Some(pass.columns(domain)?.into_iter().map(PerText::entropy).collect()),
             None => Some(row.columns(domain)?.into_iter().map(|fit| fit.pass_entropy.clone()).collect()),

@@ -70,7 +70,10 @@ fn unit(method: &str, seed: u64, rows: Vec<(&str, [PerText; 2])>) -> UnitRecord 
         profile: "quick".to_owned(),
         method: method.to_owned(),
         seed,
-        outcome: Outcome::Finished { fit: FitRecord::default(), rows: rows.into_iter().map(row).collect() },
+        outcome: Outcome::Finished {
+            fit: FitRecord { best_epoch: vec![1; if method == "ensemble" { 5 } else { 1 }], ..FitRecord::default() },
+            rows: rows.into_iter().map(row).collect(),
+        },
         provenance: provenance(),
     }
 }
@@ -209,6 +212,8 @@ fn an_ensemble_is_held_against_its_first_member_and_what_has_no_pass_against_not
     let gain = found(&comparisons, "ensemble", Question::Errors, "predictive_entropy").unwrap();
     let baseline = mean(SEEDS.iter().map(|&seed| of_errors(&ensemble(seed)[0], &ensemble(seed)[0].pass_entropy)));
     assert!((gain.baseline.unwrap() - baseline).abs() < 1e-12);
+    let beside_a_member = |row: &str| comparisons.iter().find(|own| own.row == row).unwrap().beside_a_member;
+    assert!(beside_a_member("ensemble") && !beside_a_member("mc/sampled"));
     let old = comparisons.iter().find(|own| own.row == "old").unwrap();
     assert!(old.beyond.is_empty() && !old.differences.is_empty());
     assert!(comparisons.iter().all(|own| own.row != DISTANCES), "there are none");

@@ -90,7 +90,7 @@ impl Recorded {
             let keys = seeds.filter_map(|seed| units.iter().find(|unit| unit.method == method && unit.seed == *seed));
             keys.map(|unit| unit.key.as_str()).collect()
         };
-        // Of before records had columns over texts.
+        // Made before records had columns of texts.
         let current = |comparison: &ComparisonRecord| {
             let Ok(id) = comparison.row.parse::<RowId>() else { return false };
             let plain = id.untempered();

@@ -231,6 +231,21 @@ profiles.quick.seeds = [1]
             let key = key_of(&settings);
             let record = DistancesRecord { schema: 1, key, settings, domains: vec![], provenance: provenance.clone() };
             assert_eq!(distances_key_on_record(&own, &record), record.key);
+            let unit = |settings| UnitRecord {
+                schema: 1,
+                key: String::new(),
+                settings: Some(settings),
+                experiment: String::new(),
+                profile: String::new(),
+                method: "mle".to_owned(),
+                seed: 1,
+                outcome: bayeslora_records::Outcome::Failed { reason: String::new() },
+                provenance: provenance.clone(),
+            };
+            // Units of plain arithmetic do not name it.
+            let is_plain = sources.arithmetic == Arithmetic::PLAIN;
+            assert_eq!(is_of_arithmetic(&record, &unit(json!({}))), is_plain);
+            assert_eq!(is_of_arithmetic(&record, &unit(json!({ "precision": "bf16" }))), !is_plain);
         }
     }
 

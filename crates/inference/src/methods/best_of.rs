@@ -6,13 +6,13 @@
 use bayeslora_adapters::PosteriorSettings;
 use serde::{Deserialize, Serialize};
 
+use super::ensemble::independent;
 use super::method::Method;
-use super::parameters::{read, recorded};
+use super::parameters::{check_count, read, recorded};
 use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
 use crate::recipe::Recipe;
-use crate::train::train;
 use bayeslora_records::{FitRecord, Reading};
 
 /// Parameters: name, default, purpose, range.
@@ -31,9 +31,7 @@ impl Default for BestOf {
 
 pub(super) fn from_settings(parameters: toml::Table) -> Result<Box<dyn Method>, String> {
     let method: BestOf = read(parameters)?;
-    if method.fits < 2 {
-        return Err(format!("fits is {}; expected at least 2", method.fits));
-    }
+    check_count("fits", method.fits, 2)?;
     Ok(Box::new(method))
 }
 
@@ -52,12 +50,7 @@ impl Method for BestOf {
 
     fn fit(&self, context: &FitContext<'_>) -> Result<Fitted> {
         let recipe = Recipe::plain(PosteriorSettings::Deterministic);
-        let mut fits = Vec::new();
-        for number in 1..=self.fits {
-            context.progress.stage(&format!("fit {number} of {}", self.fits));
-            fits.push(train(context, &recipe, number.into())?);
-        }
-        let Fitted { members, mut record, laplace } = Fitted::ensemble(fits);
+        let Fitted { members, mut record, laplace } = independent(context, &recipe, self.fits)?;
         let least = kept_nll(&record).enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b));
         let chosen = least.map_or(0, |(place, _)| place);
         record.chosen.insert("fit".to_owned(), (chosen + 1) as f64);

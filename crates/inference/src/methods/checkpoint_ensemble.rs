@@ -8,7 +8,7 @@ use bayeslora_adapters::PosteriorSettings;
 use serde::{Deserialize, Serialize};
 
 use super::method::Method;
-use super::parameters::{read, recorded, refused};
+use super::parameters::{check_count, read, recorded, refused};
 use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
@@ -33,9 +33,7 @@ impl Default for CheckpointEnsemble {
 
 pub(super) fn from_settings(parameters: toml::Table) -> Result<Box<dyn Method>, String> {
     let method: CheckpointEnsemble = read(parameters)?;
-    if method.members < 2 {
-        return Err(format!("members is {}; expected at least 2", method.members));
-    }
+    check_count("members", method.members, 2)?;
     Ok(Box::new(method))
 }
 

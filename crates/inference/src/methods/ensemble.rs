@@ -5,7 +5,7 @@ use bayeslora_adapters::PosteriorSettings;
 use serde::{Deserialize, Serialize};
 
 use super::method::Method;
-use super::parameters::{read, recorded};
+use super::parameters::{check_count, read, recorded};
 use crate::context::FitContext;
 use crate::error::Result;
 use crate::fitted::Fitted;
@@ -32,9 +32,7 @@ impl Default for Ensemble {
 
 pub(super) fn from_settings(parameters: toml::Table) -> Result<Box<dyn Method>, String> {
     let method: Ensemble = read(parameters)?;
-    if method.members < 2 {
-        return Err(format!("members is {}; expected at least 2", method.members));
-    }
+    check_count("members", method.members, 2)?;
     Ok(Box::new(method))
 }
 
@@ -55,12 +53,17 @@ impl Method for Ensemble {
         // Keys of records are made of the settings: `bootstrap` is left out of them where it is off, as before it existed.
         let training_set = if self.bootstrap { TrainingSet::Bootstrap } else { TrainingSet::Whole };
         let recipe = Recipe { training_set, ..Recipe::plain(PosteriorSettings::Deterministic) };
-        let mut fits = Vec::new();
-        for member in 0..self.members {
-            context.progress.stage(&format!("member {} of {}", member + 1, self.members));
-            // Member 0 of a unit is the MLE fit of the same seed; members 1 to M share nothing with it.
-            fits.push(train(context, &recipe, u64::from(member) + 1)?);
-        }
-        Ok(Fitted::ensemble(fits))
+        independent(context, &recipe, self.members)
     }
+}
+
+/// So many fits that share nothing but the data: initial values, head and order of the data are their own.
+pub(super) fn independent(context: &FitContext<'_>, recipe: &Recipe<'_>, members: u32) -> Result<Fitted> {
+    let mut fits = Vec::new();
+    // Member 0 of a unit is the MLE fit of the same seed; members 1 to M share nothing with it.
+    for member in 1..=members {
+        context.progress.stage(&format!("member {member} of {members}"));
+        fits.push(train(context, recipe, member.into())?);
+    }
+    Ok(Fitted::ensemble(fits))
 }

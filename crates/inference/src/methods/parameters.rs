@@ -28,6 +28,11 @@ pub(super) fn check_not_negative(name: &str, value: f64) -> Result<(), String> {
     if value.is_finite() && value >= 0.0 { Ok(()) } else { Err(format!("{name} is {value}; expected at least 0")) }
 }
 
+/// Refuses a count below `least`.
+pub(super) fn check_count(name: &str, value: u32, least: u32) -> Result<(), String> {
+    if value >= least { Ok(()) } else { Err(format!("{name} is {value}; expected at least {least}")) }
+}
+
 /// A parameter that does not fit the context, which only the fit can see.
 pub(super) fn refused(what: String, expected: String) -> Error {
     Error::Parameter { what, expected }
