@@ -294,6 +294,22 @@ fn columns_of_other_texts_are_told_and_too_few_texts_are_left_out() {
 }
 
 #[test]
+fn of_two_classes_the_top_probability_is_no_score_of_its_own() {
+    let mut two = units();
+    for unit in &mut two {
+        let Outcome::Finished { rows, .. } = &mut unit.outcome else { unreachable!() };
+        for columns in rows.iter_mut().flat_map(|row| &mut row.domains).filter_map(|own| own.per_text.as_mut()) {
+            columns.classes = 2;
+            columns.wrong_class.clear();
+            columns.wrong_probability.clear();
+        }
+    }
+    let comparisons = compared(&definition(), &two, (&[], None)).unwrap();
+    let scores: Vec<&str> = comparisons.iter().flat_map(|own| &own.beyond).map(|one| one.score.as_str()).collect();
+    assert!(scores.contains(&"predictive_entropy") && !scores.contains(&"max_probability"), "{scores:?}");
+}
+
+#[test]
 fn the_page_says_what_the_pass_is_and_how_the_correlation_is_tested() {
     let (definition, units) = (definition(), units());
     let comparisons = compared(&definition, &units, (&[], Some(&distances()))).unwrap();

@@ -19,22 +19,22 @@ fn the_error_is_that_of_all_permutations_with_a_degree_of_freedom_for_the_line()
         [true, false, true, false, true, false, false, false],
         [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
     );
-    // The second fit has other scores and errors, and another order of entropies within the same strata of the mean.
+    // The second fit has other scores and errors, and entropies that put two texts into other strata than those of the mean.
     let (other_score, other_errors, other_given) = (
         [0.1, 0.5, 0.2, 0.9, 0.3, 0.8, 0.7, 0.4],
         [false, true, true, false, false, true, false, true],
-        [2.0, 1.0, 3.5, 3.0, 6.0, 5.0, 7.0, 8.0],
+        [2.0, 1.0, 3.5, 6.0, 3.0, 5.0, 7.0, 8.0],
     );
     let fits = [
         FitScores { score: &score, errors: &errors, given: &given },
         FitScores { score: &other_score, errors: &other_errors, given: &other_given },
     ];
     let found = association(&fits, 4).unwrap();
-    let left: Vec<(Vec<f64>, Vec<f64>)> = fits
+    let residuals: Vec<(Vec<f64>, Vec<f64>)> = fits
         .iter()
         .map(|fit| {
             let ranks = midranks(fit.given);
-            let strata = Strata { texts: vec![vec![0, 1, 2, 3], vec![4, 5, 6, 7]], ranks: &ranks };
+            let strata = Strata { texts: cut(&ranks, 2), ranks: &ranks };
             let errors: Vec<f64> = fit.errors.iter().map(|&error| f64::from(u8::from(error))).collect();
             (strata.residuals_of(&midranks(fit.score)).unwrap(), strata.residuals_of(&errors).unwrap())
         })
@@ -47,15 +47,19 @@ fn the_error_is_that_of_all_permutations_with_a_degree_of_freedom_for_the_line()
             }
         }
     }
+    // Strata of the mean rank, by hand.
+    let common = [[0, 1, 2, 4], [3, 5, 6, 7]];
     let value = |first: &[usize; 4], second: &[usize; 4]| -> f64 {
         let of_fit = |(own, others): &(Vec<f64>, Vec<f64>)| -> f64 {
-            (0..4).map(|n| others[n] * own[first[n]] + others[4 + n] * own[4 + second[n]]).sum()
+            let pairs = [first, second].into_iter().zip(common);
+            pairs.flat_map(|(order, texts)| (0..4).map(move |n| others[texts[n]] * own[texts[order[n]]])).sum()
         };
-        left.iter().map(of_fit).sum::<f64>() / 2.0
+        residuals.iter().map(of_fit).sum::<f64>() / 2.0
     };
     let all: Vec<f64> = orders.iter().flat_map(|first| orders.iter().map(|second| value(first, second))).collect();
     let mean = all.iter().sum::<f64>() / 576.0;
     let variance = all.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 576.0;
+    assert!(mean.abs() > 1e-3, "it would not be seen: {mean}");
     // Four texts a stratum: three degrees of freedom under permutation, two beside the line.
     let expected = (variance * 3.0 / 2.0 + mean * mean).sqrt();
     assert!((found.coefficient - value(&[0, 1, 2, 3], &[0, 1, 2, 3])).abs() < 1e-14);
