@@ -52,6 +52,7 @@ pub use posterior::{
     GaussianSettings, Increment, Inducing, InducingSettings, KlDirection, LaplaceSettings, Lrvd, LrvdSampling,
     LrvdSettings, LrvdVariant, Moments, Parameter, PosteriorSettings, RankGaussian, RankGaussianSettings, RankSwitch,
     RankSwitchSettings, Reach, ScaleActivation, Scratch, StochasticAdapter, WeightGaussian, WeightGaussianSettings,
+    Widened,
 };
 pub use set::AdapterSet;
 pub use site::{DropoutSite, KeepProbability, MaskScope};

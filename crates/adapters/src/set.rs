@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::posterior::{Parameter, StochasticAdapter};
+use crate::error::Result;
+use crate::posterior::{Parameter, StochasticAdapter, Widened};
 use crate::slot::Slot;
 
 /// Adapters by slot. An empty set is the frozen model.
@@ -41,6 +42,15 @@ impl AdapterSet {
     /// Slots in order, with shares in their adapters.
     pub fn shared(&self) -> impl Iterator<Item = (Slot, Arc<dyn StochasticAdapter>)> {
         self.adapters.iter().map(|(&slot, adapter)| (slot, Arc::clone(adapter)))
+    }
+
+    /// The same adapters with deviations `width` times their own, for predictions; see [`Widened`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) for a width that is negative or not finite.
+    pub fn widened(&self, width: f64) -> Result<Self> {
+        let widen = |(slot, adapter)| Ok((slot, Arc::new(Widened::new(adapter, width)?) as Arc<dyn StochasticAdapter>));
+        Ok(Self { adapters: self.shared().map(widen).collect::<Result<_>>()? })
     }
 
     /// Every trainable tensor in a fixed order.

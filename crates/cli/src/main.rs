@@ -30,6 +30,7 @@ Examples:
   bayeslora nulls --grid full
   bayeslora geometry results/every-method/experiment.toml
   bayeslora couplings results/every-method/experiment.toml
+  bayeslora width results/every-method/experiment.toml
   bayeslora fetch --offline";
 
 /// Can the uncertainty of a fine-tuned LoRA adapter be trusted? Numbers you can regenerate.
@@ -75,6 +76,9 @@ enum Command {
     /// Measure how many samples coupled masks and adaptive T save on a run's trained adapters.
     #[command(after_help = "Example:\n  bayeslora couplings results/every-method/experiment.toml")]
     Couplings(commands::couplings::Arguments),
+    /// Read a run's posteriors at other widths: their deviations times a factor, at the same mean.
+    #[command(after_help = "Example:\n  bayeslora width results/every-method/experiment.toml --widths 0,1,4")]
+    Width(commands::width::Arguments),
     /// Sample the exact posterior of a run's adapters, where only the pooler has one, and set every method beside it.
     #[command(after_help = "Example:\n  bayeslora posterior results/posterior/experiment.toml --profile n400-r2")]
     Posterior(commands::posterior::Arguments),
@@ -178,6 +182,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Nulls(arguments) => commands::nulls::run(&arguments),
         Command::Geometry(arguments) => commands::geometry::run(arguments),
         Command::Couplings(arguments) => commands::couplings::run(arguments),
+        Command::Width(arguments) => commands::width::run(arguments),
         Command::Posterior(arguments) => commands::posterior::run(arguments),
         Command::Paper(arguments) => commands::paper::run(arguments),
         Command::Fetch(arguments) => commands::fetch::run(arguments),

@@ -8,8 +8,22 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-const COMMANDS: [&str; 11] =
-    ["run", "tune", "report", "curve", "overview", "predict", "theory", "geometry", "couplings", "paper", "fetch"];
+const COMMANDS: [&str; 14] = [
+    "run",
+    "tune",
+    "report",
+    "curve",
+    "overview",
+    "predict",
+    "theory",
+    "nulls",
+    "geometry",
+    "couplings",
+    "width",
+    "posterior",
+    "paper",
+    "fetch",
+];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -102,7 +102,7 @@ fn words_that_are_no_device_precision_or_size_are_refused_with_those_that_are() 
     ] {
         let (message, _) = refusal(&predict(&[option, value]), 2);
         assert_says(&message, &[option, value, says]);
-        for command in ["run", "tune", "geometry", "couplings", "paper"] {
+        for command in ["run", "tune", "geometry", "couplings", "width", "posterior", "paper"] {
             let output = bayeslora().args([command, "no.toml", option, value]).output().unwrap();
             assert_says(&refusal(&output, 2).0, &[option, says]);
         }

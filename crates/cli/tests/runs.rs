@@ -101,6 +101,7 @@ fn studies_of_the_adapters_of_a_run_do_not_depend_on_threads() {
     run(&path, "2");
     couplings_are_reproducible(&path, run_before.path());
     the_paper_is_reproducible(&path, run_before.path());
+    widths_reach_from_the_mean_to_the_run(&path, run_before.path());
     geometry_is_reproducible(&path, run_before.path());
 }
 
@@ -118,6 +119,41 @@ fn couplings_are_reproducible(path: &Path, folder: &Path) {
     assert!(found[0] == found[1], "threads change the tables");
     let table = String::from_utf8_lossy(&found[0][0]);
     assert!(table.contains("## What it says") && table.contains("| 32 | balanced, one group |"), "{table}");
+}
+
+/// `bayeslora width` on the adapters of a finished run: on one thread and on two the same files, with the mean row's scores at 0 and the
+/// sampled row's at 1.
+fn widths_reach_from_the_mean_to_the_run(path: &Path, folder: &Path) {
+    let files = ["table.md", "table.csv", "width.svg"];
+    let found = ["2", "1"].map(|threads| {
+        let out = folder.join(format!("width-{threads}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+        command.args(["width", "--widths", "3,0"]).arg(path).arg("--out").arg(&out);
+        let output = command.env("RAYON_NUM_THREADS", threads).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        files.map(|file| fs::read(out.join(file)).unwrap())
+    });
+    assert!(found[0] == found[1], "threads change the tables");
+    let table = String::from_utf8(found[0][1].clone()).unwrap();
+    let mut lines = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    let rows: Vec<Vec<&str>> = lines.collect();
+    let recorded = scores(folder);
+    let mut compared = 0;
+    for (at, column) in head.iter().enumerate().filter(|(_, column)| column.contains('/') && !column.contains('+')) {
+        let (domain, metric) = column.split_once('/').unwrap();
+        for (width, reading) in [("0", "mean"), ("1", "sampled")] {
+            let row = rows.iter().find(|row| row[0].contains("input site") && row[2] == width).unwrap();
+            let Some(expected) = recorded.get(&format!("\"mc-dropout-input/{reading}\" \"{domain}\" {metric}")) else {
+                continue;
+            };
+            let got: f64 = row[at].parse().unwrap();
+            // Five digits, and at 0 the samples' own rounding.
+            assert!((got - expected).abs() < 2e-5, "{column} at {width}: {got} and {expected}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 10, "{compared} scores in {table}");
 }
 
 /// `bayeslora paper` on the adapters of a finished run: the same files on one thread and on two, with the accuracy of the records.

@@ -46,14 +46,7 @@ impl Predictor<'_> {
             Reading::Mean => self.member_logits(&fitted.members[0], 0, sentences),
             Reading::Sampled => self.member_logits(&fitted.members[0], self.samples, sentences),
             Reading::Linearised => {
-                let gaussian = match &fitted.laplace {
-                    None => self.linearised(fitted, sentences)?,
-                    Some(laplace) => {
-                        let Member { adapters, head, .. } = &fitted.members[0];
-                        let network = Network { backbone: self.backbone, from: self.from, adapters, head };
-                        laplace.gaussian(network, sentences, self.progress)?
-                    }
-                };
+                let gaussian = self.linearised(fitted, sentences)?;
                 Ok(gaussian.samples(self.samples_of(fitted, reading) as usize, self.seed))
             }
             Reading::Members => {
@@ -99,16 +92,22 @@ impl Predictor<'_> {
         samples_of(shape, logits)
     }
 
-    /// The linearised predictive of the first member: Gaussians over the logits of `sentences`, without sampling.
+    /// The linearised predictive of the first member, of its Laplace posterior where it has one: Gaussians over the logits of `sentences`.
     ///
     /// # Errors
     /// When a tensor operation fails.
     pub fn linearised(&self, fitted: &Fitted, sentences: &Sentences) -> Result<GaussianLogits> {
+        let member = &fitted.members[0];
+        if let Some(laplace) = &fitted.laplace {
+            let Member { adapters, head, .. } = member;
+            let network = Network { backbone: self.backbone, from: self.from, adapters, head };
+            return laplace.gaussian(network, sentences, self.progress);
+        }
         check_classes(sentences)?;
         let examples = sentences.addresses();
         let hidden = sentences.hidden(&examples);
         let advance = |rows| self.progress.advance(rows);
-        let Linearised { mean, covariance } = self.sampler(&fitted.members[0]).linearised(hidden, &advance)?;
+        let Linearised { mean, covariance } = self.sampler(member).linearised(hidden, &advance)?;
         gaussian(mean, covariance, sentences.len())
     }
 

@@ -69,6 +69,14 @@ impl GaussianLogits {
         self.covariance.view()
     }
 
+    /// The Gaussians with deviations `width` times their own, at the same means.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] where an entry leaves the range of f64.
+    pub fn widened(self, width: f64) -> Result<Self> {
+        Self::new(self.mean, self.covariance * (width * width))
+    }
+
     /// Logits drawn from the Gaussians, `[samples, examples, classes]`, for [`Predictive`](crate::Predictive). The numbers of
     /// an example depend on the seed and its place only.
     #[expect(clippy::cast_possible_truncation, reason = "logits are f32")]
@@ -149,6 +157,16 @@ mod tests {
         for (got, expected) in sampled.probabilities().iter().zip(expected) {
             assert!((got - expected).abs() < 1e-7);
         }
+    }
+
+    #[test]
+    fn a_widened_gaussian_deviates_by_so_many_times_as_much() {
+        let of = || GaussianLogits::new(arr2(&[[1.0, -2.0]]), arr3(&[[[2.0, 0.5], [0.5, 1.0]]])).unwrap();
+        let (own, wide) = (of().samples(50, 4), of().widened(3.0).unwrap().samples(50, 4));
+        for ((own, wide), mean) in own.iter().zip(&wide).zip([1.0_f32, -2.0].iter().cycle()) {
+            assert!((wide - (mean + 3.0 * (own - mean))).abs() < 1e-4, "{own} {wide}");
+        }
+        assert!(of().widened(f64::NAN).is_err());
     }
 
     #[test]

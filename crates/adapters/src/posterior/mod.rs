@@ -13,6 +13,7 @@ mod rank_switch;
 mod settings;
 mod weight_gaussian;
 mod weights;
+mod widened;
 
 use bayeslora_kernels::{LowRankTerm, Packed};
 use candle_core::{DType, Device, Tensor, Var};
@@ -26,6 +27,7 @@ pub use rank_gaussian::{KlDirection, RankGaussian, RankGaussianSettings};
 pub use rank_switch::{RankSwitch, RankSwitchSettings};
 pub use settings::{Blocks, LaplaceSettings, PosteriorSettings, Reach};
 pub use weight_gaussian::{WeightGaussian, WeightGaussianSettings};
+pub use widened::Widened;
 
 use crate::draw::{Draw, Sampling};
 use crate::error::{Error, Result};

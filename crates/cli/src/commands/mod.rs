@@ -14,6 +14,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod theory;
 pub(crate) mod tune;
+pub(crate) mod width;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

@@ -165,6 +165,9 @@ pub struct Profile {
     /// What it changes in `[adapter]`.
     #[serde(default)]
     pub adapter: toml::Table,
+    /// What it changes in `[training]`.
+    #[serde(default)]
+    pub training: toml::Table,
     /// Where it stands on the axis of the curve.
     pub at: Option<f64>,
     /// Training examples at most.

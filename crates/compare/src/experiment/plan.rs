@@ -130,12 +130,12 @@ impl Experiment {
             }
         }
         let task = PlannedTask::new(&self.task, data).map_err(refused)?;
-        let mut training = self.training.clone();
+        let in_profile = |problem: String| refused(format!("profile \"{profile}\": {}", with_suggestion(&problem)));
+        let mut training = changed(&self.training, chosen.training.clone(), "training").map_err(in_profile)?;
         training.epochs = chosen.epochs.unwrap_or(training.epochs);
         let mut prediction = self.prediction.clone();
         prediction.samples = chosen.samples.unwrap_or(prediction.samples);
-        self.adapter = changed(&self.adapter, chosen.adapter.clone(), "adapter")
-            .map_err(|problem| refused(format!("profile \"{profile}\": {}", with_suggestion(&problem))))?;
+        self.adapter = changed(&self.adapter, chosen.adapter.clone(), "adapter").map_err(in_profile)?;
         let shared = Shared { adapter: self.adapter.clone(), training, prediction };
         shared.check().map_err(refused)?;
         let mut methods = Vec::new();

@@ -14,12 +14,14 @@ use crate::publish::report_files::{Recorded, command};
 const NOT_KEPT: &str = "quick";
 
 /// Pages beside a table of their own kind, with their titles, in order.
-const FURTHER: [(&str, &str); 5] = [
+const FURTHER: [(&str, &str); 7] = [
     ("curve.md", "Curve over the profiles"),
     ("protocol/table.md", "Beside the paper's own numbers"),
     ("tuning/table.md", "How the settings were chosen"),
     ("geometry/table.md", "Does variance follow the distance from the fine-tuning subspace?"),
     ("couplings/table.md", "Fewer samples for the same error: coupled masks and adaptive T"),
+    ("width/table.md", "Is the fitted width of each posterior the right one?"),
+    ("posterior/table.md", "Every method beside the exact posterior"),
 ];
 
 /// What a folder without an experiment file says of itself, in `about.toml`.
@@ -78,9 +80,21 @@ impl Folder {
         } else {
             return Ok(None);
         };
-        for (page, title) in FURTHER {
-            if folder.join(page).is_file() {
-                read.further.push((title.to_owned(), format!("{name}/{page}")));
+        // In the folder itself, and in those of its profiles.
+        let mut places = vec![String::new()];
+        places.extend(read.untuned.iter().filter_map(|plan| {
+            let inner = plan.folder.strip_prefix(&folder).ok()?.to_string_lossy().replace('\\', "/");
+            (!inner.is_empty()).then_some(inner)
+        }));
+        for place in places {
+            for (page, title) in FURTHER {
+                let (title, page) = match place.as_str() {
+                    "" => (title.to_owned(), page.to_owned()),
+                    place => (format!("{title} ({place})"), format!("{place}/{page}")),
+                };
+                if folder.join(&page).is_file() {
+                    read.further.push((title, format!("{name}/{page}")));
+                }
             }
         }
         Ok(Some(read))

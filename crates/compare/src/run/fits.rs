@@ -34,7 +34,7 @@ impl OpenedPlan<'_> {
         let folder = self.store.fit_folder(&unit.fit);
         let own = self.drawn(unit.seed, &splits.train)?;
         let train = own.as_ref().unwrap_or(&splits.train);
-        if let Some(fitted) = self.kept_fit(unit, &folder)? {
+        if let Some(fitted) = self.kept_fit(unit)? {
             let (train, validation) = (train.tokens() as u64, splits.validation.tokens() as u64);
             self.progress.note(&format!("{}: read from a fit that is kept", unit.name()));
             self.progress.advance(unit.method.fit_work(train, validation));
@@ -44,7 +44,9 @@ impl OpenedPlan<'_> {
         Ok((unit.method.method.fit(&context)?, Origin::New))
     }
 
-    fn kept_fit(&self, unit: &Unit<'_>, folder: &Path) -> Result<Option<Fitted>> {
+    /// The fit of a unit, where it is kept here.
+    pub(crate) fn kept_fit(&self, unit: &Unit<'_>) -> Result<Option<Fitted>> {
+        let folder = &self.store.fit_folder(&unit.fit);
         let kept: Option<KeptFit> = read_json(&folder.join(FILE))?;
         let Some(KeptFit { members: count, record, .. }) = kept.filter(|kept| kept.key == unit.fit) else {
             return Ok(None);

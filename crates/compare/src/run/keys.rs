@@ -173,7 +173,7 @@ pub(crate) fn comparison_key(plan: &Plan, row: &RowId, own: &[&str], reference: 
 mod tests {
     use std::path::Path;
 
-    use bayeslora_inference::{Place, Precision};
+    use bayeslora_inference::{Place, Precision, TrainingSettings};
 
     use super::*;
     use crate::experiment::Experiment;
@@ -262,18 +262,31 @@ profiles.quick.seeds = [1]
     }
 
     #[test]
-    fn a_profile_may_change_the_adapters_of_all() {
+    fn a_profile_may_change_the_adapters_and_the_training_of_all() {
         let text = EXPERIMENT.replace("MODEL", "'all-minilm-l6-v2'");
-        let planned = |adapter: &str| {
-            let text = format!("{text}profiles.other = {{ seeds = [1], adapter = {{ {adapter} }} }}\n");
+        let planned = |changes: &str| {
+            let text = format!("{text}profiles.other = {{ seeds = [1], {changes} }}\n");
             let experiment: Experiment = toml::from_str(&text).unwrap();
             experiment.plan(Path::new("results/toy/experiment.toml"), "other").map_err(|error| error.to_string())
         };
-        let (own, other) = (planned("").unwrap(), planned("rank = 1").unwrap());
-        assert_eq!((own.methods[0].adapter.rank, other.methods[0].adapter.rank), (2, 1));
-        assert_ne!(fit_key(&own, &own.methods[0], 1, SOURCES), fit_key(&other, &other.methods[0], 1, SOURCES));
-        let said = planned("rnak = 1").unwrap_err();
-        assert!(said.contains("profile \"other\": adapter: ") && said.contains("rnak"), "{said}");
+        let own = planned("").unwrap();
+        let key = |plan: &Plan| fit_key(plan, &plan.methods[0], 1, SOURCES);
+        let ranked = planned("adapter = { rank = 1 }").unwrap();
+        assert_eq!((own.methods[0].adapter.rank, ranked.methods[0].adapter.rank), (2, 1));
+        let trained = planned("training = { batch-size = 3, epochs = 7 }, epochs = 2").unwrap();
+        let own_loop = &own.methods[0].training;
+        // Epochs of the profile itself go before those of its training loop.
+        let expected = TrainingSettings { batch_size: 3, epochs: 2, ..own_loop.clone() };
+        assert!(
+            own_loop.batch_size != 3 && trained.methods[0].training == expected,
+            "{:?}",
+            trained.methods[0].training
+        );
+        assert!(key(&own) != key(&ranked) && key(&own) != key(&trained));
+        for (section, wrong) in [("adapter", "rnak"), ("training", "batch-sise")] {
+            let said = planned(&format!("{section} = {{ {wrong} = 1 }}")).unwrap_err();
+            assert!(said.contains(&format!("profile \"other\": {section}: ")) && said.contains(wrong), "{said}");
+        }
     }
 
     /// A plan of one method: MC-dropout with further `parameters`, `training` and `prediction`.

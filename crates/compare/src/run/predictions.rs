@@ -15,11 +15,24 @@ use crate::experiment::Row;
 use crate::scoring::distances::Distances;
 use crate::scoring::scored::Scored;
 
+/// A row's results on every domain.
+pub(crate) struct Scores {
+    /// As it is.
+    pub(crate) domains: Vec<DomainRecord>,
+    /// With its temperature.
+    pub(crate) tempered: Vec<DomainRecord>,
+    /// What divides every sample's logits.
+    pub(crate) temperature: f64,
+}
+
 impl<'a> OpenedPlan<'a> {
+    /// The stream of noise that the samples of all rows come from.
+    pub(crate) const PREDICTIVE: u64 = u64::MAX;
+
     /// What every reading of a fit predicts, as it is and with its temperature; logits are kept for studies.
     pub(super) fn predict(&self, unit: &Unit<'_>, fitted: &Fitted, splits: &Splits) -> Result<Vec<RowRecord>> {
         let samples = unit.method.prediction.samples;
-        let predictor = self.predictor(unit, self.first_adapted(unit.method), samples, u64::MAX);
+        let predictor = self.predictor(unit, self.first_adapted(unit.method), samples, Self::PREDICTIVE);
         let examples: usize = splits.domains.iter().map(Sentences::len).sum();
         let mut kept = HashMap::new();
         let mut rows = Vec::new();
@@ -32,7 +45,9 @@ impl<'a> OpenedPlan<'a> {
                 logits.push(predictor.logits(fitted, reading, sentences)?);
             }
             let seconds = started.elapsed().as_secs_f64();
-            let mut domains = self.domains(row, &logits, Some(&splits.distances))?;
+            let validation = predictor.logits(fitted, reading, &splits.validation)?;
+            let Scores { mut domains, tempered, temperature } =
+                self.score(row, &validation, &logits, Some(&splits.distances))?;
             if !has_pass {
                 for (place, columns) in domains.iter_mut().enumerate() {
                     if let Some(columns) = &mut columns.per_text {
@@ -49,9 +64,9 @@ impl<'a> OpenedPlan<'a> {
                 examples_per_second: examples as f64 / seconds,
                 domains,
             };
-            let validation = predictor.logits(fitted, reading, &splits.validation)?;
-            let tempered = self.temper(row, &record, &validation, &logits)?;
-            rows.extend([record, tempered]);
+            rows.push(record.clone());
+            let (row_id, temperature) = (row.id.tempered().to_string(), Some(temperature));
+            rows.push(RowRecord { row: row_id, temperature, domains: tempered, ..record });
             kept.insert(row.id.kept_name(Texts::Validation), validation);
             for (domain, logits) in self.data.domains.iter().zip(logits) {
                 kept.insert(row.id.kept_name(Texts::Domain(&domain.info.id)), logits);
@@ -66,7 +81,6 @@ impl<'a> OpenedPlan<'a> {
         self.plan.rows.iter().filter(|row| self.plan.method_of(row).id == unit.method.id)
     }
 
-    /// A row's results on every domain.
     fn domains(&self, row: &Row, logits: &[Array3<f32>], distances: Option<&[Distances]>) -> Result<Vec<DomainRecord>> {
         let averaging = self.plan.method_of(row).prediction.averaging;
         let mut scored = Vec::new();
@@ -78,24 +92,23 @@ impl<'a> OpenedPlan<'a> {
         scored.iter().map(|one| one.record(inside.filter(|_| !one.domain.info.in_distribution))).collect()
     }
 
-    /// The row with every sample divided by the temperature that its `validation` logits ask for: without what no
-    /// temperature moves (distances) and the uncertainties of texts.
-    fn temper(
+    /// The results of a row whose logits these are, as they are and with every sample divided by the temperature that the `validation`
+    /// logits ask for. The latter are without what no temperature moves (distances) and the uncertainties of texts.
+    pub(crate) fn score(
         &self,
         row: &Row,
-        record: &RowRecord,
         validation: &Array3<f32>,
         logits: &[Array3<f32>],
-    ) -> Result<RowRecord> {
+        distances: Option<&[Distances]>,
+    ) -> Result<Scores> {
         let fitted = self.temperature(row, validation)?;
         let averaging = self.plan.method_of(row).prediction.averaging;
         let scaled = logits.iter().map(|logits| fitted.apply(logits.view(), averaging));
-        let mut domains = self.domains(row, &scaled.collect::<Result<Vec<_>, _>>()?, None)?;
-        for domain in &mut domains {
+        let mut tempered = self.domains(row, &scaled.collect::<Result<Vec<_>, _>>()?, None)?;
+        for domain in &mut tempered {
             domain.per_text = domain.per_text.take().map(PerText::without_uncertainties);
         }
-        let (row, temperature) = (row.id.tempered().to_string(), Some(fitted.temperature));
-        Ok(RowRecord { row, temperature, domains, ..record.clone() })
+        Ok(Scores { domains: self.domains(row, logits, distances)?, tempered, temperature: fitted.temperature })
     }
 
     /// The temperature that minimises the NLL of the validation split, from a row's logits on it.

@@ -9,3 +9,4 @@ mod saved;
 #[cfg(test)]
 mod toy;
 pub(crate) mod tuning;
+pub(crate) mod width;

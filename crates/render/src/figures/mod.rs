@@ -104,6 +104,23 @@ impl Axes<'_> {
     /// # Errors
     /// What the backend says.
     pub fn on<'a>(&self, panel: &'a Area) -> Result<Chart<'a>> {
+        let (left, right) = self.x.1;
+        self.labelled(panel, &number(self.logarithms.0, right - left))
+    }
+
+    /// Draws them on a panel whose `x` are places in a list, which bear the names in it.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub fn on_places<'a>(&self, panel: &'a Area, names: &[String]) -> Result<Chart<'a>> {
+        let name = |value: &f64| {
+            let place = (0..).zip(names).find(|(place, _)| (value - f64::from(*place)).abs() < 1e-9);
+            place.map_or_else(String::new, |(_, name)| name.clone())
+        };
+        self.labelled(panel, &name)
+    }
+
+    fn labelled<'a>(&self, panel: &'a Area, name: &dyn Fn(&f64) -> String) -> Result<Chart<'a>> {
         let ((x_label, (left, right)), (y_label, (bottom, top))) = (self.x, self.y);
         let mut chart = ChartBuilder::on(panel)
             .caption(self.title, ("sans-serif", 17))
@@ -111,24 +128,12 @@ impl Axes<'_> {
             .x_label_area_size(42)
             .y_label_area_size(62)
             .build_cartesian_2d(left..right, bottom..top)?;
-        let label = |logarithm: bool, span: f64| {
-            move |value: &f64| match logarithm {
-                true if (value - value.round()).abs() < 1e-9 => format!("1e{value:.0}"),
-                true => String::new(),
-                // No minus before a zero.
-                false if value.abs() < 1e-9 => "0".to_owned(),
-                false if span >= 4.0 && (value - value.round()).abs() > 1e-9 => String::new(),
-                false if span >= 4.0 => format!("{value:.0}"),
-                false if span < 1.0 => format!("{value:.2}"),
-                false => format!("{value:.1}"),
-            }
-        };
         chart
             .configure_mesh()
             .x_desc(x_label)
             .y_desc(y_label)
-            .x_label_formatter(&label(self.logarithms.0, right - left))
-            .y_label_formatter(&label(self.logarithms.1, top - bottom))
+            .x_label_formatter(&name)
+            .y_label_formatter(&number(self.logarithms.1, top - bottom))
             .x_labels(8)
             .y_labels(8)
             .label_style(("sans-serif", 13))
@@ -136,6 +141,20 @@ impl Axes<'_> {
             .light_line_style(TRANSPARENT)
             .draw()?;
         Ok(chart)
+    }
+}
+
+/// How an axis of this span names a number.
+fn number(logarithm: bool, span: f64) -> impl Fn(&f64) -> String {
+    move |value: &f64| match logarithm {
+        true if (value - value.round()).abs() < 1e-9 => format!("1e{value:.0}"),
+        true => String::new(),
+        // No minus before a zero.
+        false if value.abs() < 1e-9 => "0".to_owned(),
+        false if span >= 4.0 && (value - value.round()).abs() > 1e-9 => String::new(),
+        false if span >= 4.0 => format!("{value:.0}"),
+        false if span < 1.0 => format!("{value:.2}"),
+        false => format!("{value:.1}"),
     }
 }
 

@@ -58,6 +58,15 @@ impl InducingSettings {
                 return Err(Error::Setting { name, got, expected: "a positive number" });
             }
         }
+        // A start beyond its limit would be cut to it in silence.
+        for (name, got, first, expected) in [
+            ("largest-sd", self.largest_sd, self.initial_sd, "at least initial-sd"),
+            ("largest-scale", self.largest_scale, self.initial_scale, "at least initial-scale"),
+        ] {
+            if got < first {
+                return Err(Error::Setting { name, got, expected });
+            }
+        }
         Ok(())
     }
 }

@@ -294,11 +294,12 @@ fn untrained_factors_are_as_large_as_their_matrix_and_change_nothing_at_the_mean
     assert_eq!(shapes[7..9], [[9, 20], [4, 4]]);
     assert!(values(&adapter.lora.b().as_detached_tensor()).iter().all(|b| b.to_bits() == 0));
     assert!(values(&adapter.lora.a().as_detached_tensor()).iter().any(|a| a.abs() > 0.01));
-    for (name, settings) in [
-        ("rows", InducingSettings { rows: 0, ..SETTINGS }),
-        ("largest-scale", InducingSettings { largest_scale: 0.0, ..SETTINGS }),
+    for (says, settings) in [
+        ("rows is 0; expected at least 1", InducingSettings { rows: 0, ..SETTINGS }),
+        ("largest-scale is 0; expected a positive", InducingSettings { largest_scale: 0.0, ..SETTINGS }),
+        ("largest-sd is 0.1; expected at least initial-sd", InducingSettings { largest_sd: 0.1, ..SETTINGS }),
     ] {
         let problem = Inducing::initial(SLOT, &lora, settings, &noise, &Device::Cpu).unwrap_err().to_string();
-        assert!(problem.starts_with(&format!("{name} is 0; expected")), "{problem}");
+        assert!(problem.starts_with(says), "{problem}");
     }
 }

@@ -1,0 +1,204 @@
+//! The fits of a finished run, read at every width.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bayeslora_data::Progress;
+use bayeslora_data::assets::Assets;
+use bayeslora_inference::{Fitted, Member, Predictor, Resources, Sentences};
+use bayeslora_metrics::{GaussianLogits, Predictive, negative_log_likelihood};
+use bayeslora_records::{DomainRecord, Reading as HowRead, Store};
+use ndarray::Array3;
+
+use super::figure;
+use super::findings::{FITTED, Reading, Shown};
+use super::table::{csv, page};
+use crate::error::{Error, Result};
+use crate::experiment::{Plan, Row};
+use crate::publish::generated;
+use crate::run::opened::OpenedPlan;
+use crate::run::unit::Unit;
+use crate::studies::saved::random_fits;
+
+/// Scores of the test set in distribution, plain and with its temperature.
+const INSIDE: [&str; 5] = ["accuracy", "nll", "ece", "aurc", "mean_mutual_information"];
+const TEMPERED: [&str; 2] = ["nll", "ece"];
+/// Of shifted sets.
+const SHIFTED: [&str; 4] = ["nll", "ece", "auroc_predictive_entropy", "auroc_mutual_information"];
+
+/// Reads every sampled or linearised row of a finished run at `widths` times its fitted deviation, and writes tables and a figure into
+/// the folder `out`. The width 1 is read whether it is named or not.
+///
+/// # Errors
+/// When a width is negative or not finite, a fit is missing (the run was not finished here), data or weights are damaged, or results
+/// cannot be written.
+pub fn measure_widths(
+    plan: &Plan,
+    widths: &[f64],
+    out: &Path,
+    resources: &Resources,
+    assets: &Assets,
+    progress: &dyn Progress,
+) -> Result<Vec<PathBuf>> {
+    let widths = sorted(widths)?;
+    let store = Store::new(out);
+    store.check_writable()?;
+    let opened = OpenedPlan::open(plan, Store::new(&plan.folder), resources, assets, progress)?;
+    let units = opened.units();
+    let fits = random_fits(&opened, &units)?;
+    let compute = opened.prefixes(opened.lowest())?;
+    let validation = compute(&opened.data.validation, 1)?;
+    let domains = (2..).zip(&opened.data.domains).map(|(split, domain)| compute(&domain.examples, split));
+    let texts = Texts { validation, domains: domains.collect::<Result<_>>()? };
+    let passes = |unit: &Unit<'_>, row: &Row| match row.reading {
+        HowRead::Linearised => unit.method.passes(row.reading),
+        _ => unit.method.passes(row.reading) * widths.len() as u64,
+    };
+    let work: u64 = fits.iter().flat_map(|(unit, _, rows)| rows.iter().map(|row| passes(unit, row))).sum();
+    progress.expect(work * texts.tokens() as u64);
+    let mut readings = Vec::new();
+    for (unit, fitted, rows) in &fits {
+        progress.stage(&unit.name());
+        for row in rows {
+            let predictor =
+                opened.predictor(unit, opened.lowest(), unit.method.prediction.samples, OpenedPlan::PREDICTIVE);
+            let posterior = Posterior::of(&predictor, fitted, row, &texts)?;
+            for &width in &widths {
+                let (validation, logits) = posterior.logits(width)?;
+                readings.push(reading(&opened, unit, row, width, (&validation, &logits))?);
+            }
+        }
+    }
+    let shown = shown(&opened, &readings);
+    let mut files = vec![
+        ("table.md".to_owned(), page(plan, &widths, &readings, &shown)?.markdown().into_bytes()),
+        ("table.csv".to_owned(), csv(&readings, &shown)?),
+    ];
+    files.push(figure::draw(&widths, &readings, &shown)?);
+    generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
+}
+
+/// The widths in ascending order, each once, with that of the posterior.
+fn sorted(widths: &[f64]) -> Result<Vec<f64>> {
+    if let Some(width) = widths.iter().find(|width| !(width.is_finite() && **width >= 0.0)) {
+        return Err(Error::Report(format!("width {width}: expected a number of at least 0")));
+    }
+    // A negative zero is the mean as well.
+    let mut all: Vec<f64> = widths.iter().map(|width| width + 0.0).chain([FITTED]).collect();
+    all.sort_by(f64::total_cmp);
+    all.dedup_by(|a, b| a.total_cmp(b).is_eq());
+    Ok(all)
+}
+
+/// The texts that every fit is read on.
+struct Texts {
+    validation: Sentences,
+    domains: Vec<Sentences>,
+}
+
+impl Texts {
+    fn all(&self) -> impl Iterator<Item = &Sentences> {
+        std::iter::once(&self.validation).chain(&self.domains)
+    }
+
+    fn tokens(&self) -> usize {
+        self.all().map(Sentences::tokens).sum()
+    }
+}
+
+/// A row of a fit, to be read at any width.
+enum Posterior<'a> {
+    Sampled {
+        predictor: &'a Predictor<'a>,
+        member: &'a Member,
+        texts: &'a Texts,
+    },
+    /// The Gaussians of all texts, which need no second pass.
+    Gaussian {
+        of_texts: Vec<GaussianLogits>,
+        draws: usize,
+        seed: u64,
+    },
+}
+
+impl<'a> Posterior<'a> {
+    fn of(predictor: &'a Predictor<'a>, fitted: &'a Fitted, row: &Row, texts: &'a Texts) -> Result<Self> {
+        if row.reading == HowRead::Sampled {
+            return Ok(Self::Sampled { predictor, member: &fitted.members[0], texts });
+        }
+        let of_texts = texts.all().map(|sentences| predictor.linearised(fitted, sentences));
+        let draws = predictor.samples_of(fitted, row.reading) as usize;
+        Ok(Self::Gaussian { of_texts: of_texts.collect::<Result<_, _>>()?, draws, seed: predictor.seed })
+    }
+
+    /// Logits of the validation texts, and of every domain.
+    fn logits(&self, width: f64) -> Result<(Array3<f32>, Vec<Array3<f32>>)> {
+        let mut all = match self {
+            Self::Sampled { predictor, member, texts } => {
+                let adapters = member.adapters.widened(width)?;
+                let widened = Member { adapters, head: member.head.clone(), posterior: member.posterior };
+                let logits =
+                    texts.all().map(|sentences| predictor.member_logits(&widened, predictor.samples, sentences));
+                logits.collect::<Result<Vec<_>, _>>()?
+            }
+            Self::Gaussian { of_texts, draws, seed } => {
+                let widened = of_texts.iter().map(|one| Ok(one.clone().widened(width)?.samples(*draws, *seed)));
+                widened.collect::<Result<Vec<_>>>()?
+            }
+        };
+        let validation = all.remove(0);
+        Ok((validation, all))
+    }
+}
+
+fn reading(
+    opened: &OpenedPlan<'_>,
+    unit: &Unit<'_>,
+    row: &Row,
+    width: f64,
+    (validation, logits): (&Array3<f32>, &[Array3<f32>]),
+) -> Result<Reading> {
+    let scores = opened.score(row, validation, logits, None)?;
+    let own = scores.domains.iter().flat_map(|domain| {
+        let metrics = if domain.in_distribution { INSIDE.as_slice() } else { &SHIFTED };
+        shown_of(domain, metrics, false)
+    });
+    let inside = scores.tempered.iter().filter(|domain| domain.in_distribution);
+    let tempered = inside.flat_map(|domain| shown_of(domain, &TEMPERED, true));
+    let labels = opened.data.validation.iter().map(|example| example.label.map_or(usize::MAX, |label| label as usize));
+    let predictive = Predictive::from_logits(validation.view(), unit.method.prediction.averaging)?;
+    let validation_nll = negative_log_likelihood(predictive.log_probabilities(), &labels.collect::<Vec<_>>())?;
+    Ok(Reading {
+        row: row.label.clone(),
+        seed: unit.seed,
+        width,
+        validation_nll,
+        scores: own.chain(tempered).collect::<BTreeMap<_, _>>(),
+    })
+}
+
+fn shown_of<'a>(
+    domain: &'a DomainRecord,
+    metrics: &'a [&'static str],
+    is_tempered: bool,
+) -> impl Iterator<Item = (Shown, f64)> + 'a {
+    metrics.iter().filter_map(move |&metric| {
+        let value = domain.scores.get(metric).copied().flatten()?;
+        Some((Shown { domain: domain.domain.clone(), metric, is_tempered }, value))
+    })
+}
+
+/// Every score that readings have, domain after domain.
+fn shown(opened: &OpenedPlan<'_>, readings: &[Reading]) -> Vec<Shown> {
+    let all = opened.data.domains.iter().flat_map(|domain| {
+        let inside = domain.info.in_distribution;
+        let metrics = if inside { INSIDE.as_slice() } else { &SHIFTED };
+        let tempered = if inside { TEMPERED.as_slice() } else { &[] };
+        let of = |is_tempered: bool| {
+            let id = &domain.info.id;
+            move |metric: &&'static str| Shown { domain: id.clone(), metric, is_tempered }
+        };
+        metrics.iter().map(of(false)).chain(tempered.iter().map(of(true))).collect::<Vec<_>>()
+    });
+    all.filter(|shown| readings.iter().any(|reading| reading.scores.contains_key(shown))).collect()
+}

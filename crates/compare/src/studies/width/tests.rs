@@ -1,0 +1,54 @@
+use std::collections::BTreeMap;
+
+use super::findings::{OfRow, Reading, Shown, difference};
+use super::table;
+use crate::studies::toy;
+
+fn shown(metric: &'static str) -> Shown {
+    Shown { domain: "movies".to_owned(), metric, is_tempered: false }
+}
+
+/// A reading whose validation NLL and NLL differ, so that one cannot stand for the other.
+fn reading(row: &str, seed: u64, width: f64, (validation_nll, nll): (f64, f64)) -> Reading {
+    let scores = BTreeMap::from([(shown("nll"), nll), (shown("mean_mutual_information"), 0.01 * width)]);
+    Reading { row: row.to_owned(), seed, width, validation_nll, scores }
+}
+
+fn readings() -> Vec<Reading> {
+    vec![
+        reading("MC", 1, 0.0, (0.50, 0.51)),
+        reading("MC", 1, 1.0, (0.48, 0.47)),
+        reading("MC", 1, 2.0, (0.46, 0.45)),
+        reading("MC", 2, 0.0, (0.50, 0.52)),
+        reading("MC", 2, 1.0, (0.47, 0.48)),
+        // The test set would choose otherwise than validation does.
+        reading("MC", 2, 2.0, (0.49, 0.40)),
+    ]
+}
+
+#[test]
+fn the_width_is_chosen_on_validation_texts_seed_by_seed() {
+    let readings = readings();
+    let rows = OfRow::all(&readings);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].chosen(), [2.0, 1.0]);
+    assert_eq!(rows[0].at_chosen(&shown("nll")), Some(vec![0.45, 0.48]));
+    assert_eq!(rows[0].scores(&shown("nll"), 1.0), Some(vec![0.47, 0.48]));
+    assert_eq!(rows[0].scores(&shown("ece"), 1.0), None);
+    // Differences -0.02 and 0: mean -0.01, standard error 0.01, and 12.706 of them with one degree of freedom.
+    let found = difference(&[0.45, 0.48], &[0.47, 0.48]).unwrap();
+    assert!((found.estimate + 0.01).abs() < 1e-12 && (found.upper + 0.01 - 0.127_062_047).abs() < 1e-6, "{found:?}");
+}
+
+#[test]
+fn the_page_is_as_it_was_written_down() {
+    let readings = readings();
+    let all = [shown("nll"), shown("mean_mutual_information")];
+    let page = table::page(&toy::plan(), &[0.0, 1.0, 2.0], &readings, &all).unwrap().markdown();
+    assert_eq!(page, include_str!("expected.md"));
+    let csv = String::from_utf8(table::csv(&readings, &all).unwrap()).unwrap();
+    assert!(
+        csv.starts_with("row,seed,width,validation_nll,movies/nll,movies/mean_mutual_information\nMC,1,0,"),
+        "{csv}"
+    );
+}
