@@ -27,4 +27,4 @@ pub use studies::geometry::{GeometryOptions, measure_geometry};
 pub use studies::paper::measure_paper;
 pub use studies::reference::{PosteriorOptions, measure_posterior};
 pub use studies::tuning::{check_tuning, tune};
-pub use studies::width::measure_widths;
+pub use studies::width::{WidthOptions, measure_widths};

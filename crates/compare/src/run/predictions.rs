@@ -121,17 +121,36 @@ impl<'a> OpenedPlan<'a> {
     }
 }
 
-/// Predictive entropy of one deterministic pass of a fit for every text: of the last of its members, which of snapshots is trained longest.
+/// Predictive entropy of one deterministic pass of a fit for every text.
 fn pass_entropy(
     predictor: &Predictor<'_>,
     fitted: &Fitted,
     (reading, logits): (Reading, &Array3<f32>),
     sentences: &Sentences,
 ) -> Result<Vec<f64>> {
-    let pass = match reading {
-        Reading::Members => logits.slice(s![-1.., .., ..]).to_owned(),
-        _ => predictor.logits(fitted, Reading::Mean, sentences)?,
-    };
-    let pass = Predictive::from_logits(pass.view(), Averaging::Probabilities)?;
+    match reading {
+        Reading::Members => entropy_of_last(logits),
+        _ => entropy_of_last(&predictor.logits(fitted, Reading::Mean, sentences)?),
+    }
+}
+
+/// Predictive entropy of the last of the samples `[samples, texts, classes]`: of snapshots, that which was trained longest.
+fn entropy_of_last(logits: &Array3<f32>) -> Result<Vec<f64>> {
+    let pass = Predictive::from_logits(logits.slice(s![-1.., .., ..]), Averaging::Probabilities)?;
     Ok(pass.predictive_entropy().iter().copied().map(four_digits).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pass_of_an_ensemble_is_that_of_its_last_member() {
+        // Two members, two texts: the first member is sure, the last has probabilities 1/2 and 1/(1 + e^2).
+        let logits = ndarray::arr3(&[[[9.0, 0.0], [0.0, 9.0]], [[1.0, 1.0], [0.0, 2.0]]]);
+        let p: f64 = 1.0 / (1.0 + 2.0_f64.exp());
+        let expected = [std::f64::consts::LN_2, -p * p.ln() - (1.0 - p) * (1.0 - p).ln()];
+        let got = entropy_of_last(&logits).unwrap();
+        assert!(got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 5e-4), "{got:?}");
+    }
 }

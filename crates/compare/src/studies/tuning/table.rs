@@ -1,6 +1,7 @@
 //! The trials in Markdown and CSV.
 
-use bayeslora_metrics::Better;
+use bayeslora_inference::Selection;
+use bayeslora_metrics::{Better, summarise};
 use bayeslora_render::{Block, Cell, Column, Page, Table};
 use serde::Serialize;
 
@@ -30,26 +31,49 @@ fn failure(records: &[TrialRecord]) -> Option<&str> {
     })
 }
 
+/// How much larger the NLL is than that of the chosen trial, seed by seed, with its standard error over them.
+fn above(records: &[TrialRecord], chosen: &[TrialRecord]) -> Cell {
+    let differences: Vec<f64> = records
+        .iter()
+        .zip(chosen)
+        .map(|(one, best)| mean_nll(std::slice::from_ref(one)) - mean_nll(std::slice::from_ref(best)))
+        .collect();
+    summarise(&differences).map_or(Cell::Missing, |found| {
+        let error = found.sample_sd.map(|sd| sd / (found.n as f64).sqrt());
+        Cell::Mean { mean: found.mean, sd: error, mark: "", strong: false }
+    })
+}
+
 /// `table.md`.
 pub(super) fn page(plan: &Plan, searched: &[Searched]) -> Page {
     let tuning = &plan.experiment.tuning;
     let seeds: Vec<String> = tuning.seeds.iter().map(u64::to_string).collect();
+    let stops = if plan.shared.training.select == Selection::Last { "" } else { ", which also stops its training" };
+    let over_seeds = if seeds.len() > 1 {
+        " Means over seeds. The last column is how much worse a trial is than the chosen one on the same seeds, ± its standard error over them."
+    } else {
+        ""
+    };
     let opening = format!(
         "Every method had at most {} trials at seed{} {}: first its settings as written, then points of its search space (in \
-         `experiment.toml`) in an order of chance. A trial is judged by the NLL of the method's main predictive on the validation set, which \
-         also stops its training; test data play no part. The row in bold was chosen. A method that starts from the fit of another takes \
-         over that one's training loop and searches its own parameters only.",
+         `experiment.toml`) in an order of chance. A trial is judged by the NLL of the method's main predictive on the validation set{stops}; \
+         test data play no part. The row in bold was chosen. A method that starts from the fit of another takes \
+         over that one's training loop and searches its own parameters only.{over_seeds}",
         tuning.trials,
         if seeds.len() > 1 { "s" } else { "" },
         seeds.join(", "),
     );
-    let mut table = Table::new([
+    let mut columns = vec![
         Column::text("method"),
         Column::text("trial"),
         Column { better: Better::Lower, ..Column::number("validation NLL", 4) },
         Column { better: Better::Higher, ..Column::number("validation accuracy", 4) },
         Column::number("s", 1),
-    ]);
+    ];
+    if seeds.len() > 1 {
+        columns.push(Column::number("NLL above the chosen", 4));
+    }
+    let mut table = Table::new(columns);
     for one in searched {
         for (place, (trial, records)) in one.trials.iter().enumerate() {
             let strong = place == one.best;
@@ -58,13 +82,17 @@ pub(super) fn page(plan: &Plan, searched: &[Searched]) -> Page {
                 Some(reason) => Cell::text(format!("failed: {reason}")),
                 None => Cell::Mean { mean: mean_nll(records), sd: None, mark: "", strong },
             };
-            table.push([
+            let mut cells = vec![
                 Cell::text(&one.label),
                 if strong { Cell::Strong(changes) } else { Cell::Text(changes) },
                 nll,
                 Cell::maybe(mean(records, accuracy)),
                 Cell::maybe(mean(records, seconds)),
-            ]);
+            ];
+            if seeds.len() > 1 {
+                cells.push(if strong { Cell::Missing } else { above(records, &one.trials[one.best].1) });
+            }
+            table.push(cells);
         }
     }
     Page {

@@ -134,6 +134,8 @@ fn a_trial_that_failed_is_not_chosen_and_shows_in_the_table() {
         table.contains("| MLE | training.learning-rate = 0.004 | failed: the loss is NaN at step 3 | – | – |"),
         "{table}"
     );
+    // 0.001 away from the chosen rate, and the noise of a seed is in both.
+    assert!(table.contains("| MLE | as written | 0.0030 | 0.5000 | 1.0 | 0.0010 ± 0.0000 |"), "{table}");
     let csv = String::from_utf8(table::csv(&searched).unwrap()).unwrap();
     assert!(csv.contains("mle,training.learning-rate = 0.002,7,true,"), "{csv}");
 }

@@ -41,7 +41,7 @@ pub fn tune(plan: &Plan, resources: &Resources, assets: &Assets, progress: &dyn 
         let entry = plan.experiment.methods.iter().find(|entry| entry.id == method.id);
         for trial in entry.map_or_else(|| Ok(Vec::new()), |entry| trials(plan, entry, &Changes::default()))? {
             progress.expect(splits.work(&trial.method) * plan.experiment.tuning.seeds.len() as u64);
-            count += 1;
+            count += plan.experiment.tuning.seeds.len();
         }
     }
     let mut number = 0;

@@ -2,7 +2,7 @@
 
 use bayeslora_metrics::{metric, summarise};
 use bayeslora_render::{Area, Axes, Figure, File, Result, file, legend, line};
-use plotters::prelude::SeriesLabelPosition;
+use plotters::prelude::*;
 
 use super::findings::{OfRow, Reading, Shown};
 
@@ -22,56 +22,48 @@ struct Widths<'a> {
     panels: Vec<&'a Shown>,
 }
 
+/// Width of the panels, and of the legend right of them.
+const SIZE: (u32, u32) = (1060, 270);
+
 impl Figure for Widths<'_> {
     fn size(&self) -> (u32, u32) {
-        (1060, 400 * u32::try_from(self.panels.len().div_ceil(2)).unwrap_or(1) + 24 * self.legend_rows())
+        let rows = u32::try_from(self.panels.len().div_ceil(2)).unwrap_or(1);
+        (SIZE.0 + SIZE.1, 400 * rows.max(1))
     }
 
     fn draw(&self, area: &Area) -> Result {
         let places: Vec<String> = self.widths.iter().map(ToString::to_string).collect();
         let last = self.widths.len() as f64 - 1.0;
-        let panels = area.split_evenly((self.panels.len().div_ceil(2).max(1), 2));
-        for (number, (panel, shown)) in panels.iter().zip(&self.panels).enumerate() {
+        let (charts, beside) = area.split_horizontally(SIZE.0);
+        for (panel, shown) in charts.split_evenly((self.panels.len().div_ceil(2).max(1), 2)).iter().zip(&self.panels) {
             let mean = |row: &OfRow<'_>, width: f64| summarise(&row.scores(shown, width)?).ok().map(|one| one.mean);
-            let lines: Vec<(&str, Vec<(f64, f64)>)> = self
-                .rows
-                .iter()
-                .map(|row| {
-                    let points = (0..).zip(self.widths);
-                    let points = points.filter_map(|(place, &width)| Some((f64::from(place), mean(row, width)?)));
-                    (row.label, points.collect())
-                })
-                .collect();
-            let values = || lines.iter().flat_map(|(_, points)| points).map(|(_, y)| *y);
+            let of_row = |row: &OfRow<'_>| -> Vec<(f64, f64)> {
+                let points = (0..).zip(self.widths);
+                points.filter_map(|(place, &width)| Some((f64::from(place), mean(row, width)?))).collect()
+            };
+            let lines: Vec<_> = self.rows.iter().map(of_row).collect();
+            let values = || lines.iter().flatten().map(|(_, y)| *y);
             let (low, high) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), y| (l.min(y), h.max(y)));
             if !low.is_finite() {
                 continue;
             }
             let room = 0.06 * (high - low).max(1e-3);
             let name = metric(shown.metric).map_or(shown.metric, |metric| metric.label);
-            // The first panel has the legend, right of its data.
-            let beside = if number == 0 { 0.9 * last.max(1.0) } else { 0.2 };
             let axes = Axes {
                 title: &format!("{name}, {}", shown.domain),
-                x: ("width (0: the mean; 1: as fitted)", (-0.2, last + beside)),
+                x: ("width (0: the mean; 1: as fitted)", (-0.2, last + 0.2)),
                 y: ("", (low - room, high + room)),
                 logarithms: (false, false),
             };
             let mut chart = axes.on_places(panel, &places)?;
-            for (place, (label, points)) in lines.into_iter().enumerate() {
-                line(&mut chart, points, place, label)?;
-            }
-            if number == 0 {
-                legend(&mut chart, SeriesLabelPosition::UpperRight, 12)?;
+            for (place, points) in lines.into_iter().enumerate() {
+                line(&mut chart, points, place, "")?;
             }
         }
-        Ok(())
-    }
-}
-
-impl Widths<'_> {
-    /// Lines of the legend that the height of a panel does not hold.
-    fn legend_rows(&self) -> u32 {
-        u32::try_from(self.rows.len().saturating_sub(14)).unwrap_or(0)
+        let mut names = ChartBuilder::on(&beside).margin_top(30).build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
+        for (place, row) in self.rows.iter().enumerate() {
+            line(&mut names, Vec::new(), place, row.label)?;
+        }
+        legend(&mut names, SeriesLabelPosition::UpperLeft, 12)
     }
 }

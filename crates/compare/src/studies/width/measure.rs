@@ -26,24 +26,35 @@ const TEMPERED: [&str; 2] = ["nll", "ece"];
 /// Of shifted sets.
 const SHIFTED: [&str; 4] = ["nll", "ece", "auroc_predictive_entropy", "auroc_mutual_information"];
 
-/// Reads every sampled or linearised row of a finished run at `widths` times its fitted deviation, and writes tables and a figure into
-/// the folder `out`. The width 1 is read whether it is named or not.
+/// What is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WidthOptions {
+    /// Deviations, times the fitted ones, at least 0; 1 is read whether it is named or not.
+    pub widths: Vec<f64>,
+    /// Validation texts, and texts of each test domain, at most; at least 2.
+    pub texts: usize,
+}
+
+/// Reads every sampled or linearised row of a finished run at other widths, and writes tables and a figure into the folder `out`.
 ///
 /// # Errors
 /// When a width is negative or not finite, a fit is missing (the run was not finished here), data or weights are damaged, or results
 /// cannot be written.
 pub fn measure_widths(
     plan: &Plan,
-    widths: &[f64],
+    options: &WidthOptions,
     out: &Path,
     resources: &Resources,
     assets: &Assets,
     progress: &dyn Progress,
 ) -> Result<Vec<PathBuf>> {
-    let widths = sorted(widths)?;
+    let widths = sorted(&options.widths)?;
     let store = Store::new(out);
     store.check_writable()?;
-    let opened = OpenedPlan::open(plan, Store::new(&plan.folder), resources, assets, progress)?;
+    let mut opened = OpenedPlan::open(plan, Store::new(&plan.folder), resources, assets, progress)?;
+    opened.data.validation.truncate(options.texts);
+    opened.data.domains.iter_mut().for_each(|domain| domain.examples.truncate(options.texts));
+    let opened = opened;
     let units = opened.units();
     let fits = random_fits(&opened, &units)?;
     let compute = opened.prefixes(opened.lowest())?;
@@ -52,7 +63,11 @@ pub fn measure_widths(
     let texts = Texts { validation, domains: domains.collect::<Result<_>>()? };
     let passes = |unit: &Unit<'_>, row: &Row| match row.reading {
         HowRead::Linearised => unit.method.passes(row.reading),
-        _ => unit.method.passes(row.reading) * widths.len() as u64,
+        // At 0 all samples are the same pass.
+        _ => {
+            let one = |width: &f64| if *width > 0.0 { unit.method.passes(row.reading) } else { 1 };
+            widths.iter().map(one).sum()
+        }
     };
     let work: u64 = fits.iter().flat_map(|(unit, _, rows)| rows.iter().map(|row| passes(unit, row))).sum();
     progress.expect(work * texts.tokens() as u64);
@@ -71,7 +86,7 @@ pub fn measure_widths(
     }
     let shown = shown(&opened, &readings);
     let mut files = vec![
-        ("table.md".to_owned(), page(plan, &widths, &readings, &shown)?.markdown().into_bytes()),
+        ("table.md".to_owned(), page(plan, options.texts, &widths, &readings, &shown)?.markdown().into_bytes()),
         ("table.csv".to_owned(), csv(&readings, &shown)?),
     ];
     files.push(figure::draw(&widths, &readings, &shown)?);
@@ -134,12 +149,16 @@ impl<'a> Posterior<'a> {
     /// Logits of the validation texts, and of every domain.
     fn logits(&self, width: f64) -> Result<(Array3<f32>, Vec<Array3<f32>>)> {
         let mut all = match self {
-            Self::Sampled { predictor, member, texts } => {
+            Self::Sampled { predictor, member, texts } if width > 0.0 => {
                 let adapters = member.adapters.widened(width)?;
                 let widened = Member { adapters, head: member.head.clone(), posterior: member.posterior };
                 let logits =
                     texts.all().map(|sentences| predictor.member_logits(&widened, predictor.samples, sentences));
                 logits.collect::<Result<Vec<_>, _>>()?
+            }
+            Self::Sampled { predictor, member, texts } => {
+                let means = texts.all().map(|sentences| predictor.member_logits(member, 0, sentences));
+                means.collect::<Result<Vec<_>, _>>()?
             }
             Self::Gaussian { of_texts, draws, seed } => {
                 let widened = of_texts.iter().map(|one| Ok(one.clone().widened(width)?.samples(*draws, *seed)));

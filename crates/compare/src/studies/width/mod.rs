@@ -10,4 +10,4 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use measure::measure_widths;
+pub use measure::{WidthOptions, measure_widths};

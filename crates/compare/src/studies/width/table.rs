@@ -28,7 +28,7 @@ impl Shown {
 }
 
 /// `table.md`.
-pub(super) fn page(plan: &Plan, widths: &[f64], readings: &[Reading], shown: &[Shown]) -> Result<Page> {
+pub(super) fn page(plan: &Plan, texts: usize, widths: &[f64], readings: &[Reading], shown: &[Shown]) -> Result<Page> {
     let rows = OfRow::all(readings);
     let meaning = "The fits of this experiment are read again with their deviations multiplied by a **width**. At 0 a row is its mean, and at 1 \
                    it is the posterior as it was fitted. Nothing is trained, and the mean stays what it is. Sampled rows have what each adapter \
@@ -51,7 +51,7 @@ pub(super) fn page(plan: &Plan, widths: &[f64], readings: &[Reading], shown: &[S
     }
     Ok(Page {
         provenance: vec![Page::made_by(format_args!(
-            "bayeslora width results/{}/experiment.toml --profile {}",
+            "bayeslora width results/{}/experiment.toml --profile {} --texts {texts}",
             plan.experiment.name, plan.profile
         ))],
         title: format!("{}: the width of each posterior", plan.experiment.title),
@@ -89,6 +89,9 @@ fn chosen(plan: &Plan, rows: &[OfRow<'_>], widths: &[f64], shown: &[Shown]) -> R
         let less = |a: Option<&Vec<f64>>, b: Option<&Vec<f64>>| -> Result<Cell> {
             let (Some(a), Some(b)) = (a, b) else { return Ok(Cell::Missing) };
             let found = difference(a, b)?;
+            if a.len() < 2 {
+                return Ok(Cell::Number(found.estimate));
+            }
             Ok(Cell::Interval { estimate: found.estimate, lower: found.lower, upper: found.upper, mark: "" })
         };
         let chosen: Vec<String> = row.chosen().iter().map(ToString::to_string).collect();

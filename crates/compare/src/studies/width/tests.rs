@@ -44,7 +44,7 @@ fn the_width_is_chosen_on_validation_texts_seed_by_seed() {
 fn the_page_is_as_it_was_written_down() {
     let readings = readings();
     let all = [shown("nll"), shown("mean_mutual_information")];
-    let page = table::page(&toy::plan(), &[0.0, 1.0, 2.0], &readings, &all).unwrap().markdown();
+    let page = table::page(&toy::plan(), 200, &[0.0, 1.0, 2.0], &readings, &all).unwrap().markdown();
     assert_eq!(page, include_str!("expected.md"));
     let csv = String::from_utf8(table::csv(&readings, &all).unwrap()).unwrap();
     assert!(
