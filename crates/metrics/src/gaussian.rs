@@ -73,8 +73,8 @@ impl GaussianLogits {
     ///
     /// # Errors
     /// [`Error::NotFinite`] where an entry leaves the range of f64.
-    pub fn widened(self, width: f64) -> Result<Self> {
-        Self::new(self.mean, self.covariance * (width * width))
+    pub fn widened(&self, width: f64) -> Result<Self> {
+        Self::new(self.mean.clone(), &self.covariance * (width * width))
     }
 
     /// Logits drawn from the Gaussians, `[samples, examples, classes]`, for [`Predictive`](crate::Predictive). The numbers of

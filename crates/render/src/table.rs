@@ -52,7 +52,7 @@ pub enum Cell {
     Number(f64),
     /// A count.
     Count(u64),
-    /// A mean with its standard deviation; the digits are those that the deviation justifies.
+    /// A mean with its standard deviation, or the standard error where its page says so; the digits are those that it justifies.
     Mean {
         /// Mean.
         mean: f64,

@@ -120,6 +120,11 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
         core_by_tensors(self, slot, x, draw, core)
     }
 
+    /// Whether increments may have an offset. Default: no.
+    fn has_offset(&self) -> bool {
+        false
+    }
+
     /// Adds the offset `o` of the [`increment`](Self::increment) to `out [samples, rows, d_out]`, given the `core` and the samples
     /// that [`core`](Self::core) gave for the same arguments.
     ///

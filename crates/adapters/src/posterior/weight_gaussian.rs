@@ -110,6 +110,10 @@ impl StochasticAdapter for WeightGaussian {
         Ok(x.samples)
     }
 
+    fn has_offset(&self) -> bool {
+        true
+    }
+
     fn add_offset(
         &self,
         slot: Slot,

@@ -1,7 +1,7 @@
 //! A posterior at another width: what a draw adds deviates from its mean by so many times as much, at the same mean.
 //!
 //! With the increment `f(x)` of an adapter and its mean `m(x)`, this one adds `m(x) + w (f(x) - m(x))`. So its mean is that of the adapter, and
-//! every covariance is `w^2` times the adapter's, whatever the posterior is. It is for predictions: nothing trains it.
+//! every covariance is `w^2` times the adapter's, whatever the posterior is. It is for predictions: nothing trains or saves it.
 
 use std::sync::Arc;
 
@@ -50,6 +50,14 @@ impl Widened {
 
 impl StochasticAdapter for Widened {
     fn increment(&self, slot: Slot, x: &Tensor, draw: &Draw<'_>) -> Result<Increment> {
+        if matches!(draw, Draw::Sampled(sampling) if sampling.with_divergence) {
+            // That of the adapter would be another posterior's.
+            return Err(Error::Setting {
+                name: "width",
+                got: self.width,
+                expected: "no width where the divergence is asked for",
+            });
+        }
         let drawn = self.inner.increment(slot, x, draw)?;
         if matches!(draw, Draw::Mean) {
             return Ok(drawn);
@@ -81,6 +89,10 @@ impl StochasticAdapter for Widened {
         Ok(samples)
     }
 
+    fn has_offset(&self) -> bool {
+        self.inner.has_offset()
+    }
+
     /// The adapter's own offset goes with its own core, not with the one that was widened.
     fn add_offset(
         &self,
@@ -91,7 +103,7 @@ impl StochasticAdapter for Widened {
         core: &[f32],
         out: &mut [f32],
     ) -> Result<()> {
-        if matches!(draw, Draw::Mean) {
+        if matches!(draw, Draw::Mean) || !self.inner.has_offset() {
             return self.inner.add_offset(slot, x, draw, scratch, core, out);
         }
         let mut offset_of = |draw: &Draw<'_>| -> Result<Vec<f32>> {
@@ -117,8 +129,9 @@ impl StochasticAdapter for Widened {
         self.inner.low_rank()
     }
 
+    /// None: a file of the adapter's own would have its width.
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        self.inner.parameters()
+        Vec::new()
     }
 
     fn first_order_covariance(&self, dependence: Dependence<'_>) -> Result<Vec<f64>> {

@@ -13,11 +13,14 @@ use crate::publish::report_files::{Recorded, command};
 /// The profile that is for a reader's own machine and not kept.
 const NOT_KEPT: &str = "quick";
 
+/// The page of a search, which is no finding of its own.
+const TUNING_PAGE: &str = "tuning/table.md";
+
 /// Pages beside a table of their own kind, with their titles, in order.
 const FURTHER: [(&str, &str); 7] = [
     ("curve.md", "Curve over the profiles"),
     ("protocol/table.md", "Beside the paper's own numbers"),
-    ("tuning/table.md", "How the settings were chosen"),
+    (TUNING_PAGE, "How the settings were chosen"),
     ("geometry/table.md", "Does variance follow the distance from the fine-tuning subspace?"),
     ("couplings/table.md", "Fewer samples for the same error: coupled masks and adaptive T"),
     ("width/table.md", "Is the fitted width of each posterior the right one?"),
@@ -166,7 +169,8 @@ impl Folder {
 
     /// Whether nothing of it was computed yet.
     pub(crate) fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.further.is_empty()
+        let is_found = |(_, page): &(String, String)| !page.ends_with(TUNING_PAGE);
+        self.runs.is_empty() && !self.further.iter().any(is_found)
     }
 
     /// Whether it says itself where it stands in the index.

@@ -44,6 +44,11 @@ impl OpenedPlan<'_> {
         Ok((unit.method.method.fit(&context)?, Origin::New))
     }
 
+    /// Whether the fit of a unit is kept here.
+    pub(crate) fn keeps_fit(&self, unit: &Unit<'_>) -> bool {
+        self.store.fit_folder(&unit.fit).join(FILE).is_file()
+    }
+
     /// The fit of a unit, where it is kept here.
     pub(crate) fn kept_fit(&self, unit: &Unit<'_>) -> Result<Option<Fitted>> {
         let folder = &self.store.fit_folder(&unit.fit);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use bayeslora_data::tasks::Example;
 use bayeslora_inference::{Fitted, Predictor, Reading, Sentences};
 use bayeslora_metrics::{Averaging, Predictive, Scaled, Temperature};
 use bayeslora_records::{DomainRecord, PerText, RowRecord, Texts, four_digits};
@@ -111,11 +112,15 @@ impl<'a> OpenedPlan<'a> {
         Ok(Scores { domains: self.domains(row, logits, distances)?, tempered, temperature: fitted.temperature })
     }
 
+    /// Labels of the validation texts; no class where one has none.
+    pub(crate) fn validation_labels(&self) -> Vec<usize> {
+        let label = |example: &Example| example.label.map_or(usize::MAX, |label| label as usize);
+        self.data.validation.iter().map(label).collect()
+    }
+
     /// The temperature that minimises the NLL of the validation split, from a row's logits on it.
     fn temperature(&self, row: &Row, logits: &Array3<f32>) -> Result<Temperature> {
-        let labels =
-            self.data.validation.iter().map(|example| example.label.map_or(usize::MAX, |label| label as usize));
-        let labels: Vec<usize> = labels.collect();
+        let labels = self.validation_labels();
         let averaging = self.plan.method_of(row).prediction.averaging;
         Ok(Temperature::fit(logits.view(), &labels, averaging, Scaled::Samples)?)
     }

@@ -3,6 +3,7 @@
 pub(crate) mod couplings;
 pub(crate) mod geometry;
 mod kept;
+mod mean;
 pub(crate) mod paper;
 pub(crate) mod reference;
 mod saved;

@@ -26,9 +26,7 @@ pub(crate) fn dropout_adapters<'u, 'p>(
     let mut saved = Vec::new();
     for unit in units {
         let folder = opened.store.fit_folder(&unit.fit).join("adapter");
-        let record = opened.store.unit(&unit.method.id, unit.seed, &unit.key)?;
-        let has_failed = record.is_some_and(|record| matches!(record.outcome, Outcome::Failed { .. }));
-        if !unit.method.trains_with_dropout() || has_failed {
+        if !unit.method.trains_with_dropout() || has_failed(opened, unit)? {
             continue;
         }
         if !folder.is_dir() {
@@ -49,30 +47,50 @@ pub(crate) fn dropout_adapters<'u, 'p>(
     Ok(saved)
 }
 
-/// The kept fits of the finished ones of `units` that have a sampled or linearised row, with these rows; all are there before anything is
-/// computed.
-pub(crate) fn random_fits<'u, 'p>(
-    opened: &OpenedPlan<'p>,
-    units: &'u [Unit<'p>],
-) -> Result<Vec<(&'u Unit<'p>, Fitted, Vec<&'p Row>)>> {
-    let mut fits = Vec::new();
+/// The units that have a sampled or linearised row, with these rows.
+pub(crate) struct RandomUnits<'u, 'p> {
+    /// Finished ones, whose fits are all here.
+    pub(crate) finished: Vec<(&'u Unit<'p>, Vec<&'p Row>)>,
+    /// Names of those that failed.
+    pub(crate) failed: Vec<String>,
+}
+
+/// Those of `units`; fits are looked for before anything is computed.
+///
+/// # Errors
+/// When a fit is missing, or no finished unit has such a row.
+pub(crate) fn random_units<'u, 'p>(opened: &OpenedPlan<'p>, units: &'u [Unit<'p>]) -> Result<RandomUnits<'u, 'p>> {
+    let (mut finished, mut failed) = (Vec::new(), Vec::new());
     for unit in units {
         let is_random = |row: &&Row| matches!(row.reading, Reading::Sampled | Reading::Linearised);
         let rows: Vec<&Row> = opened.rows_of(unit).filter(is_random).collect();
-        let record = opened.store.unit(&unit.method.id, unit.seed, &unit.key)?;
-        let has_failed = record.is_some_and(|record| matches!(record.outcome, Outcome::Failed { .. }));
-        if rows.is_empty() || has_failed {
+        if rows.is_empty() {
             continue;
         }
-        let fitted = opened.kept_fit(unit)?;
-        let fitted = fitted.ok_or_else(|| missing(opened, unit, opened.store.fit_folder(&unit.fit)))?;
-        fits.push((unit, fitted, rows));
+        if has_failed(opened, unit)? {
+            failed.push(unit.name());
+            continue;
+        }
+        if !opened.keeps_fit(unit) {
+            return Err(missing(opened, unit, opened.store.fit_folder(&unit.fit)));
+        }
+        finished.push((unit, rows));
     }
-    if fits.is_empty() {
+    if finished.is_empty() {
         let problem = "no finished fit of this experiment has a sampled or linearised row: there is no width to vary";
         return Err(Error::Report(problem.to_owned()));
     }
-    Ok(fits)
+    Ok(RandomUnits { finished, failed })
+}
+
+/// The fit of a unit, which was there before.
+pub(crate) fn kept_fit(opened: &OpenedPlan<'_>, unit: &Unit<'_>) -> Result<Fitted> {
+    opened.kept_fit(unit)?.ok_or_else(|| missing(opened, unit, opened.store.fit_folder(&unit.fit)))
+}
+
+fn has_failed(opened: &OpenedPlan<'_>, unit: &Unit<'_>) -> Result<bool> {
+    let record = opened.store.unit(&unit.method.id, unit.seed, &unit.key)?;
+    Ok(record.is_some_and(|record| matches!(record.outcome, Outcome::Failed { .. })))
 }
 
 fn missing(opened: &OpenedPlan<'_>, unit: &Unit<'_>, path: PathBuf) -> Error {

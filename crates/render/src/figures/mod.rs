@@ -105,7 +105,7 @@ impl Axes<'_> {
     /// What the backend says.
     pub fn on<'a>(&self, panel: &'a Area) -> Result<Chart<'a>> {
         let (left, right) = self.x.1;
-        self.labelled(panel, &number(self.logarithms.0, right - left))
+        self.labelled(panel, 8, &number(self.logarithms.0, right - left))
     }
 
     /// Draws them on a panel whose `x` are places in a list, which bear the names in it.
@@ -117,10 +117,11 @@ impl Axes<'_> {
             let place = (0..).zip(names).find(|(place, _)| (value - f64::from(*place)).abs() < 1e-9);
             place.map_or_else(String::new, |(_, name)| name.clone())
         };
-        self.labelled(panel, &name)
+        // One more: the range goes a little beyond the places.
+        self.labelled(panel, names.len().max(7) + 1, &name)
     }
 
-    fn labelled<'a>(&self, panel: &'a Area, name: &dyn Fn(&f64) -> String) -> Result<Chart<'a>> {
+    fn labelled<'a>(&self, panel: &'a Area, labels: usize, name: &dyn Fn(&f64) -> String) -> Result<Chart<'a>> {
         let ((x_label, (left, right)), (y_label, (bottom, top))) = (self.x, self.y);
         let mut chart = ChartBuilder::on(panel)
             .caption(self.title, ("sans-serif", 17))
@@ -134,7 +135,7 @@ impl Axes<'_> {
             .y_desc(y_label)
             .x_label_formatter(&name)
             .y_label_formatter(&number(self.logarithms.1, top - bottom))
-            .x_labels(8)
+            .x_labels(labels)
             .y_labels(8)
             .label_style(("sans-serif", 13))
             .axis_desc_style(("sans-serif", 14))

@@ -170,6 +170,10 @@ impl StochasticAdapter for Inducing {
         Ok(Increment { core, up: stored, scale: self.lora.scale(), offset, divergence: None })
     }
 
+    fn has_offset(&self) -> bool {
+        true
+    }
+
     fn add_offset(
         &self,
         slot: Slot,

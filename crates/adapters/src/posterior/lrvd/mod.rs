@@ -331,6 +331,10 @@ impl StochasticAdapter for Lrvd {
         Ok(sampling.count())
     }
 
+    fn has_offset(&self) -> bool {
+        true
+    }
+
     fn add_offset(
         &self,
         slot: Slot,

@@ -131,6 +131,37 @@ fn covariances_are_multiplied_by_the_square() {
     }
 }
 
+/// Of outputs that depend on the core; those of a random `B` are refused with and without a width.
+#[test]
+fn first_order_covariances_are_multiplied_by_the_square() {
+    let (x, gradients) = (normal(6, &[ROWS, 7]), normal(7, &[2, ROWS, 3]));
+    let sentences = [0..3, 3..ROWS];
+    let dependence = || Dependence { x: &x, gradients: &gradients, sentences: &sentences };
+    let mut compared = 0;
+    for posterior in posteriors() {
+        let inner = adapter(&posterior);
+        let own = inner.first_order_covariance(dependence());
+        let widened = Widened::new(Arc::clone(&inner), 3.0).unwrap().first_order_covariance(dependence());
+        assert_eq!(own.is_ok(), widened.is_ok(), "{posterior:?}");
+        let (Ok(own), Ok(widened)) = (own, widened) else { continue };
+        assert!(own.len() == 8 && own[0] > 1e-6, "{posterior:?} {own:?}");
+        assert!(own.iter().zip(&widened).all(|(own, wide)| (9.0 * own - wide).abs() <= 1e-12 * wide.abs()));
+        compared += 1;
+    }
+    assert!(compared >= 6, "{compared}");
+}
+
+#[test]
+fn what_trains_or_saves_finds_nothing_to_take() {
+    let rows = Rows::of_sentences(&[7, 9], &[3, 1]);
+    let widened = Widened::new(adapter(&posteriors()[0]), 2.0).unwrap();
+    assert!(widened.parameters().is_empty());
+    let noise = Noise::new(8, Stream::Predictive);
+    let sampling = Sampling { noise, samples: 0..SAMPLES, rows: &rows, with_divergence: true };
+    let said = widened.increment(SLOT, &normal(5, &[1, ROWS, 7]), &Draw::Sampled(sampling)).unwrap_err().to_string();
+    assert_eq!(said, "width is 2; expected no width where the divergence is asked for");
+}
+
 #[test]
 fn a_width_below_zero_is_refused() {
     let inner = adapter(&posteriors()[0]);

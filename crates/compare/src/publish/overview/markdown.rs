@@ -25,7 +25,7 @@ pub(super) fn index(reported: &[Reported<'_>], results: &Path) -> String {
         // A curve shows all profiles at once.
         let page =
             pages.iter().find(|(_, path)| path.ends_with("/curve.md")).or(pages.first()).map(|(_, path)| path.clone());
-        let link = page.unwrap_or_else(|| format!("{}/experiment.toml", folder.name));
+        let link = page.filter(|_| !folder.is_empty()).unwrap_or_else(|| format!("{}/experiment.toml", folder.name));
         let title = Cell::text(format!("[{}]({link})", folder.title));
         table.push([title, said(&folder.question), answer, seeds, computed]);
         sections.push(section(folder, results));

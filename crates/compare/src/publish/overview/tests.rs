@@ -136,6 +136,8 @@ fn results() -> tempfile::TempDir {
     experiment(folder.path(), "toy", &[]);
     run(folder.path(), "toy", [0.5, 0.4, 0.3, 0.2]);
     experiment(folder.path(), "absent", &[("Toy <experiment>", "Not yet"), ("findings", "# findings")]);
+    // What was searched is no finding.
+    write("absent/tuning/table.md", "# Tuning\n");
     write("toy/differences.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"><text id=\"x\">5 % & more</text></svg>");
     write("theory/table.md", "# Claims\n");
     write("theory/about.toml", "title = \"Claims\"\nanswer = \"All hold.\"\nquestion = \"Do they hold?\"\norder = 1\n");

@@ -1,7 +1,7 @@
 //! The trials in Markdown and CSV.
 
 use bayeslora_inference::Selection;
-use bayeslora_metrics::{Better, summarise};
+use bayeslora_metrics::Better;
 use bayeslora_render::{Block, Cell, Column, Page, Table};
 use serde::Serialize;
 
@@ -9,6 +9,7 @@ use super::stored::command;
 use super::trial::{Searched, TrialOutcome, TrialRecord, mean_nll};
 use crate::error::Result;
 use crate::experiment::Plan;
+use crate::studies::mean::with_error;
 
 /// Mean of what finished trials say of themselves.
 fn mean(records: &[TrialRecord], of: impl Fn(&TrialOutcome) -> Option<f64>) -> Option<f64> {
@@ -38,17 +39,15 @@ fn above(records: &[TrialRecord], chosen: &[TrialRecord]) -> Cell {
         .zip(chosen)
         .map(|(one, best)| mean_nll(std::slice::from_ref(one)) - mean_nll(std::slice::from_ref(best)))
         .collect();
-    summarise(&differences).map_or(Cell::Missing, |found| {
-        let error = found.sample_sd.map(|sd| sd / (found.n as f64).sqrt());
-        Cell::Mean { mean: found.mean, sd: error, mark: "", strong: false }
-    })
+    with_error(Some(&differences))
 }
 
 /// `table.md`.
 pub(super) fn page(plan: &Plan, searched: &[Searched]) -> Page {
     let tuning = &plan.experiment.tuning;
     let seeds: Vec<String> = tuning.seeds.iter().map(u64::to_string).collect();
-    let stops = if plan.shared.training.select == Selection::Last { "" } else { ", which also stops its training" };
+    let is_stopped = plan.methods.iter().any(|method| method.training.select == Selection::ValidationNll);
+    let stops = if is_stopped { ", which also stops its training" } else { "" };
     let over_seeds = if seeds.len() > 1 {
         " Means over seeds. The last column is how much worse a trial is than the chosen one on the same seeds, ± its standard error over them."
     } else {

@@ -1,25 +1,28 @@
 //! Scores against the width.
 
-use bayeslora_metrics::{metric, summarise};
+use bayeslora_metrics::summarise;
 use bayeslora_render::{Area, Axes, Figure, File, Result, file, legend, line};
 use plotters::prelude::*;
 
-use super::findings::{OfRow, Reading, Shown};
+use super::findings::{Measured, OfRow, Shown};
+use crate::experiment::Plan;
 
 /// Metrics of the panels: of the test set in distribution, then of the first shifted one.
 const PANELS: [&str; 4] = ["nll", "ece", "auroc_predictive_entropy", "auroc_mutual_information"];
 
 /// `width.svg`: means over seeds of every row.
-pub(super) fn draw(widths: &[f64], readings: &[Reading], shown: &[Shown]) -> Result<File> {
+pub(super) fn draw(plan: &Plan, measured: &Measured<'_>) -> Result<File> {
+    let Measured { widths, readings, shown, .. } = *measured;
     let first = |metric: &&str| shown.iter().find(|one| one.metric == *metric && !one.is_tempered);
-    let panels = PANELS.iter().filter_map(first).collect();
+    let panels = PANELS.iter().filter_map(first).map(|one| (one, one.title(plan))).collect();
     file("width", &Widths { widths, rows: OfRow::all(readings), panels })
 }
 
 struct Widths<'a> {
     widths: &'a [f64],
     rows: Vec<OfRow<'a>>,
-    panels: Vec<&'a Shown>,
+    /// Scores with their titles.
+    panels: Vec<(&'a Shown, String)>,
 }
 
 /// Width of the panels, and of the legend right of them.
@@ -35,7 +38,9 @@ impl Figure for Widths<'_> {
         let places: Vec<String> = self.widths.iter().map(ToString::to_string).collect();
         let last = self.widths.len() as f64 - 1.0;
         let (charts, beside) = area.split_horizontally(SIZE.0);
-        for (panel, shown) in charts.split_evenly((self.panels.len().div_ceil(2).max(1), 2)).iter().zip(&self.panels) {
+        for (panel, (shown, title)) in
+            charts.split_evenly((self.panels.len().div_ceil(2).max(1), 2)).iter().zip(&self.panels)
+        {
             let mean = |row: &OfRow<'_>, width: f64| summarise(&row.scores(shown, width)?).ok().map(|one| one.mean);
             let of_row = |row: &OfRow<'_>| -> Vec<(f64, f64)> {
                 let points = (0..).zip(self.widths);
@@ -48,9 +53,8 @@ impl Figure for Widths<'_> {
                 continue;
             }
             let room = 0.06 * (high - low).max(1e-3);
-            let name = metric(shown.metric).map_or(shown.metric, |metric| metric.label);
             let axes = Axes {
-                title: &format!("{name}, {}", shown.domain),
+                title,
                 x: ("width (0: the mean; 1: as fitted)", (-0.2, last + 0.2)),
                 y: ("", (low - room, high + room)),
                 logarithms: (false, false),

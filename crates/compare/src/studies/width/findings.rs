@@ -21,8 +21,9 @@ pub(super) struct Shown {
 /// One fit read at one width.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Reading {
-    /// Label of the row.
+    /// Identifier of the row.
     pub(super) row: String,
+    pub(super) label: String,
     pub(super) seed: u64,
     pub(super) width: f64,
     /// Nats.
@@ -30,9 +31,24 @@ pub(super) struct Reading {
     pub(super) scores: BTreeMap<Shown, f64>,
 }
 
+/// Everything that was measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measured<'a> {
+    /// Ascending.
+    pub(super) widths: &'a [f64],
+    /// Texts that were read: names of the sets with their numbers.
+    pub(super) texts: &'a [(String, usize)],
+    /// Units that failed, and have no fit to read.
+    pub(super) failed: &'a [String],
+    pub(super) readings: &'a [Reading],
+    /// Scores that readings have, in the order of the page.
+    pub(super) shown: &'a [Shown],
+}
+
 /// The readings of one row.
 #[derive(Debug)]
 pub(super) struct OfRow<'a> {
+    row: &'a str,
     pub(super) label: &'a str,
     readings: Vec<&'a Reading>,
 }
@@ -42,15 +58,15 @@ impl<'a> OfRow<'a> {
     pub(super) fn all(readings: &'a [Reading]) -> Vec<Self> {
         let mut rows: Vec<Self> = Vec::new();
         for reading in readings {
-            match rows.iter_mut().find(|row| row.label == reading.row) {
+            match rows.iter_mut().find(|row| row.row == reading.row) {
                 Some(row) => row.readings.push(reading),
-                None => rows.push(Self { label: &reading.row, readings: vec![reading] }),
+                None => rows.push(Self { row: &reading.row, label: &reading.label, readings: vec![reading] }),
             }
         }
         rows
     }
 
-    fn seeds(&self) -> Vec<u64> {
+    pub(super) fn seeds(&self) -> Vec<u64> {
         let mut seeds: Vec<u64> = self.readings.iter().map(|reading| reading.seed).collect();
         seeds.dedup();
         seeds

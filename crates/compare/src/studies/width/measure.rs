@@ -5,20 +5,21 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_data::Progress;
 use bayeslora_data::assets::Assets;
+use bayeslora_data::tasks::Domain;
 use bayeslora_inference::{Fitted, Member, Predictor, Resources, Sentences};
 use bayeslora_metrics::{GaussianLogits, Predictive, negative_log_likelihood};
 use bayeslora_records::{DomainRecord, Reading as HowRead, Store};
 use ndarray::Array3;
 
 use super::figure;
-use super::findings::{FITTED, Reading, Shown};
+use super::findings::{FITTED, Measured, Reading, Shown};
 use super::table::{csv, page};
 use crate::error::{Error, Result};
 use crate::experiment::{Plan, Row};
 use crate::publish::generated;
 use crate::run::opened::OpenedPlan;
 use crate::run::unit::Unit;
-use crate::studies::saved::random_fits;
+use crate::studies::saved::{RandomUnits, kept_fit, random_units};
 
 /// Scores of the test set in distribution, plain and with its temperature.
 const INSIDE: [&str; 5] = ["accuracy", "nll", "ece", "aurc", "mean_mutual_information"];
@@ -31,7 +32,7 @@ const SHIFTED: [&str; 4] = ["nll", "ece", "auroc_predictive_entropy", "auroc_mut
 pub struct WidthOptions {
     /// Deviations, times the fitted ones, at least 0; 1 is read whether it is named or not.
     pub widths: Vec<f64>,
-    /// Validation texts, and texts of each test domain, at most; at least 2.
+    /// Validation texts, and texts of each test domain, at most: the first ones.
     pub texts: usize,
 }
 
@@ -56,7 +57,7 @@ pub fn measure_widths(
     opened.data.domains.iter_mut().for_each(|domain| domain.examples.truncate(options.texts));
     let opened = opened;
     let units = opened.units();
-    let fits = random_fits(&opened, &units)?;
+    let RandomUnits { finished, failed } = random_units(&opened, &units)?;
     let compute = opened.prefixes(opened.lowest())?;
     let validation = compute(&opened.data.validation, 1)?;
     let domains = (2..).zip(&opened.data.domains).map(|(split, domain)| compute(&domain.examples, split));
@@ -69,27 +70,34 @@ pub fn measure_widths(
             widths.iter().map(one).sum()
         }
     };
-    let work: u64 = fits.iter().flat_map(|(unit, _, rows)| rows.iter().map(|row| passes(unit, row))).sum();
+    let work: u64 = finished.iter().flat_map(|(unit, rows)| rows.iter().map(|row| passes(unit, row))).sum();
     progress.expect(work * texts.tokens() as u64);
     let mut readings = Vec::new();
-    for (unit, fitted, rows) in &fits {
+    for (unit, rows) in &finished {
         progress.stage(&unit.name());
+        let fitted = kept_fit(&opened, unit)?;
         for row in rows {
             let predictor =
                 opened.predictor(unit, opened.lowest(), unit.method.prediction.samples, OpenedPlan::PREDICTIVE);
-            let posterior = Posterior::of(&predictor, fitted, row, &texts)?;
+            let posterior = Posterior::of(&predictor, &fitted, row, &texts)?;
             for &width in &widths {
-                let (validation, logits) = posterior.logits(width)?;
-                readings.push(reading(&opened, unit, row, width, (&validation, &logits))?);
+                let named = |error: Error| error.in_unit(format!("{}, {} at width {width}", unit.name(), row.label));
+                let (validation, logits) = posterior.logits(width).map_err(named)?;
+                readings.push(reading(&opened, unit, row, width, (&validation, &logits)).map_err(named)?);
             }
         }
     }
     let shown = shown(&opened, &readings);
+    let of_domain = |domain: &Domain| (domain.info.label.clone(), domain.examples.len());
+    let counts: Vec<(String, usize)> = std::iter::once(("validation".to_owned(), opened.data.validation.len()))
+        .chain(opened.data.domains.iter().map(of_domain))
+        .collect();
+    let measured = Measured { widths: &widths, texts: &counts, failed: &failed, readings: &readings, shown: &shown };
     let mut files = vec![
-        ("table.md".to_owned(), page(plan, options.texts, &widths, &readings, &shown)?.markdown().into_bytes()),
+        ("table.md".to_owned(), page(plan, options.texts, &measured)?.markdown().into_bytes()),
         ("table.csv".to_owned(), csv(&readings, &shown)?),
     ];
-    files.push(figure::draw(&widths, &readings, &shown)?);
+    files.push(figure::draw(plan, &measured)?);
     generated::write(files.into_iter().map(|(name, bytes)| (store.folder().join(name), bytes)).collect())
 }
 
@@ -161,7 +169,9 @@ impl<'a> Posterior<'a> {
                 means.collect::<Result<Vec<_>, _>>()?
             }
             Self::Gaussian { of_texts, draws, seed } => {
-                let widened = of_texts.iter().map(|one| Ok(one.clone().widened(width)?.samples(*draws, *seed)));
+                // At 0 all draws are the mean.
+                let draws = if width > 0.0 { *draws } else { 1 };
+                let widened = of_texts.iter().map(|one| Ok(one.widened(width)?.samples(draws, *seed)));
                 widened.collect::<Result<Vec<_>>>()?
             }
         };
@@ -184,11 +194,11 @@ fn reading(
     });
     let inside = scores.tempered.iter().filter(|domain| domain.in_distribution);
     let tempered = inside.flat_map(|domain| shown_of(domain, &TEMPERED, true));
-    let labels = opened.data.validation.iter().map(|example| example.label.map_or(usize::MAX, |label| label as usize));
     let predictive = Predictive::from_logits(validation.view(), unit.method.prediction.averaging)?;
-    let validation_nll = negative_log_likelihood(predictive.log_probabilities(), &labels.collect::<Vec<_>>())?;
+    let validation_nll = negative_log_likelihood(predictive.log_probabilities(), &opened.validation_labels())?;
     Ok(Reading {
-        row: row.label.clone(),
+        row: row.id.to_string(),
+        label: row.label.clone(),
         seed: unit.seed,
         width,
         validation_nll,

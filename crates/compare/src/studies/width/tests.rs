@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::findings::{OfRow, Reading, Shown, difference};
+use super::findings::{Measured, OfRow, Reading, Shown, difference};
 use super::table;
 use crate::studies::toy;
 
@@ -11,18 +11,19 @@ fn shown(metric: &'static str) -> Shown {
 /// A reading whose validation NLL and NLL differ, so that one cannot stand for the other.
 fn reading(row: &str, seed: u64, width: f64, (validation_nll, nll): (f64, f64)) -> Reading {
     let scores = BTreeMap::from([(shown("nll"), nll), (shown("mean_mutual_information"), 0.01 * width)]);
-    Reading { row: row.to_owned(), seed, width, validation_nll, scores }
+    let scores = if width > 0.0 { scores } else { BTreeMap::from([(shown("nll"), nll)]) };
+    Reading { row: row.to_owned(), label: row.to_uppercase(), seed, width, validation_nll, scores }
 }
 
 fn readings() -> Vec<Reading> {
     vec![
-        reading("MC", 1, 0.0, (0.50, 0.51)),
-        reading("MC", 1, 1.0, (0.48, 0.47)),
-        reading("MC", 1, 2.0, (0.46, 0.45)),
-        reading("MC", 2, 0.0, (0.50, 0.52)),
-        reading("MC", 2, 1.0, (0.47, 0.48)),
+        reading("mc", 1, 0.0, (0.50, 0.51)),
+        reading("mc", 1, 1.0, (0.48, 0.47)),
+        reading("mc", 1, 2.0, (0.46, 0.45)),
+        reading("mc", 2, 0.0, (0.50, 0.52)),
+        reading("mc", 2, 1.0, (0.47, 0.48)),
         // The test set would choose otherwise than validation does.
-        reading("MC", 2, 2.0, (0.49, 0.40)),
+        reading("mc", 2, 2.0, (0.49, 0.40)),
     ]
 }
 
@@ -44,11 +45,18 @@ fn the_width_is_chosen_on_validation_texts_seed_by_seed() {
 fn the_page_is_as_it_was_written_down() {
     let readings = readings();
     let all = [shown("nll"), shown("mean_mutual_information")];
-    let page = table::page(&toy::plan(), 200, &[0.0, 1.0, 2.0], &readings, &all).unwrap().markdown();
+    let measured = Measured {
+        widths: &[0.0, 1.0, 2.0],
+        texts: &[("validation".to_owned(), 40), ("Movie reviews".to_owned(), 50)],
+        failed: &["BLoB, seed 3".to_owned()],
+        readings: &readings,
+        shown: &all,
+    };
+    let page = table::page(&toy::plan(), 200, &measured).unwrap().markdown();
     assert_eq!(page, include_str!("expected.md"));
     let csv = String::from_utf8(table::csv(&readings, &all).unwrap()).unwrap();
     assert!(
-        csv.starts_with("row,seed,width,validation_nll,movies/nll,movies/mean_mutual_information\nMC,1,0,"),
+        csv.starts_with("row,seed,width,validation_nll,movies/nll,movies/mean_mutual_information\nmc,1,0,"),
         "{csv}"
     );
 }
