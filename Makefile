@@ -1,16 +1,15 @@
 # Thin wrappers: the system's LAPACK where it is missing, then cargo.
 PROFILE ?= quick
-# Profile quick: every method once, untuned, a trial of the program. PROFILE=main: the table of the README, five seeds.
-EXPERIMENT = results/every-method/experiment.toml
+# Profile quick: every method once, a trial of the program. PROFILE=practised: the table of the README.
+EXPERIMENT = results/main-encoder/experiment.toml
 
 .PHONY: results tune test report bench-peers lapack
 
 results: lapack
 	cargo run --release -p bayeslora -- theory --grid full
 	cargo run --release -p bayeslora -- run $(EXPERIMENT) --profile $(PROFILE)
-	cargo run --release -p bayeslora -- geometry $(EXPERIMENT) --profile $(PROFILE)
 
-# Every method's settings, searched on validation: `make tune EXPERIMENT=results/every-method/experiment.toml PROFILE=main`.
+# Settings, searched on validation: `make tune PROFILE=rate`.
 tune: lapack
 	cargo run --release -p bayeslora -- tune $(EXPERIMENT) --profile $(PROFILE)
 

@@ -20,17 +20,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EXAMPLES: &str = "\
 Examples:
-  bayeslora run results/every-method/experiment.toml
-  bayeslora run results/every-method/experiment.toml --profile main
-  bayeslora run results/every-method/experiment.toml --device cuda:0
-  bayeslora tune results/every-method/experiment.toml --profile main
-  bayeslora report results/every-method/experiment.toml --profile main --check
+  bayeslora run results/main-encoder/experiment.toml
+  bayeslora run results/main-encoder/experiment.toml --profile practised
+  bayeslora run results/main-encoder/experiment.toml --device cuda:0
+  bayeslora tune results/main-encoder/experiment.toml --profile rate
+  bayeslora report results/main-encoder/experiment.toml --profile practised --check
   echo 'a gorgeous, witty film' | bayeslora predict --model DIR --adapter DIR --samples 32
   bayeslora theory --grid full
   bayeslora nulls --grid full
-  bayeslora geometry results/every-method/experiment.toml
-  bayeslora couplings results/every-method/experiment.toml
-  bayeslora width results/every-method/experiment.toml
+  bayeslora geometry results/main-encoder/experiment.toml
+  bayeslora couplings results/main-encoder/experiment.toml
+  bayeslora width results/main-encoder/experiment.toml
   bayeslora fetch --offline";
 
 /// Can the uncertainty of a fine-tuned LoRA adapter be trusted? Numbers you can regenerate.
@@ -47,13 +47,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Compute what is missing of an experiment, then write its report.
-    #[command(after_help = "Example:\n  bayeslora run results/every-method/experiment.toml --profile main")]
+    #[command(after_help = "Example:\n  bayeslora run results/main-encoder/experiment.toml --profile practised")]
     Run(commands::run::Arguments),
     /// Search every method's settings on the validation set, by at most the same number of trials.
-    #[command(after_help = "Example:\n  bayeslora tune results/every-method/experiment.toml --profile main")]
+    #[command(after_help = "Example:\n  bayeslora tune results/main-encoder/experiment.toml --profile rate")]
     Tune(commands::tune::Arguments),
     /// Write an experiment's tables and figures from its records alone.
-    #[command(after_help = "Example:\n  bayeslora report results/every-method/experiment.toml --profile main --check")]
+    #[command(
+        after_help = "Example:\n  bayeslora report results/main-encoder/experiment.toml --profile practised --check"
+    )]
     Report(commands::report::Arguments),
     /// Draw metrics against what the profiles of an experiment vary, from its records alone.
     #[command(after_help = "Example:\n  bayeslora curve results/small-data/experiment.toml")]
@@ -71,13 +73,13 @@ enum Command {
     #[command(after_help = "Example:\n  bayeslora nulls --grid full")]
     Nulls(commands::nulls::Arguments),
     /// Measure inside a run's trained adapters whether V follows the distance from the fine-tuning subspace.
-    #[command(after_help = "Example:\n  bayeslora geometry results/every-method/experiment.toml")]
+    #[command(after_help = "Example:\n  bayeslora geometry results/main-encoder/experiment.toml")]
     Geometry(commands::geometry::Arguments),
     /// Measure how many samples coupled masks and adaptive T save on a run's trained adapters.
-    #[command(after_help = "Example:\n  bayeslora couplings results/every-method/experiment.toml")]
+    #[command(after_help = "Example:\n  bayeslora couplings results/main-encoder/experiment.toml")]
     Couplings(commands::couplings::Arguments),
     /// Read a run's posteriors at other widths: their deviations times a factor, at the same mean.
-    #[command(after_help = "Example:\n  bayeslora width results/every-method/experiment.toml --widths 0,1,4")]
+    #[command(after_help = "Example:\n  bayeslora width results/main-encoder/experiment.toml --widths 0,1,4")]
     Width(commands::width::Arguments),
     /// Sample the exact posterior of a run's adapters, where only the pooler has one, and set every method beside it.
     #[command(after_help = "Example:\n  bayeslora posterior results/posterior/experiment.toml --profile n400-r2")]

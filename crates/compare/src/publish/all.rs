@@ -22,6 +22,8 @@ fn files(results: &Path, Reported { folder, reports }: &Reported<'_>) -> Result<
     let readme = results.join("../README.md");
     let shown = (experiment.readme.is_some() && readme.is_file()).then_some(readme.as_path());
     for (run, report) in folder.runs.iter().zip(reports) {
+        // The README has one block of an experiment: that of the profile without a folder of its own.
+        let shown = shown.filter(|_| path.parent() == Some(run.folder.as_path()));
         files.extend(files_of(report, &run.folder, shown)?);
     }
     if experiment.curve.is_some() {
