@@ -7,7 +7,8 @@ Needs numpy and scipy. Scores (accuracy, NLL, Brier score, ECE, AURC, AUROC of t
 anew, and so are the differences from the reference with their p-values, for the metrics that are means and for AUROC. So is what scores know
 beyond one pass (beyond.csv), with one error of each kind by permutation. ECE and AURC are
 resampled by the program with its own random numbers: of those the difference is compared, not the p-value. Columns have four digits, so
-scores agree to their relative error, not bit by bit. An ECE may be off by the texts that rounding moves across an edge of a bin. The script exits with 1 where something disagrees.
+scores agree to their relative error, not bit by bit. An ECE may be off by the texts that rounding moves across an edge of a bin, an
+AURC by the order of texts that it ties. The script exits with 1 where something disagrees.
 """
 
 import collections
@@ -92,6 +93,15 @@ def aurc(own):
         area += sum((errors + wrong * k / count) / (answered + k) for k in range(1, count + 1))
         answered, errors = answered + count, errors + wrong
     return area / answered
+
+
+def among_ties(own):
+    """How far the AURC of the program, which has all digits, may be from that of rounded columns: errors last or first among tied texts."""
+    ends = []
+    for first in (own["correct"], ~own["correct"]):
+        wrong = ~own["correct"][np.lexsort((first, -own["top"]))]
+        ends.append((np.cumsum(wrong) / np.arange(1, len(wrong) + 1)).mean())
+    return abs(ends[0] - ends[1])
 
 
 def placements(inside, outside):
@@ -360,6 +370,8 @@ def main():
         scale = SCORE * max(0.05, abs(values.mean()))
         if line["metric"] == "ece":
             scale += max(at_an_edge(own) for own in texts[line["row"], line["domain"]].values())
+        if line["metric"] == "aurc":
+            scale += max(among_ties(own) for own in texts[line["row"], line["domain"]].values())
         check(f"{name}, mean", values.mean(), float(line["mean"]), scale)
         if line["sd"]:
             check(f"{name}, deviation", values.std(ddof=1), float(line["sd"]), 2 * scale)
