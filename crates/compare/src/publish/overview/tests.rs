@@ -297,3 +297,24 @@ fn rows_that_all_tasks_share_are_ranked_over_them() {
     run(results, "two", [0.5, 0.3, 0.2, 0.1]);
     assert_eq!(check_overview(results).unwrap()[0], results.join("ranks/table.md"));
 }
+
+/// An experiment has one block in the README: of the profile without a folder of its own, whatever others were run.
+#[test]
+fn the_readme_shows_the_profile_without_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = folder.path().join("results");
+    let shown =
+        "[readme]\nrows = [\"mle\"]\ncolumns = [{ label = \"NLL\", metric = \"nll\", domain = \"movies\" }]\n\n";
+    let other = "[profiles.other]\nseeds = [1]\nfolder = \"other\"\n\n";
+    experiment(&results, "toy", &[("[profiles.quick]", &format!("{shown}{other}[profiles.quick]"))]);
+    run(&results, "toy", [0.9, 0.4, 0.3, 0.2]);
+    fs::create_dir_all(results.join("toy/other")).unwrap();
+    fs::rename(results.join("toy/units"), results.join("toy/other/units")).unwrap();
+    run(&results, "toy", [0.5, 0.4, 0.3, 0.2]);
+    let readme = folder.path().join("README.md");
+    fs::write(&readme, "Toys\n<!-- BEGIN generated: toy -->\n<!-- END generated: toy -->\n").unwrap();
+    crate::publish::write_all(&results).unwrap();
+    let text = fs::read_to_string(&readme).unwrap();
+    assert!(text.contains("| MLE | 0.5") && !text.contains("0.9"), "{text}");
+    assert!(fs::read_to_string(results.join("toy/other/table.md")).unwrap().contains("0.9"));
+}
