@@ -15,10 +15,10 @@ pub(super) fn draw(plan: &Plan, measured: &Measured<'_>) -> Result<File> {
     let Measured { widths, readings, shown, .. } = *measured;
     let first = |metric: &&str| shown.iter().find(|one| one.metric == *metric && !one.is_tempered);
     let panels = PANELS.iter().filter_map(first).map(|one| (one, one.title(plan))).collect();
-    file("width", &Widths { widths, rows: OfRow::all(readings), panels })
+    file("width", &ByWidth { widths, rows: OfRow::all(readings), panels })
 }
 
-struct Widths<'a> {
+struct ByWidth<'a> {
     widths: &'a [f64],
     rows: Vec<OfRow<'a>>,
     /// Scores with their titles.
@@ -28,7 +28,7 @@ struct Widths<'a> {
 /// Width of the panels, and of the legend right of them.
 const SIZE: (u32, u32) = (1060, 270);
 
-impl Figure for Widths<'_> {
+impl Figure for ByWidth<'_> {
     fn size(&self) -> (u32, u32) {
         let rows = u32::try_from(self.panels.len().div_ceil(2)).unwrap_or(1);
         (SIZE.0 + SIZE.1, 400 * rows.max(1))

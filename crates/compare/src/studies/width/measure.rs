@@ -62,13 +62,13 @@ pub fn measure_widths(
     let validation = compute(&opened.data.validation, 1)?;
     let domains = (2..).zip(&opened.data.domains).map(|(split, domain)| compute(&domain.examples, split));
     let texts = Texts { validation, domains: domains.collect::<Result<_>>()? };
-    let passes = |unit: &Unit<'_>, row: &Row| match row.reading {
-        HowRead::Linearised => unit.method.passes(row.reading),
-        // At 0 all samples are the same pass.
-        _ => {
-            let one = |width: &f64| if *width > 0.0 { unit.method.passes(row.reading) } else { 1 };
-            widths.iter().map(one).sum()
+    let passes = |unit: &Unit<'_>, row: &Row| -> u64 {
+        let own = unit.method.passes(row.reading);
+        if row.reading == HowRead::Linearised {
+            return own;
         }
+        // At 0 all samples are the same pass.
+        widths.iter().map(|&width| if width > 0.0 { own } else { 1 }).sum()
     };
     let work: u64 = finished.iter().flat_map(|(unit, rows)| rows.iter().map(|row| passes(unit, row))).sum();
     progress.expect(work * texts.tokens() as u64);
