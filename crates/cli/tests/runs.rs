@@ -154,6 +154,20 @@ fn widths_reach_from_the_mean_to_the_run(path: &Path, folder: &Path) {
         }
     }
     assert!(compared[0] > 8 && compared[1] > 10, "{compared:?} scores in {table}");
+
+    // Without the fits nothing is computed and nothing written.
+    let (fits, away) = (folder.join("quick/fits"), folder.join("away"));
+    fs::rename(&fits, &away).unwrap();
+    let out = folder.join("width-of-nothing");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+    let output = command.arg("width").arg(path).arg("--out").arg(&out).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("is not there: adapters are not kept with the records"),
+        "{said}"
+    );
+    assert!(said.contains("`bayeslora run`") && !out.join("table.md").exists(), "{said}");
+    fs::rename(&away, &fits).unwrap();
 }
 
 /// `bayeslora paper` on the adapters of a finished run: the same files on one thread and on two, with the accuracy of the records.

@@ -102,7 +102,7 @@ pub fn measure_widths(
 }
 
 /// The widths in ascending order, each once, with that of the posterior.
-fn sorted(widths: &[f64]) -> Result<Vec<f64>> {
+pub(super) fn sorted(widths: &[f64]) -> Result<Vec<f64>> {
     if let Some(width) = widths.iter().find(|width| !(width.is_finite() && **width >= 0.0)) {
         return Err(Error::Report(format!("width {width}: expected a number of at least 0")));
     }

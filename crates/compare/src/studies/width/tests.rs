@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::findings::{Measured, OfRow, Reading, Shown, difference};
+use super::measure::sorted;
 use super::table;
 use crate::studies::toy;
 
@@ -39,6 +40,19 @@ fn the_width_is_chosen_on_validation_texts_seed_by_seed() {
     // Differences -0.02 and 0: mean -0.01, standard error 0.01, and 12.706 of them with one degree of freedom.
     let found = difference(&[0.45, 0.48], &[0.47, 0.48]).unwrap();
     assert!((found.estimate + 0.01).abs() < 1e-12 && (found.upper + 0.01 - 0.127_062_047).abs() < 1e-6, "{found:?}");
+}
+
+#[test]
+fn widths_are_read_once_each_in_order_and_the_fitted_one_always() {
+    assert_eq!(sorted(&[4.0, 0.0, -0.0, 4.0]).unwrap(), [0.0, 1.0, 4.0]);
+    assert_eq!(sorted(&[1.0]).unwrap(), [1.0]);
+    for wrong in [-0.5, f64::NAN, f64::INFINITY] {
+        let said = sorted(&[1.0, wrong]).unwrap_err().to_string();
+        assert!(
+            said.contains(&format!("width {wrong}")) && said.ends_with("expected a number of at least 0"),
+            "{said}"
+        );
+    }
 }
 
 #[test]
