@@ -120,7 +120,7 @@ pub trait StochasticAdapter: Send + Sync + std::fmt::Debug {
         core_by_tensors(self, slot, x, draw, core)
     }
 
-    /// Whether increments may have an offset. Default: no.
+    /// Whether increments may have an offset. Default: no; an adapter that has an [`add_offset`](Self::add_offset) of its own says yes.
     fn has_offset(&self) -> bool {
         false
     }

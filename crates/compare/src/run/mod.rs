@@ -5,7 +5,7 @@ mod kept_distances;
 pub(crate) mod keys;
 mod missing;
 pub(crate) mod opened;
-pub(crate) mod predictions;
+mod predictions;
 pub(crate) mod provenance;
 mod side_by_side;
 pub(crate) mod unit;

@@ -43,7 +43,7 @@ pub(crate) struct OpenedPlan<'a> {
 pub(crate) struct Splits {
     pub(crate) train: Sentences,
     pub(crate) validation: Sentences,
-    pub(crate) domains: Vec<Sentences>,
+    pub(super) domains: Vec<Sentences>,
     /// Of every domain's sentences.
     pub(super) distances: Vec<Distances>,
 }

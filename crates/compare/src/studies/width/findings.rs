@@ -101,6 +101,6 @@ impl<'a> OfRow<'a> {
 /// Mean of `a - b` over seeds with its 95 % interval by Student's t, on these texts.
 pub(super) fn difference(a: &[f64], b: &[f64]) -> Result<PairedDifference> {
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-    // No noise of the texts: both sides read the same ones from the same fit.
+    // Given the texts: what other texts would change is not in the interval.
     Ok(over_examples_and_seeds(&differences, 0.0, 1.0, 0.95)?)
 }
