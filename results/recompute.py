@@ -4,7 +4,7 @@
     python results/recompute.py results/decoder-classify/trec
 
 Needs numpy and scipy. Scores (accuracy, NLL, Brier score, ECE, AURC, AUROC of the entropy) and their means and deviations over seeds are made
-anew, and so are the differences from the reference with their p-values, for the metrics that are means and for AUROC. So is what scores know
+anew, and so are the differences from the reference, and those of contrasts, with their p-values, for the metrics that are means and for AUROC. So is what scores know
 beyond one pass (beyond.csv), with one error of each kind by permutation. ECE and AURC are
 resampled by the program with its own random numbers: of those the difference is compared, not the p-value. Columns have four digits, so
 scores agree to their relative error, not bit by bit. An ECE may be off by the texts that rounding moves across an edge of a bin, an
@@ -386,6 +386,16 @@ def main():
             check(f"{name}, difference", estimate, float(line["difference"]), scale)
             if p is not None:
                 check(f"{name}, p", np.log(max(p, 1e-300)), np.log(max(float(line["p_value"]), 1e-300)), P_VALUE)
+    contrasts = folder / "contrasts.csv"
+    for line in csv.DictReader(contrasts.read_text().splitlines()) if contrasts.exists() else []:
+        own, other = (fits(line["metric"], row, line["domain"], inside, texts) for row in (line["row"], line["beside"]))
+        (estimate, p), name = effects([own], other)[0], f'{line["row"]}, {line["beside"]}, {line["domain"]}, {line["metric"]}'
+        scale = 2 * SCORE * max(0.05, abs(own[1].mean()))
+        if slack := {"ece": at_an_edge, "aurc": among_ties}.get(line["metric"]):
+            scale += max(slack(fit) for row in (line["row"], line["beside"]) for fit in texts[row, line["domain"]].values())
+        check(f"{name}, contrast", estimate, float(line["difference"]), scale)
+        if p is not None:
+            check(f"{name}, p", np.log(max(p, 1e-300)), np.log(max(float(line["p_value"]), 1e-300)), P_VALUE)
     rows = {line["row"] for line in table if line["p_value"] and not line["row"].endswith(TEMPERED)}
     rows = [row for row in sorted(rows) if all(len(own["mutual_information"]) for own in texts[row, inside].values())]
     kept = [json.loads(path.read_text()) for path in (folder / "distances").glob("*.json")]

@@ -83,7 +83,7 @@ fn the_reference_has_further_fits_and_ensembles_and_placebos_their_own_pass() {
 }
 
 #[test]
-fn seeds_named_twice_and_margins_of_what_is_not_tested_are_refused() {
+fn seeds_named_twice_margins_of_what_is_not_tested_and_contrasts_of_no_rows_are_refused() {
     let refused = |from: &str, to: &str, said: &str| {
         let (_folder, path) = seeds_apart(&[(from, to)]);
         let output = bayeslora(&["run"], &path);
@@ -93,4 +93,12 @@ fn seeds_named_twice_and_margins_of_what_is_not_tested_are_refused() {
     refused("reference-seeds = [4, 5]", "reference-seeds = [4, 3]", "has the seed 3 twice; name every seed once");
     refused("nll = 0.05", "mnll = 0.05", "margins.mnll: no such metric is tested; expected one of accuracy, nll");
     refused("nll = 0.05", "nll = -1.0", "margins.nll is -1");
+    let contrast = |row: &str, beside: &str, said: &str| {
+        let named = format!("contrasts = [{{ row = \"{row}\", beside = \"{beside}\" }}]");
+        refused("reference = \"mle\"", &format!("reference = \"mle\"\n{named}"), said);
+    };
+    contrast("ensembles", "mc-dropout-rank/mean", "did you mean \"ensemble\"?");
+    contrast("ensemble", "mc-dropout-rank", "unknown contrasts, a row, \"mc-dropout-rank\"");
+    contrast("ensemble", "ensemble", "\"ensemble\" stands beside itself; name two rows");
+    contrast("ensemble", "mle", "the reference; every row is compared with it already");
 }

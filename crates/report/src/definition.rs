@@ -30,6 +30,8 @@ pub struct Definition {
     pub bootstrap: Bootstrap,
     /// Differences that do not matter, by metric: named before the data were seen.
     pub margins: BTreeMap<String, f64>,
+    /// Rows held against another than the reference; each contrast of which both rows are there is tested.
+    pub contrasts: Vec<Contrast>,
     /// The table that the README shows; the main table where there is none.
     pub readme: Option<ReadmeTable>,
 }
@@ -60,6 +62,16 @@ pub struct RowDefinition {
     pub label: String,
     /// Method it reads.
     pub method: String,
+}
+
+/// A row held against another than the reference, such as an ensemble beside the best of as many fits.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Contrast {
+    /// Identifier of the row.
+    pub row: String,
+    /// Identifier of the row that it stands beside.
+    pub beside: String,
 }
 
 /// A small table of some rows and some metrics, for a README.

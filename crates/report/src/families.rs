@@ -2,7 +2,7 @@
 //!
 //! A family is the rows of one test set and metric beside the reference, rows with a temperature apart. Of a fit that is read in several ways
 //! one reading takes part, the one that averages samples; the others are shown without a test. [`Family`] has the test. What its scores know
-//! beyond one deterministic pass is in `passes`.
+//! beyond one deterministic pass is in `passes`. Rows beside another than the reference are pairs of their own ([`contrasted`]).
 
 use bayeslora_metrics::{
     Bootstrap, Detection, ECE_BINS, Family, FamilyRow, Fits, Origin, PreparedAurc, PreparedEce, Seeds,
@@ -72,6 +72,41 @@ pub fn compared(
     let mut comparisons = found.into_iter().map(comparison).collect::<Result<Vec<Comparison>>>()?;
     comparisons.extend(controls(definition, &units, &reference, distances)?);
     Ok(comparisons)
+}
+
+/// A row beside another than the reference, with everything that was tested of the two.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Contrasted {
+    pub(crate) row: String,
+    pub(crate) beside: String,
+    /// `row - beside`.
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// The contrasts of a definition, each as predicted and with a temperature for either row. Both rows have fits at the same seeds, so the
+/// differences are paired, and the variance over seeds is that of these few pairs alone: nothing moderates it.
+///
+/// # Errors
+/// When a statistic cannot be computed of the columns.
+pub(crate) fn contrasted(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<Contrasted>> {
+    let mut found = Vec::new();
+    for contrast in &definition.contrasts {
+        for id in [str::to_owned as fn(&str) -> String, tempered] {
+            let (own, beside) = (Row::of(units, &id(&contrast.row)), Row::of(units, &id(&contrast.beside)));
+            if !own.is_comparable(definition, &beside) || !beside.has_columns() {
+                continue;
+            }
+            let mut pair =
+                Candidate { own, reference: beside.id.clone(), origin: Origin::OwnFit, differences: Vec::new() };
+            for domain in definition.domains.iter().filter(|domain| domain.corruption.is_none()) {
+                for metric in TESTED {
+                    test(definition, metric, (domain, &beside), &mut [&mut pair])?;
+                }
+            }
+            found.push(Contrasted { row: pair.own.id, beside: pair.reference, differences: pair.differences });
+        }
+    }
+    Ok(found)
 }
 
 /// Whose fits a row reads: the reference's own where one of its other readings predicts as the reference does, at every seed.

@@ -8,13 +8,16 @@ use crate::error::{Error, Result};
 use crate::provenance::gaps;
 use crate::report::Report;
 use crate::score::Score;
-use crate::{beyond, columns, cost, differences, equivalence, figures, latex, power, summary, tables, temperature};
+use crate::{
+    beyond, columns, contrasts, cost, differences, equivalence, figures, latex, power, summary, tables, temperature,
+};
 
 /// What a page says, in order.
-const SECTIONS: [fn(&Report<'_>) -> Vec<Section>; 10] = [
+const SECTIONS: [fn(&Report<'_>) -> Vec<Section>; 11] = [
     summary::section,
     tables::sections,
     tables::corrupted,
+    contrasts::section,
     temperature::section,
     beyond::sections,
     power::section,
@@ -59,6 +62,10 @@ impl Report<'_> {
         ];
         if self.all_asked().next().is_some() {
             files.push(("beyond.csv".to_owned(), csv("beyond.csv", &[], self.all_asked().map(Line::from))?));
+        }
+        if !self.contrasts.is_empty() {
+            let lines = self.contrasts.iter().map(contrasts::Line::from);
+            files.push(("contrasts.csv".to_owned(), csv("contrasts.csv", &[], lines)?));
         }
         files.extend(figures::all(self.definition, &readings, &self.units)?);
         files.extend(differences::figure(self.definition, &self.aggregate)?);

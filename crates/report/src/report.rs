@@ -6,6 +6,7 @@ use bayeslora_records::{Question, UnitRecord};
 use crate::aggregate::Aggregate;
 use crate::beyond_test::{BeyondTest, Family, families};
 use crate::comparison::Comparison;
+use crate::contrasts::{self, Contrast};
 use crate::definition::Definition;
 use crate::detectable::DetectableDifferences;
 use crate::equivalence_test::{self, Equivalence};
@@ -25,6 +26,7 @@ pub struct Report<'a> {
     pub(crate) tests: Tests,
     families: Vec<Family<'a>>,
     pub(crate) equivalences: Vec<Equivalence<'a>>,
+    pub(crate) contrasts: Vec<Contrast>,
     provenance: Vec<String>,
 }
 
@@ -39,10 +41,13 @@ pub(crate) struct Tests {
 }
 
 impl Tests {
-    fn of(aggregate: &Aggregate, families: &[Family<'_>]) -> Result<Self> {
+    fn of(aggregate: &Aggregate, families: &[Family<'_>], contrasts: &[Contrast]) -> Result<Self> {
         let of_scores = aggregate.compared().filter_map(|score| Some((score.p_value?, score.differs())));
         let asked = families.iter().flat_map(|family| &family.asked);
-        let tests: Vec<(f64, bool)> = of_scores.chain(asked.map(|one| (one.found.p_value, one.differs()))).collect();
+        let tests: Vec<(f64, bool)> = of_scores
+            .chain(asked.map(|one| (one.found.p_value, one.differs())))
+            .chain(contrasts.iter().map(|one| (one.found.p_value, one.differs())))
+            .collect();
         let adjusted = holm(&tests.iter().map(|(p, _)| *p).collect::<Vec<_>>())?;
         Ok(Self {
             made: tests.len(),
@@ -63,10 +68,22 @@ impl<'a> Report<'a> {
         let aggregate = Aggregate::new(definition, &units, comparisons)?;
         let power = DetectableDifferences::new(definition, comparisons)?;
         let families = families(definition, comparisons)?;
-        let tests = Tests::of(&aggregate, &families)?;
+        let contrasts = contrasts::all(definition, &units)?;
+        let tests = Tests::of(&aggregate, &families, &contrasts)?;
         let equivalences = equivalence_test::all(definition, comparisons)?;
         let provenance = provenance(definition, &units)?;
-        Ok(Self { definition, aggregate, units, comparisons, power, tests, families, equivalences, provenance })
+        Ok(Self {
+            definition,
+            aggregate,
+            units,
+            comparisons,
+            power,
+            tests,
+            families,
+            equivalences,
+            contrasts,
+            provenance,
+        })
     }
 
     /// Everything asked a question on a test set, in the order of rows and scores.

@@ -228,9 +228,15 @@ fn beyond(report: &Report<'_>) -> Option<Table> {
 
 /// `mutual information of SWAG (+0.021 beside MLE's pass)`.
 fn name(report: &Report<'_>, one: &BeyondTest<'_>) -> String {
-    let (gain, score) = (one.found.estimate, one.score());
+    let (what, beside) = asked_of(report, one);
+    format!("{what} ({:+.3}{beside})", one.found.estimate)
+}
+
+/// A score of a row, and beside which pass it stands where that is not its own.
+pub(crate) fn asked_of(report: &Report<'_>, one: &BeyondTest<'_>) -> (String, String) {
+    let score = one.score();
     if let Some(control) = control(one.row, score, report.definition.reference_label()) {
-        return format!("{control} ({gain:+.3})");
+        return (control, String::new());
     }
     let rows = &report.definition.rows;
     let method = rows.iter().find(|row| row.id == one.row).map(|row| &row.method);
@@ -241,5 +247,5 @@ fn name(report: &Report<'_>, one: &BeyondTest<'_>) -> String {
         (false, true) => " beside a member's pass".to_owned(),
         (false, false) => format!(" beside {}'s pass", report.definition.reference_label()),
     };
-    format!("{score} of {} ({gain:+.3}{beside})", report.definition.label(one.row))
+    (format!("{score} of {}", report.definition.label(one.row)), beside)
 }

@@ -12,8 +12,12 @@ use bayeslora_metrics::{
 use bayeslora_records::{
     ComparisonRecord, Covers, DomainRecord, FitRecord, Outcome, PerText, RowRecord, SCHEMA, UnitRecord,
 };
-use bayeslora_report::{Comparison, Definition, Difference, Report, RowDefinition, StandardError, TestSet, compared};
+use bayeslora_report::{
+    Comparison, Contrast, Definition, Difference, Effect, EffectName, Report, RowDefinition, StandardError, TestSet,
+    compared,
+};
 use ndarray::Array2;
+use serde_json::json;
 
 use made_up::provenance;
 
@@ -94,6 +98,7 @@ fn definition() -> Definition {
         command: "make".to_owned(),
         bootstrap: Bootstrap { resamples: 50, ..Bootstrap::default() },
         margins: BTreeMap::from([("nll".to_owned(), 0.5)]),
+        contrasts: vec![Contrast { row: "better".to_owned(), beside: "tfb/sampled".to_owned() }],
         readme: None,
     }
 }
@@ -164,6 +169,85 @@ fn the_tests_of_a_page_are_those_of_the_values_themselves() {
         "| in | NLL | 0.5 | BETTER |",
     ] {
         assert!(report.contains(said), "{said} is not in\n{report}");
+    }
+}
+
+#[test]
+fn a_contrast_is_a_family_of_one_row_beside_another_than_the_reference() {
+    let (definition, units) = (definition(), units());
+    let records = compared(&definition, &units, (&[], None)).unwrap();
+    let report = Report::new(&definition, &units, &records).unwrap();
+    let lines = |report: &Report<'_>| -> Vec<Vec<String>> {
+        let files = report.files().unwrap();
+        let Some((_, bytes)) = files.into_iter().find(|(name, _)| name == "contrasts.csv") else { return vec![] };
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    };
+    let found = lines(&report);
+    // Five metrics inside, five outside; none of the made-up rows has a temperature.
+    assert_eq!(found.len(), 10);
+    let losses = |row: u32| -> Fits {
+        let of = |seed| (0..TEXTS).map(|text| -probability(row, seed, text).ln()).collect();
+        Fits::mean(&SEEDS, &SEEDS.map(of)).unwrap()
+    };
+    let (own, beside) = (losses(1), losses(3));
+    let rows = vec![FamilyRow { fits: &own, origin: Origin::OwnFit }];
+    let effect = Family { reference: &beside, rows, seeds: Seeds::Shared }.compare(0.95).unwrap().remove(0);
+    assert!(!effect.moderated && effect.degrees_of_freedom_over_seeds.to_bits() == 3.0_f64.to_bits());
+    let nll = found.iter().find(|cells| cells[2] == "in" && cells[3] == "nll").unwrap();
+    assert_eq!(nll[..2], ["better", "tfb/sampled"]);
+    for (cell, expected) in nll[4..8].iter().zip([effect.estimate, effect.lower, effect.upper, effect.p_value]) {
+        assert!((cell.parse::<f64>().unwrap() - expected).abs() <= 1e-6 * expected.abs(), "{nll:?} {effect:?}");
+    }
+    // One contrast is corrected over itself alone; the other way round it is the same with the other sign, and two are corrected together.
+    assert_eq!(nll[7], nll[8]);
+    let turned = Contrast { row: "tfb/sampled".to_owned(), beside: "better".to_owned() };
+    let both = Definition { contrasts: vec![definition.contrasts[0].clone(), turned], ..definition.clone() };
+    let found = lines(&Report::new(&both, &units, &records).unwrap());
+    let of: Vec<_> = found.iter().filter(|cells| cells[2] == "in" && cells[3] == "nll").collect();
+    assert_eq!((of.len(), of[0][4].trim_start_matches('-')), (2, of[1][4].trim_start_matches('-')));
+    let [p, corrected] = [7, 8].map(|place: usize| of[0][place].parse::<f64>().unwrap());
+    assert!((corrected - (2.0 * p).min(1.0)).abs() < 1e-9, "{of:?}");
+    // A profile without one of the rows has no such contrast, and no such file.
+    let none = Definition { contrasts: vec![], ..definition.clone() };
+    assert!(lines(&Report::new(&none, &units, &records).unwrap()).is_empty());
+    assert!(report.page().markdown().contains("| BETTER | TFB/SAMPLED | in | NLL |"));
+}
+
+#[test]
+fn an_effect_that_is_quoted_is_that_of_the_page() {
+    let (definition, units) = (definition(), units());
+    let records = compared(&definition, &units, (&[], None)).unwrap();
+    let report = Report::new(&definition, &units, &records).unwrap();
+    let effect = |name: serde_json::Value| report.effect(&serde_json::from_value::<EffectName>(name).unwrap());
+    let quoted = |name| {
+        let Effect { measure, of, less, verdict, difference } = effect(name).unwrap();
+        ([measure, of, less, verdict], difference)
+    };
+    let page = report.page().markdown();
+    let (told, difference) = quoted(json!({"row": "better", "domain": "in", "metric": "nll"}));
+    assert_eq!(told, ["NLL ↓, in", "BETTER", "MLE", "within 0.5"]);
+    assert!(page.contains(&format!("| in | NLL | 0.5 | BETTER | {difference} |")), "{difference} is not in\n{page}");
+    let (told, difference) = quoted(json!({"row": "better", "domain": "in", "metric": "nll", "beside": "tfb/sampled"}));
+    assert_eq!(told[..3], ["NLL ↓, in", "BETTER", "TFB/SAMPLED"]);
+    let line = format!("| BETTER | TFB/SAMPLED | in | NLL | {}", difference.split(' ').next().unwrap());
+    assert!(page.contains(&line), "{line} is not in\n{page}");
+    let (told, difference) =
+        quoted(json!({"row": "+other-fit", "domain": "in", "question": "errors", "score": "predictive_entropy"}));
+    assert_eq!(told[0], "AUROC ↑ of errors, in");
+    assert!(told[1].starts_with("placebo: ") && page.contains(&difference), "{told:?} {difference}");
+    for (name, said) in [
+        (json!({"row": "better", "domain": "far", "metric": "nll"}), "has no test of nll by row \"better\" on \"far\""),
+        (json!({"row": "mle", "domain": "in", "metric": "nll"}), "has no test of nll by row \"mle\""),
+        (json!({"row": "better", "domain": "in", "metric": "nll", "score": "variance"}), "name a metric"),
+        (json!({"row": "better", "domain": "in", "score": "variance"}), "or a score and a question"),
+        (
+            json!({"row": "mle", "domain": "in", "score": "variance", "question": "errors", "beside": "x"}),
+            "name a metric",
+        ),
+    ] {
+        let message = effect(name).unwrap_err().to_string();
+        assert!(message.contains(said), "{message}");
     }
 }
 

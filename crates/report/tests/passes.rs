@@ -122,6 +122,7 @@ fn definition() -> Definition {
         command: "make results".to_owned(),
         bootstrap: Bootstrap { resamples: 20, ..Bootstrap::default() },
         margins: BTreeMap::new(),
+        contrasts: vec![],
         readme: None,
     }
 }

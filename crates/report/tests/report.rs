@@ -52,6 +52,7 @@ fn definition() -> Definition {
         draws_training_set: false,
         bootstrap: bayeslora_metrics::Bootstrap::default(),
         margins: BTreeMap::new(),
+        contrasts: vec![],
         name: "made-up".to_owned(),
         title: "A made-up comparison, 100 % of it".to_owned(),
         analysis: "What is measured.\n".to_owned(),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use bayeslora_inference::{AdapterSettings, PredictionSettings, TrainingSettings};
 use bayeslora_metrics::Bootstrap;
-use bayeslora_report::ReadmeTable;
+use bayeslora_report::{Contrast, ReadmeTable};
 use serde::{Deserialize, Serialize};
 
 pub use changes::Changes;
@@ -70,6 +70,9 @@ pub struct Experiment {
     /// Differences from the reference that do not matter, by metric: equivalence is tested within them.
     #[serde(default)]
     pub margins: BTreeMap<String, f64>,
+    /// Rows tested against another than the reference, where a profile has both.
+    #[serde(default)]
+    pub contrasts: Vec<Contrast>,
     /// The search of `bayeslora tune`.
     #[serde(default)]
     pub tuning: TuningSettings,

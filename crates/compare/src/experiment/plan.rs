@@ -14,7 +14,7 @@ use bayeslora_inference::methods;
 use bayeslora_inference::methods::Method;
 use bayeslora_inference::{AdapterSettings, PredictionSettings, TrainingSettings};
 use bayeslora_records::{Reading, RowId};
-use bayeslora_report::tested_metrics;
+use bayeslora_report::{Contrast, tested_metrics};
 
 /// A checked experiment in one of its profiles.
 #[derive(Debug)]
@@ -158,6 +158,7 @@ impl Experiment {
             }
             methods.push(PlannedMethod::new(entry, &shared, tuned.of(&entry.id)).map_err(refused)?);
         }
+        self.check_contrasts(&rows_of(&methods)).map_err(refused)?;
         if let Some(wanted) = &chosen.methods {
             let ids: Vec<&str> = methods.iter().map(|m| m.id.as_str()).collect();
             if let Some(missing) = wanted.iter().find(|id| !ids.contains(&id.as_str())) {
@@ -190,6 +191,27 @@ impl Experiment {
         };
         plan.check().map_err(refused)?;
         Ok(plan)
+    }
+}
+
+impl Experiment {
+    /// Refuses contrasts of rows that there are not, among `rows` of all profiles, and those that every page has anyway.
+    fn check_contrasts(&self, rows: &[Row]) -> Result<(), String> {
+        let ids: Vec<String> = rows.iter().map(|row| row.id.to_string()).collect();
+        for Contrast { row, beside } in &self.contrasts {
+            if let Some(other) = [row, beside].into_iter().find(|id| !ids.contains(id)) {
+                return Err(unknown("contrasts, a row,", other, ids.iter().map(String::as_str)));
+            }
+            if row == beside {
+                return Err(format!("contrasts: \"{row}\" stands beside itself; name two rows"));
+            }
+            if *beside == self.reference {
+                return Err(format!(
+                    "contrasts: \"{row}\" beside \"{beside}\", the reference; every row is compared with it already"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

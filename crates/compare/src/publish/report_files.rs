@@ -44,6 +44,7 @@ pub(crate) fn definition(plan: &Plan) -> Definition {
         command: command(format_args!("results/{}/experiment.toml", plan.experiment.name), &plan.profile),
         bootstrap: plan.experiment.bootstrap,
         margins: plan.experiment.margins.clone(),
+        contrasts: plan.experiment.contrasts.clone(),
         readme: plan.experiment.readme.clone(),
     }
 }
@@ -142,12 +143,19 @@ pub(crate) fn aggregated(plan: &Plan) -> Result<Aggregate> {
 pub(crate) fn files_of(report: &Report<'_>, folder: &Path, readme: Option<&Path>) -> Result<Files> {
     let mut files: Files = report.files()?.into_iter().map(|(name, bytes)| (folder.join(name), bytes)).collect();
     if let Some(path) = readme {
-        let problem = |problem: String| Error::Store { path: path.to_owned(), problem };
-        let text = String::from_utf8(read(path)?).map_err(|error| problem(format!("not UTF-8: {error}")))?;
-        let text = splice(&text, &report.definition.name, &report.readme_block()?);
-        files.push((path.to_owned(), text.map_err(|error| problem(error.to_string()))?.into_bytes()));
+        files.push(with_blocks(path, &[(report.definition.name.clone(), report.readme_block()?)])?);
     }
     Ok(files)
+}
+
+/// A README with these generated blocks, each by its name, in place of those that it has.
+pub(crate) fn with_blocks(path: &Path, blocks: &[(String, String)]) -> Result<(PathBuf, Vec<u8>)> {
+    let problem = |problem: String| Error::Store { path: path.to_owned(), problem };
+    let mut text = String::from_utf8(read(path)?).map_err(|error| problem(format!("not UTF-8: {error}")))?;
+    for (name, block) in blocks {
+        text = splice(&text, name, block).map_err(|error| problem(error.to_string()))?;
+    }
+    Ok((path.to_owned(), text.into_bytes()))
 }
 
 fn report_files(plan: &Plan, readme: Option<&Path>, model: Option<&str>) -> Result<Files> {

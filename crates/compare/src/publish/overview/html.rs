@@ -10,6 +10,7 @@ use bayeslora_render::html::{escape, prose};
 use bayeslora_render::{Block, Format, Html, Page, Section};
 use bayeslora_report::{Report, leaderboard};
 
+use super::answers::Answered;
 use crate::error::Result;
 use crate::publish::results::{Folder, Reported};
 
@@ -23,7 +24,8 @@ const SHOWN: [&str; 4] =
 /// Figures beside a page that show what it is about, where they are there.
 const FIGURES: [&str; 4] = ["curve.svg", "critical_difference.svg", "rho.svg", "time.svg"];
 
-pub(super) fn report(reported: &[Reported<'_>], results: &Path) -> Result<String> {
+pub(super) fn report(reported: &[Reported<'_>], answered: &[Answered], results: &Path) -> Result<String> {
+    let opening = opening(answered, results)?;
     let (mut answers, mut further) = (String::new(), String::new());
     let mut details = String::new();
     for Reported { folder, reports } in reported {
@@ -64,12 +66,29 @@ pub(super) fn report(reported: &[Reported<'_>], results: &Path) -> Result<String
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>bayeslora: results</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Can the uncertainty of a fine-tuned LoRA adapter be trusted?</h1>\n\
-         <nav aria-label=\"Answers\">\n<ul class=\"answers\">\n{answers}</ul>\n{further}</nav>\n\
+         {opening}<nav aria-label=\"Answers\">\n<ul class=\"answers\">\n{answers}</ul>\n{further}</nav>\n\
          <section id=\"leaderboard\" aria-label=\"Leaderboard\">\n<h2>Leaderboard</h2>\n{}<label>Experiment <select></select></label>\n{}\
          </section>\n<h2>Experiments</h2>\n{details}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         prose(legend),
         Html.table(&table)
     ))
+}
+
+/// The questions of all results, each with its answer and the effects behind it.
+fn opening(answered: &[Answered], results: &Path) -> Result<String> {
+    let mut text = String::new();
+    for Section { heading, blocks } in answered.iter().map(Answered::section) {
+        let _ = writeln!(text, "<section>\n<h2>{}</h2>", escape(&heading));
+        for block in &blocks {
+            let figure = match block {
+                Block::Figure { file, .. } => Some(data_uri(&read(&results.join(file))?)),
+                _ => None,
+            };
+            text += &block.html(&|_| figure.clone());
+        }
+        text += "</section>\n";
+    }
+    Ok(text)
 }
 
 /// What was found, then the main tables of each run, folded where there are several.

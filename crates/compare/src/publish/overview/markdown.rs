@@ -7,9 +7,10 @@ use bayeslora_render::{Block, Cell, Column, Page, Section, Table};
 
 use bayeslora_report::Report;
 
+use super::answers::Answered;
 use crate::publish::results::{Folder, Reported};
 
-pub(super) fn index(reported: &[Reported<'_>], results: &Path) -> String {
+pub(super) fn index(reported: &[Reported<'_>], answered: &[Answered], results: &Path) -> String {
     let heads = ["experiment", "question", "answer"].map(Column::text);
     let last = [Column::number("seeds", 0), Column::text("computed")];
     let mut table = Table::new(heads.into_iter().chain(last));
@@ -30,14 +31,21 @@ pub(super) fn index(reported: &[Reported<'_>], results: &Path) -> String {
         table.push([title, said(&folder.question), answer, seeds, computed]);
         sections.push(section(folder, results));
     }
-    let opening = "Every folder here has its experiment file, or a command of its own, beside what was made from it. `bayeslora report --all` \
+    let index = "Every folder here has its experiment file, or a command of its own, beside what was made from it. `bayeslora report --all` \
                    also writes `report.html`: one file with a leaderboard to sort, the main tables and figures.";
-    let page = Page {
+    let mut page = Page {
         provenance: vec![Page::made_by("bayeslora report --all")],
         title: "Results".to_owned(),
-        opening: vec![Block::text(opening), Block::Table(table)],
-        sections,
+        opening: vec![],
+        sections: Vec::new(),
     };
+    let every = Section::new("Every experiment", [Block::text(index), Block::Table(table)]);
+    page.sections.extend(answered.iter().map(Answered::section).chain([every]).chain(sections));
+    if !answered.is_empty() {
+        let said = "Each answer stands with the effects behind it: a row less the one it is compared with, and the interval of 95 %. Correction is \
+                    Holm's over the rows of one test set and metric. \"Within\" names a margin that the difference was shown to keep.";
+        page.opening.push(Block::text(said));
+    }
     page.markdown()
 }
 

@@ -318,3 +318,72 @@ fn the_readme_shows_the_profile_without_a_folder() {
     assert!(text.contains("| MLE | 0.5") && !text.contains("0.9"), "{text}");
     assert!(fs::read_to_string(results.join("toy/other/table.md")).unwrap().contains("0.9"));
 }
+
+const ANSWERS: &str = r#"
+[[answers]]
+question = "Does <it> help?"
+answer = "It does not."
+figure = { file = "toy/differences.svg", shows = "What it does" }
+holds = "toys."
+overturned-by = "a better toy."
+effects = []
+"#;
+
+#[test]
+fn answers_open_the_index_the_report_and_the_readme() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = folder.path().join("results");
+    fs::rename(results_with_answers(ANSWERS).keep(), &results).unwrap();
+    let readme = folder.path().join("README.md");
+    fs::write(&readme, "Toys\n<!-- BEGIN generated: answers -->\n<!-- END generated: answers -->\n").unwrap();
+    crate::publish::write_all(&results).unwrap();
+    let index = text(&results, "README.md");
+    let place = |said: &str| index.find(said).unwrap_or_else(|| panic!("{said} is not in\n{index}"));
+    let order = [
+        "# Results",
+        "## Does <it> help?\n\nIt does not.",
+        "![What it does](toy/differences.svg)",
+        "- It holds for: toys.\n- What would overturn it: a better toy.",
+        "## Every experiment",
+        "## Toy <experiment>",
+    ];
+    assert!(order.map(place).is_sorted(), "{index}");
+    let page = text(&results, "report.html");
+    assert!(page.contains("<h2>Does &lt;it&gt; help?</h2>") && page.contains("alt=\"What it does\""), "{page}");
+    assert!(fs::read_to_string(&readme).unwrap().contains("-->\n**Does <it> help?** It does not.\n<!--"));
+    assert!(crate::publish::check_all(&results).unwrap().is_empty());
+}
+
+fn results_with_answers(answers: &str) -> tempfile::TempDir {
+    let folder = results();
+    fs::write(folder.path().join("answers.toml"), answers).unwrap();
+    folder
+}
+
+#[test]
+fn an_answer_quotes_nothing_that_is_not_there() {
+    let effect = |effect: &str| {
+        let named = format!("effects = [{{ run = \"toy\", on = \"toys\", effect = {{ {effect} }} }}]");
+        ("effects = []".to_owned(), named)
+    };
+    let figure = ("toy/differences.svg".to_owned(), "toy/none.svg".to_owned());
+    let absent = ("run = \"toy\"".to_owned(), "run = \"absent\"".to_owned());
+    let nll = effect(r#"row = "tfb/sampled", domain = "movies", metric = "nll""#);
+    for (changes, said) in [
+        (vec![figure], "there is no figure toy/none.svg"),
+        (vec![nll.clone(), absent], "no run lies finished in absent"),
+        // One seed: nothing is tested.
+        (vec![nll], "toy has no test of nll by row \"tfb/sampled\" on \"movies\""),
+        (vec![effect(r#"row = "tfb/sampled", domain = "movies""#)], "name a metric"),
+        (vec![effect(r#"row = "tfb/sampled", domain = "movies", metrics = "nll""#)], "unknown field `metrics`"),
+    ] {
+        let replace = |text: String, (old, new): (String, String)| {
+            assert!(text.contains(&old), "{old} is not in\n{text}");
+            text.replace(&old, &new)
+        };
+        let folder = results_with_answers(&changes.into_iter().fold(ANSWERS.to_owned(), replace));
+        let message = write_overview(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("answers.toml") && message.contains(said), "{message}");
+        assert!(!folder.path().join("README.md").exists(), "nothing is half-written");
+    }
+}
