@@ -42,7 +42,7 @@ pub struct Effect {
     pub less: String,
     /// Estimate and interval.
     pub difference: String,
-    /// What correction and margin leave: `stands`, `within 0.02`, or `not shown`.
+    /// What correction and margin leave: `better`, `worse`, `within 0.02`, or `not told apart`.
     pub verdict: String,
 }
 
@@ -98,11 +98,12 @@ impl Report<'_> {
         let arrow = if info.better == Better::Higher { "↑" } else { "↓" };
         let from = beside.map_or(self.definition.reference_label(), |beside| self.definition.label(beside));
         let temperature = if with_temperature { ", a temperature each" } else { "" };
+        let told_apart = if (estimate > 0.0) == (info.better == Better::Higher) { "better" } else { "worse" };
         let verdict = match (p <= LEVEL, within) {
-            (true, None) => "stands".to_owned(),
-            (true, Some(one)) => format!("stands, within {}", one.margin),
+            (true, None) => told_apart.to_owned(),
+            (true, Some(one)) => format!("{told_apart}, within {}", one.margin),
             (false, Some(one)) => format!("within {}", one.margin),
-            (false, None) => "not shown".to_owned(),
+            (false, None) => "not told apart".to_owned(),
         };
         Some(Effect {
             measure: format!("{} {arrow}, {}{temperature}", info.label, domain.label),
@@ -118,18 +119,19 @@ impl Report<'_> {
         let one = asked.find(|one| one.row == name.row && one.found.score == score)?;
         let domain = self.definition.domains.iter().find(|domain| domain.id == name.domain)?;
         let (of, beside) = asked_of(self, one);
-        let (measure, given) = match question {
-            Question::Errors => ("AUROC ↑ of errors", "entropy"),
-            Question::ErrorsGivenEntropy => ("Correlation ↑ with errors", "given the entropy"),
-            Question::Shift => ("AUROC ↑ of shift", "entropy"),
+        let (measure, given, [above, below]) = match question {
+            Question::Errors => ("AUROC ↑ of errors", "entropy", ["better", "worse"]),
+            Question::ErrorsGivenEntropy => ("Correlation with errors", "given the entropy", ["above 0", "below 0"]),
+            Question::Shift => ("AUROC ↑ of shift", "entropy", ["better", "worse"]),
         };
+        let told_apart = if one.found.estimate > 0.0 { above } else { below };
         let pass = if beside.is_empty() { "one pass" } else { beside.trim_start_matches(" beside ") };
         Some(Effect {
             measure: format!("{measure}, {}", domain.label),
             of,
             less: format!("{given} of {pass}"),
             difference: interval(one.found.estimate, one.found.lower, one.found.upper, 3),
-            verdict: if one.differs() { "stands" } else { "not shown" }.to_owned(),
+            verdict: if one.differs() { told_apart } else { "not told apart" }.to_owned(),
         })
     }
 }

@@ -24,8 +24,9 @@ pub(crate) fn write(files: Files) -> Result<Vec<PathBuf>> {
 
 /// Files that `bayeslora report` makes from records in seconds and that no page shows: they need not be there, and are not in version
 /// control.
-const NOT_KEPT: [&str; 8] = [
+const NOT_KEPT: [&str; 9] = [
     "beyond.csv",
+    "contrasts.csv",
     "table.csv",
     "table.tex",
     "summary.json",
