@@ -1,4 +1,6 @@
 //! Tests from what every text was given: the families of a page, held against the same tests of the values themselves.
+//!
+//! More than 400 lines: contrasts and quoted effects are tested on the same made-up records.
 #![cfg(test)]
 
 mod made_up;

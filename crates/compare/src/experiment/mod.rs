@@ -4,6 +4,7 @@
 //! checked, that can run. Unknown keys are refused with the nearest known one.
 
 mod changes;
+mod check;
 mod chosen;
 mod model;
 mod plan;
