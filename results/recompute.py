@@ -387,6 +387,10 @@ def main():
             if p is not None:
                 check(f"{name}, p", np.log(max(p, 1e-300)), np.log(max(float(line["p_value"]), 1e-300)), P_VALUE)
     contrasts = folder / "contrasts.csv"
+    named = re.search(r"(?m)^contrasts = (.*)", (experiment / "experiment.toml").read_text())
+    pairs = re.findall(r'row = "(.*?)", beside = "(.*?)"', named[1]) if named else []
+    if any((row, inside) in texts and (beside, inside) in texts for row, beside in pairs) and not contrasts.exists():
+        faults.append("contrasts.csv: is not there, and the experiment names contrasts")
     for line in csv.DictReader(contrasts.read_text().splitlines()) if contrasts.exists() else []:
         own, other = (fits(line["metric"], row, line["domain"], inside, texts) for row in (line["row"], line["beside"]))
         (estimate, p), name = effects([own], other)[0], f'{line["row"]}, {line["beside"]}, {line["domain"]}, {line["metric"]}'

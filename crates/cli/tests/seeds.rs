@@ -94,11 +94,14 @@ fn seeds_named_twice_margins_of_what_is_not_tested_and_contrasts_of_no_rows_are_
     refused("nll = 0.05", "mnll = 0.05", "margins.mnll: no such metric is tested; expected one of accuracy, nll");
     refused("nll = 0.05", "nll = -1.0", "margins.nll is -1");
     let contrast = |row: &str, beside: &str, said: &str| {
-        let named = format!("contrasts = [{{ row = \"{row}\", beside = \"{beside}\" }}]");
-        refused("reference = \"mle\"", &format!("reference = \"mle\"\n{named}"), said);
+        let named = format!("{{ row = \"{row}\", beside = \"{beside}\" }}");
+        let first = "{ row = \"mc-dropout-rank/sampled\", beside = \"ensemble\" }";
+        refused("reference = \"mle\"", &format!("reference = \"mle\"\ncontrasts = [{first}, {named}]"), said);
     };
     contrast("ensembles", "mc-dropout-rank/mean", "did you mean \"ensemble\"?");
-    contrast("ensemble", "mc-dropout-rank", "unknown contrasts, a row, \"mc-dropout-rank\"");
+    contrast("ensemble", "mc-dropout-rank", "unknown row of contrasts \"mc-dropout-rank\"");
+    contrast("mle", "ensemble", "one of them the reference");
+    contrast("ensemble", "mc-dropout-rank/sampled", "are named twice; each pair is one test");
     contrast("ensemble", "ensemble", "\"ensemble\" stands beside itself; name two rows");
-    contrast("ensemble", "mle", "the reference; every row is compared with it already");
+    contrast("ensemble", "mle", "one of them the reference; every row is compared with it already");
 }

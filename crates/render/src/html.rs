@@ -2,7 +2,7 @@
 
 pub use crate::escape::escape;
 use crate::prose;
-use crate::table::{Align, Format, Table};
+use crate::table::{Align, Cell, Format, Table};
 
 /// HTML whose wide tables scroll in a box of their own.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,11 @@ impl Format for Html {
             text += "<tr>";
             for ((column, cell), shown) in table.columns.iter().zip(row).zip(shown) {
                 let shown = escape(&shown);
-                let shown = if cell.is_strong() { format!("<strong>{shown}</strong>") } else { shown };
+                let shown = match cell {
+                    Cell::Link { to, .. } => format!("<a href=\"{}\">{shown}</a>", escape(to)),
+                    cell if cell.is_strong() => format!("<strong>{shown}</strong>"),
+                    _ => shown,
+                };
                 text += &format!("<td{}>{shown}</td>", class(column.align));
             }
             text += "</tr>\n";

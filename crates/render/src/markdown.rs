@@ -1,6 +1,6 @@
 //! Tables in Markdown.
 
-use crate::table::{Align, Format, Table};
+use crate::table::{Align, Cell, Format, Table};
 
 /// Markdown with pipes, as GitHub shows it.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,11 @@ impl Format for Markdown {
         for (row, shown) in table.rows.iter().zip(table.shown()) {
             text += &line(&mut row.iter().zip(shown).map(|(cell, shown)| {
                 let shown = cell_text(&shown);
-                if cell.is_strong() { format!("**{shown}**") } else { shown }
+                match cell {
+                    Cell::Link { to, .. } => format!("[{shown}]({to})"),
+                    cell if cell.is_strong() => format!("**{shown}**"),
+                    _ => shown,
+                }
             }));
         }
         text

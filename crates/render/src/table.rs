@@ -48,6 +48,13 @@ pub enum Cell {
     Text(String),
     /// Words that stand out.
     Strong(String),
+    /// Words that lead to another page; the words alone where a format has no links.
+    Link {
+        /// What stands there.
+        words: String,
+        /// Address, relative to the page.
+        to: String,
+    },
     /// A number with the digits of its column.
     Number(f64),
     /// A count.
@@ -175,7 +182,7 @@ impl Cell {
     pub fn shown(&self, digits: usize) -> String {
         match self {
             Self::Missing => "–".to_owned(),
-            Self::Text(text) | Self::Strong(text) => text.clone(),
+            Self::Text(text) | Self::Strong(text) | Self::Link { words: text, .. } => text.clone(),
             Self::Number(value) => number(*value, digits),
             Self::Count(count) => count.to_string(),
             Self::Mean { mean, sd: None, mark, .. } => format!("{}{mark}", number(*mean, digits)),

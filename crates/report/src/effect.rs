@@ -6,6 +6,7 @@ use bayeslora_render::Cell;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::passes::{CONTROLS, OTHER_PASS};
 use crate::report::Report;
 use crate::score::{LEVEL, tempered};
 use crate::summary::asked_of;
@@ -64,11 +65,12 @@ impl Report<'_> {
             }
         };
         found.ok_or_else(|| {
-            let EffectName { row, domain, metric, score, beside, .. } = name;
+            let EffectName { row, domain, metric, score, beside, question, .. } = name;
+            let question = question.map_or_else(String::new, |question| format!(" ({question:?})"));
             let asked = metric.as_ref().or(score.as_ref()).map_or("", String::as_str);
             let beside = beside.as_ref().map_or_else(String::new, |beside| format!(" beside \"{beside}\""));
             Error::Report(format!(
-                "{} has no test of {asked} by row \"{row}\"{beside} on \"{domain}\"; its tests are in table.csv, contrasts.csv and beyond.csv",
+                "{} has no test of {asked}{question} by row \"{row}\"{beside} on \"{domain}\"; its tests are in table.csv, contrasts.csv and beyond.csv",
                 self.definition.name
             ))
         })
@@ -93,7 +95,8 @@ impl Report<'_> {
             beside.is_none()
                 && one.holm_p <= LEVEL
                 && one.is_tempered == with_temperature
-                && (one.row, one.domain, one.metric) == (label, domain.label.as_str(), key)
+                && (one.row.id.as_str(), one.domain.id.as_str(), one.metric)
+                    == (name.row.as_str(), name.domain.as_str(), key)
         });
         let arrow = if info.better == Better::Higher { "↑" } else { "↓" };
         let from = beside.map_or(self.definition.reference_label(), |beside| self.definition.label(beside));
@@ -125,7 +128,12 @@ impl Report<'_> {
             Question::Shift => ("AUROC ↑ of shift", "entropy", ["better", "worse"]),
         };
         let told_apart = if one.found.estimate > 0.0 { above } else { below };
-        let pass = if beside.is_empty() { "one pass" } else { beside.trim_start_matches(" beside ") };
+        let pass = match (one.row, beside.strip_prefix(" beside ")) {
+            (_, Some(pass)) => pass.to_owned(),
+            (OTHER_PASS, None) => "another fit's pass".to_owned(),
+            (row, None) if CONTROLS.contains(&row) => format!("{}'s pass", self.definition.reference_label()),
+            (_, None) => "its own pass".to_owned(),
+        };
         Some(Effect {
             measure: format!("{measure}, {}", domain.label),
             of,

@@ -24,10 +24,10 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
         let Difference { estimate, lower, upper, .. } = *one.found;
         let interval = Cell::Interval { estimate, lower, upper, mark: "" }.shown(digits);
         table.push([
-            Cell::text(one.domain),
+            Cell::text(&one.domain.label),
             Cell::text(format!("{label}{}", if one.is_tempered { ", with temperature" } else { "" })),
             Cell::text(one.margin.to_string()),
-            Cell::text(one.row),
+            Cell::text(&one.row.label),
             Cell::text(interval),
             Cell::text(if one.holm_p < 1e-4 { "< 0.0001".to_owned() } else { format!("{:.4}", one.holm_p) }),
             Cell::text(if one.holm_p <= LEVEL { "shown" } else { "not shown" }),

@@ -3,14 +3,14 @@
 use bayeslora_metrics::holm;
 
 use crate::comparison::{Comparison, Difference};
-use crate::definition::Definition;
+use crate::definition::{Definition, RowDefinition, TestSet};
 use crate::error::Result;
 use crate::score::tempered;
 
 /// One row held against the margin of a metric on a test set.
 pub(crate) struct Equivalence<'a> {
-    pub(crate) row: &'a str,
-    pub(crate) domain: &'a str,
+    pub(crate) row: &'a RowDefinition,
+    pub(crate) domain: &'a TestSet,
     pub(crate) metric: &'a str,
     pub(crate) margin: f64,
     pub(crate) is_tempered: bool,
@@ -31,7 +31,6 @@ pub(crate) fn all<'a>(definition: &'a Definition, comparisons: &'a [Comparison])
                 let differences = comparisons.iter().filter(|own| own.row == id).flat_map(|own| &own.differences);
                 for found in differences.filter(|own| own.domain == domain.id && own.metric == *metric) {
                     let Some(holm_p) = found.equivalence_p else { continue };
-                    let (row, domain) = (row.label.as_str(), domain.label.as_str());
                     family.push(Equivalence { row, domain, metric, margin, is_tempered, found, holm_p });
                 }
             }

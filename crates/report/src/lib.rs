@@ -9,6 +9,7 @@ mod beyond;
 mod beyond_test;
 mod columns;
 mod comparison;
+mod contrast_test;
 mod contrasts;
 mod cost;
 mod curves;

@@ -3,6 +3,7 @@
 use bayeslora_render::{Block, File, Page, Section, csv};
 
 use crate::beyond_test::Line;
+use crate::contrast_test;
 use crate::definition::{Definition, one_reading_each};
 use crate::error::{Error, Result};
 use crate::provenance::gaps;
@@ -64,7 +65,7 @@ impl Report<'_> {
             files.push(("beyond.csv".to_owned(), csv("beyond.csv", &[], self.all_asked().map(Line::from))?));
         }
         if !self.contrasts.is_empty() {
-            let lines = self.contrasts.iter().map(contrasts::Line::from);
+            let lines = self.contrasts.iter().map(contrast_test::Line::from);
             files.push(("contrasts.csv".to_owned(), csv("contrasts.csv", &[], lines)?));
         }
         files.extend(figures::all(self.definition, &readings, &self.units)?);

@@ -24,7 +24,7 @@ use crate::row::Row;
 /// The entropy of another fit of the reference, beside the pass of its own.
 const OTHER_FIT: &str = "+other-fit";
 /// Scores of a fit of the reference, beside the pass of another.
-const OTHER_PASS: &str = "+other-pass";
+pub(crate) const OTHER_PASS: &str = "+other-pass";
 /// The top probability of a fit of the reference, beside the entropy of the same pass.
 const SAME_PASS: &str = "+same-pass";
 /// What belongs to no row, in the order of the tables.

@@ -6,7 +6,7 @@ use bayeslora_records::{Question, UnitRecord};
 use crate::aggregate::Aggregate;
 use crate::beyond_test::{BeyondTest, Family, families};
 use crate::comparison::Comparison;
-use crate::contrasts::{self, Contrast};
+use crate::contrast_test::{self, Contrast};
 use crate::definition::Definition;
 use crate::detectable::DetectableDifferences;
 use crate::equivalence_test::{self, Equivalence};
@@ -68,7 +68,7 @@ impl<'a> Report<'a> {
         let aggregate = Aggregate::new(definition, &units, comparisons)?;
         let power = DetectableDifferences::new(definition, comparisons)?;
         let families = families(definition, comparisons)?;
-        let contrasts = contrasts::all(definition, &units)?;
+        let contrasts = contrast_test::all(definition, &units)?;
         let tests = Tests::of(&aggregate, &families, &contrasts)?;
         let equivalences = equivalence_test::all(definition, comparisons)?;
         let provenance = provenance(definition, &units)?;

@@ -110,8 +110,8 @@ fn counted(report: &Report<'_>) -> [String; 3] {
     [
         format!("This page tests {made} differences{both}. The tests behind bold come on top."),
         format!(
-            "A star is corrected (Holm, 0.05) over its family: the rows of one test set and metric, or all scores asked one question on one \
-             test set. The page has {starred}."
+            "A star is corrected (Holm, 0.05) over its family: the rows of one test set and metric, all scores asked one question on one test \
+             set, or all pairs of rows beside each other. The page has {starred}."
         ),
         format!("Holm's correction over all these tests leaves {left}."),
     ]

@@ -8,20 +8,25 @@ use super::plan::{Plan, Row, Shared};
 use super::{Experiment, TuningSettings};
 
 impl Experiment {
-    /// Refuses contrasts of rows that there are not, among `rows` of all profiles, and those that every page has anyway.
+    /// Refuses contrasts of rows that there are not, among `rows` of all profiles, those that every page has anyway, and those named twice.
     pub(super) fn check_contrasts(&self, rows: &[Row]) -> Result<(), String> {
         let ids: Vec<String> = rows.iter().map(|row| row.id.to_string()).collect();
-        for Contrast { row, beside } in &self.contrasts {
-            if let Some(other) = [row, beside].into_iter().find(|id| !ids.contains(id)) {
-                return Err(unknown("contrasts, a row,", other, ids.iter().map(String::as_str)));
+        for (place, Contrast { row, beside }) in self.contrasts.iter().enumerate() {
+            let both = [row, beside];
+            if let Some(other) = both.into_iter().find(|id| !ids.contains(id)) {
+                return Err(unknown("row of contrasts", other, ids.iter().map(String::as_str)));
             }
             if row == beside {
                 return Err(format!("contrasts: \"{row}\" stands beside itself; name two rows"));
             }
-            if *beside == self.reference {
+            if both.contains(&&self.reference) {
                 return Err(format!(
-                    "contrasts: \"{row}\" beside \"{beside}\", the reference; every row is compared with it already"
+                    "contrasts: \"{row}\" beside \"{beside}\", one of them the reference; every row is compared with it already"
                 ));
+            }
+            let mut before = self.contrasts[..place].iter();
+            if before.any(|other| both.contains(&&other.row) && both.contains(&&other.beside)) {
+                return Err(format!("contrasts: \"{row}\" and \"{beside}\" are named twice; each pair is one test"));
             }
         }
         Ok(())

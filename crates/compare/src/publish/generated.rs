@@ -54,9 +54,14 @@ mod tests {
     #[test]
     fn a_file_is_stale_when_it_differs_or_is_missing_and_kept() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, kept) in
-            [("table.md", true), ("a.svg", true), ("summary.json", false), ("table.csv", false), ("beyond.csv", false)]
-        {
+        for (name, kept) in [
+            ("table.md", true),
+            ("a.svg", true),
+            ("summary.json", false),
+            ("table.csv", false),
+            ("beyond.csv", false),
+            ("contrasts.csv", false),
+        ] {
             let path = folder.path().join(name);
             let is_stale = |bytes: &[u8]| !stale(vec![(path.clone(), bytes.to_vec())]).is_empty();
             assert_eq!(is_stale(b"this"), kept, "{name} is not there");

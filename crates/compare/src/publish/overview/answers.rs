@@ -58,6 +58,13 @@ struct Quoted {
     effect: EffectName,
 }
 
+impl Quoted {
+    /// Leads to the page of the run, seen from the folder above `results` with that name before it.
+    fn link(&self, before: &str) -> Cell {
+        Cell::Link { words: self.on.clone(), to: format!("{before}{}/table.md", self.run) }
+    }
+}
+
 /// An answer with its effects looked up.
 pub(in crate::publish) struct Answered {
     asked: Asked,
@@ -80,13 +87,18 @@ pub(in crate::publish) fn answered(reported: &[Reported<'_>], results: &Path) ->
     for asked in answers {
         if let Some(Picture { file, .. }) = asked.figure.as_ref().filter(|figure| !results.join(&figure.file).is_file())
         {
-            return Err(problem(format!("{:?}: there is no figure {file}", asked.question)));
+            return Err(problem(format!(
+                "{:?}: there is no figure {file}; the report of its run draws it",
+                asked.question
+            )));
         }
         let mut effects = Vec::new();
         for Quoted { run, effect, .. } in &asked.effects {
             let report = of_run(reported, results, run)
                 .ok_or_else(|| problem(format!("{:?}: no run lies finished in {run}", asked.question)))?;
-            effects.push(report.effect(effect).map_err(|error| problem(error.to_string()))?);
+            effects.push(
+                report.effect(effect).map_err(|error| problem(format!("{:?}, run {run}: {error}", asked.question)))?,
+            );
         }
         all.push(Answered { asked, effects });
     }
@@ -101,14 +113,14 @@ fn of_run<'a>(reported: &'a [Reported<'_>], results: &Path, run: &str) -> Option
 
 fn table<'a>(
     effects: impl IntoIterator<Item = (&'a Quoted, &'a Effect)>,
-    link: impl Fn(&Quoted) -> String,
+    link: impl Fn(&Quoted) -> Cell,
 ) -> Option<Block> {
     let mut table = Table::new(
         ["task and model", "measure", "method", "compared with", "difference", "after correction"].map(Column::text),
     );
     for (quoted, Effect { measure, of, less, difference, verdict }) in effects {
         let told = [measure, of, less, difference, verdict].map(Cell::text);
-        table.push([Cell::text(link(quoted))].into_iter().chain(told));
+        table.push([link(quoted)].into_iter().chain(told));
     }
     (!table.rows.is_empty()).then_some(Block::Table(table))
 }
@@ -122,7 +134,7 @@ impl Answered {
     pub(super) fn section(&self) -> Section {
         let Asked { question, answer, figure, holds, overturned_by, .. } = &self.asked;
         let mut blocks = vec![Block::text(answer)];
-        blocks.extend(table(self.effects(), |quoted| format!("[{}]({}/table.md)", quoted.on, quoted.run)));
+        blocks.extend(table(self.effects(), |quoted| quoted.link("")));
         blocks.extend(figure.as_ref().map(|Picture { file, shows }| Block::figure(shows, file)));
         blocks.push(Block::points([
             format!("It holds for: {holds}"),
@@ -139,10 +151,12 @@ pub(in crate::publish) fn answers_block(answered: &[Answered]) -> Option<(String
     }
     let mut blocks: Vec<Block> = Vec::new();
     for Answered { asked, .. } in answered {
-        blocks.push(Block::text(format!("**{}** {}", asked.question, asked.answer.trim())));
+        // Links are relative to the folder of the results.
+        let answer = asked.answer.trim().replace("](", "](results/");
+        blocks.push(Block::text(format!("**{}** {answer}", asked.question)));
     }
     let shown = answered.iter().flat_map(Answered::effects).filter(|(quoted, _)| quoted.readme);
-    blocks.extend(table(shown, |quoted| format!("[{}](results/{}/table.md)", quoted.on, quoted.run)));
+    blocks.extend(table(shown, |quoted| quoted.link("results/")));
     let text: Vec<String> = blocks.iter().map(Block::markdown).collect();
     Some(("answers".to_owned(), text.join("\n")))
 }

@@ -27,7 +27,7 @@ pub(super) fn index(reported: &[Reported<'_>], answered: &[Answered], results: &
         let page =
             pages.iter().find(|(_, path)| path.ends_with("/curve.md")).or(pages.first()).map(|(_, path)| path.clone());
         let link = page.filter(|_| !folder.is_empty()).unwrap_or_else(|| format!("{}/experiment.toml", folder.name));
-        let title = Cell::text(format!("[{}]({link})", folder.title));
+        let title = Cell::Link { words: folder.title.clone(), to: link };
         table.push([title, said(&folder.question), answer, seeds, computed]);
         sections.push(section(folder, results));
     }
@@ -42,8 +42,9 @@ pub(super) fn index(reported: &[Reported<'_>], answered: &[Answered], results: &
     let every = Section::new("Every experiment", [Block::text(index), Block::Table(table)]);
     page.sections.extend(answered.iter().map(Answered::section).chain([every]).chain(sections));
     if !answered.is_empty() {
-        let said = "Each answer stands with the effects behind it: a row less the one it is compared with, and the interval of 95 %. Correction is \
-                    Holm's over the rows of one test set and metric. \"Within\" names a margin that the difference was shown to keep.";
+        let said = "Below an answer stand effects behind it: the method less what it is compared with, and an interval of 95 %, not corrected. The \
+                    last column is corrected by Holm: over the rows of one test set and metric, or over all scores asked one question. A row \
+                    beside another than MLE is a test of its own. \"Within\" names a margin that the difference was shown to keep.";
         page.opening.push(Block::text(said));
     }
     page.markdown()

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use bayeslora_records::{
-    DomainRecord, FitRecord, Outcome, Provenance, ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, Store, UnitRecord,
-    key_of,
+    DomainRecord, FitRecord, Outcome, PerText, Provenance, ReliabilityPoint, RiskPoint, RowRecord, SCHEMA, Store,
+    UnitRecord, key_of,
 };
 use candle_core::{DType, Device};
 
 use super::*;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Plan};
 use crate::run::keys::{Arithmetic, Sources, unit_key, unit_settings};
 
 const EXPERIMENT: &str = r#"
@@ -65,10 +65,24 @@ fn experiment(results: &Path, name: &str, changes: &[(&str, &str)]) {
     fs::write(results.join(name).join("experiment.toml"), text).unwrap();
 }
 
-/// Records of every method at the NLLs given, on the test set of the training domain; on the other sets they are the negative.
+/// What ten texts were given by a fit, the better the lower `nll` is.
+fn columns(nll: f64, seed: u64) -> PerText {
+    let seed = u32::try_from(seed).unwrap();
+    let of_text = |text: u32| 0.6 + 0.04 * f64::from(text) + 0.01 * f64::from((7 * text + 3 * seed) % 5) - 0.5 * nll;
+    let own: Vec<f64> = (0..10).map(of_text).collect();
+    let wrong = (0..own.len()).filter(|&text| own[text] < 0.5).collect();
+    PerText { classes: 2, label_probability: own, wrong, ..PerText::default() }
+}
+
+/// Records of every method at the NLLs given, on the test set of the training domain; on the other sets they are the negative. With several
+/// seeds they keep what every text was given.
 fn run(results: &Path, name: &str, nll: [f64; 4]) {
     let path = results.join(name).join("experiment.toml");
     let plan = Experiment::load(&path).unwrap().plan(&path, "main").unwrap();
+    plan.seeds.iter().for_each(|&seed| run_seed(&plan, name, seed, nll));
+}
+
+fn run_seed(plan: &Plan, name: &str, seed: u64, nll: [f64; 4]) {
     let domains = plan.task.domains();
     let store = Store::new(&plan.folder);
     for (method, nll) in plan.methods.iter().zip(nll) {
@@ -86,7 +100,7 @@ fn run(results: &Path, name: &str, nll: [f64; 4]) {
             }],
             risk_coverage: vec![RiskPoint { coverage: 1.0, risk: 0.3 }],
             histograms: BTreeMap::new(),
-            per_text: None,
+            per_text: (plan.seeds.len() > 1).then(|| columns(nll, seed)),
         };
         let row = |row: &crate::experiment::Row| RowRecord {
             row: row.id.to_string(),
@@ -112,12 +126,12 @@ fn run(results: &Path, name: &str, nll: [f64; 4]) {
         };
         let unit = UnitRecord {
             schema: SCHEMA,
-            key: unit_key(&plan, method, 1, "model", "data"),
+            key: unit_key(plan, method, seed, "model", "data"),
             settings: None,
             experiment: name.to_owned(),
             profile: "main".to_owned(),
             method: method.id.clone(),
-            seed: 1,
+            seed,
             outcome: Outcome::Finished { fit: FitRecord::default(), rows },
             provenance,
         };
@@ -352,6 +366,41 @@ fn answers_open_the_index_the_report_and_the_readme() {
     assert!(page.contains("<h2>Does &lt;it&gt; help?</h2>") && page.contains("alt=\"What it does\""), "{page}");
     assert!(fs::read_to_string(&readme).unwrap().contains("-->\n**Does <it> help?** It does not.\n<!--"));
     assert!(crate::publish::check_all(&results).unwrap().is_empty());
+}
+
+/// Effects come from the records of the run that is named, here in the folder of a profile; links lead there from where they stand.
+#[test]
+fn effects_are_looked_up_and_lead_to_their_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = folder.path().join("results");
+    let seeds = "[profiles.main]\nseeds = [1, 2, 3]\nfolder = \"own\"";
+    experiment(&results, "toy", &[("[profiles.main]\nseeds = [1]", seeds)]);
+    run(&results, "toy", [0.5, 0.4, 0.3, 0.2]);
+    let effect = |row: &str, more: &str| {
+        let effect = format!("{{ row = \"{row}\", domain = \"movies\", metric = \"nll\" }}");
+        format!("{{ run = \"toy/own\", on = \"toys\", effect = {effect}{more} }}")
+    };
+    let effects = format!("effects = [{}, {}]", effect("tfb/sampled", ", readme = true"), effect("blob/sampled", ""));
+    let answers = ANSWERS.replace("effects = []", &effects).replace("figure = {", "# figure = {");
+    fs::write(results.join("answers.toml"), answers.replace("It does not.", "See [all](toy/own/table.md).")).unwrap();
+    let readme = folder.path().join("README.md");
+    fs::write(&readme, "<!-- BEGIN generated: answers -->\n<!-- END generated: answers -->\n").unwrap();
+    // However the folder is written.
+    crate::publish::write_all(&results.join("")).unwrap();
+    let page = text(&results, "toy/own/table.md");
+    let line = page.lines().find(|line| line.starts_with("| TFB, sampled | Movie reviews | NLL |")).unwrap();
+    let told = line.split('|').nth(4).unwrap().trim();
+    assert!(told.starts_with("-0."), "{page}");
+    let told = told.replace('*', "");
+    let index = text(&results, "README.md");
+    let quoted = format!("](toy/own/table.md) | NLL ↓, Movie reviews | TFB, sampled | MLE | {told} | better |");
+    assert!(index.contains(&format!("| [toys{quoted}")), "{quoted} is not in\n{index}");
+    assert!(index.contains("| BLOB, sampled | MLE |") && index.contains("See [all](toy/own/table.md)."), "{index}");
+    let readme = fs::read_to_string(&readme).unwrap();
+    assert!(readme.contains(&quoted.replace("](", "](results/")) && !readme.contains("BLOB"), "{readme}");
+    assert!(readme.contains("See [all](results/toy/own/table.md)."), "{readme}");
+    let html = text(&results, "report.html");
+    assert!(html.contains("<td><a href=\"toy/own/table.md\">toys</a></td>"), "{html}");
 }
 
 fn results_with_answers(answers: &str) -> tempfile::TempDir {
