@@ -122,6 +122,24 @@ pub enum Error {
         /// Which input.
         what: &'static str,
     },
+    /// Scores that are all the same select nothing.
+    #[error("{what} are {value} for every example; scores that do not differ order nothing")]
+    NoOrder {
+        /// Which scores.
+        what: &'static str,
+        /// The score of all examples.
+        value: f64,
+    },
+    /// A list that must ascend does not.
+    #[error("{what} go from {before} to {after}, expected ascending ones")]
+    Descending {
+        /// Which list.
+        what: &'static str,
+        /// An entry.
+        before: f64,
+        /// The next one, no larger.
+        after: f64,
+    },
     /// The statistic of a bootstrap is not a number on some resample.
     #[error("statistic is {value} on {}, expected a finite number", sample_name(*.resample))]
     Statistic {

@@ -57,6 +57,7 @@ mod family;
 mod fits;
 mod friedman;
 mod gaussian;
+pub mod guarantee;
 mod inputs;
 mod integral;
 mod measured;

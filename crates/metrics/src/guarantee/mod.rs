@@ -1,0 +1,14 @@
+//! Promises with a probability.
+
+mod answer;
+mod beta;
+mod binomial;
+mod grid;
+mod labels;
+mod rank;
+
+pub use answer::{Answer, AnswerTest, Shortfall};
+pub use binomial::{binomial_cdf, clopper_pearson, fewest_trials, largest_count, lower_bound, upper_bound};
+pub use grid::{coverages, thresholds};
+pub use labels::answered_for_power;
+pub use rank::{Promise, allowed_above, fewest_examples};
