@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn nothing_certified_says_what_is_missing() {
-        // 2 errors among 100: passes at 0.1 from 139 answers and 3 errors or 105 and 2.
+        // 2 errors among 100 at a level of 0.05.
         let rule = fitted(200, &[5, 50, 150, 151, 152, 153, 154, 155, 156, 157], &[99.0, 199.0], 0.1);
         let missing = rule.shortfall().unwrap();
         assert_eq!((missing.closest.accepted, missing.closest.wrong), (100, 2));
