@@ -210,6 +210,14 @@ mod tests {
                 Error::Setting { what: "level", value: 1.5, expected: "(0, 1)" },
                 "level is 1.5, expected a number in (0, 1)",
             ),
+            (
+                Error::NoOrder { what: "grid scores", value: 2.0 },
+                "grid scores are 2 for every example; scores that do not differ order nothing",
+            ),
+            (
+                Error::Descending { what: "thresholds", before: 2.0, after: 1.0 },
+                "thresholds go from 2 to 1, expected ascending ones",
+            ),
             (Error::Constant { what: "x" }, "x is constant, so its ranks correlate with nothing"),
             (
                 Error::Statistic { resample: Some(3), value: f64::NAN },

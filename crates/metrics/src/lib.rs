@@ -22,6 +22,7 @@
 //! | is it no larger than that? | [`Effect::equivalence`] |
 //! | in how many comparisons? | [`holm`], [`Tally`], [`friedman`], [`nemenyi_critical_difference`] |
 //! | what would have been seen? | [`smallest_noncentrality`] |
+//! | what can be promised of it? | [`guarantee`] |
 //!
 //! Definitions that differ between published codes, and which one is taken, are in the documentation of each function.
 //! Ties never make a result depend on the order of examples.

@@ -34,7 +34,7 @@ impl ChangeWatch {
     /// assert!((0..500).all(|label| !watch.observe(label % 50 == 0)));
     /// // Then every second answer is wrong.
     /// let delay = (0..).position(|label| watch.observe(label % 2 == 0));
-    /// assert_eq!(delay, Some(10));
+    /// assert_eq!(delay, Some(12));
     /// # Ok::<(), bayeslora_metrics::Error>(())
     /// ```
     pub fn new(risk: f64, run_length: f64) -> Result<Self> {

@@ -41,7 +41,7 @@ impl DriftWatch {
     /// let calibration: Vec<f64> = (0..200).map(f64::from).collect();
     /// let mut watch = DriftWatch::new(&calibration, 0.01)?;
     /// // Ever larger than all before.
-    /// let mut steps = 0;
+    /// let mut steps = 0_u32;
     /// while !watch.observe(200.0 + f64::from(steps), uniform(7, u64::from(steps)))? {
     ///     steps += 1;
     /// }

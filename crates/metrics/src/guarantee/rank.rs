@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::inputs;
 
-use super::binomial::{fewest_refuting, level_of, most_refuting, rate_of};
+use super::binomial::{fewest_refuting, level_of, most_refuting, partition, rate_of};
 
 /// Over what a promise about the next example is made.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -64,8 +64,8 @@ pub fn fewest_examples(alpha: f64, promise: Promise) -> Result<usize> {
 
 /// The smallest `n` with `floor(alpha (n + 1)) >= 1`.
 pub(super) fn fewest_for_mean(alpha: f64) -> usize {
-    let near = floor_of(1.0 / alpha, 1).saturating_sub(2);
-    (near..).find(|&n| floor_of(alpha, n + 1) >= 1).unwrap_or(usize::MAX)
+    let enough = floor_of(2.0 / alpha, 1) + 2;
+    partition(0, enough, |n| floor_of(alpha, n + 1) < 1)
 }
 
 /// `floor(share number)`, where a product that is whole up to rounding counts as whole.
@@ -116,7 +116,8 @@ mod tests {
                 }
             }
         }
-        assert!(0.29 * 100.0 < 29.0, "the naive floor would give 28");
+        let naive = |share: f64| share * 100.0;
+        assert!(naive(0.29) < 29.0 && naive(0.07) > 7.0, "the naive floor and ceiling are off by one");
     }
 
     #[test]

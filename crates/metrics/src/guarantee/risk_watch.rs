@@ -31,9 +31,9 @@ impl RiskWatch {
     /// ```
     /// use bayeslora_metrics::guarantee::RiskWatch;
     /// let mut watch = RiskWatch::new(0.05, 0.01)?;
-    /// // Three of four answers are wrong: more than 5 % of them are.
-    /// let alarms = [true, true, false, true].map(|wrong| watch.observe(wrong));
-    /// assert_eq!(alarms, [false, false, false, true]);
+    /// // Every third answer is wrong, and not every twentieth.
+    /// let alarm = (0..).position(|label| watch.observe(label % 3 == 0));
+    /// assert_eq!((alarm, watch.counts()), (Some(12), [5, 13]));
     /// # Ok::<(), bayeslora_metrics::Error>(())
     /// ```
     pub fn new(risk: f64, alpha: f64) -> Result<Self> {
