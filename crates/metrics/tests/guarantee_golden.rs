@@ -1,4 +1,4 @@
-//! Exact tails, ranks, powers and evidence against `SciPy` and mpmath, sets against MAPIE, p-values against crepes.
+//! Tails, intervals and evidence against mpmath, ranks and powers against `SciPy`, sets against MAPIE, p-values against crepes.
 //!
 //! `golden/guarantee.py` writes `golden/guarantee.json`, which records versions.
 
@@ -37,7 +37,7 @@ fn tails_are_exact() {
 }
 
 #[test]
-fn intervals_are_those_of_scipy() {
+fn intervals_are_exact() {
     for (k, n, lower, upper) in golden().intervals {
         let found = clopper_pearson(k, n, 0.95).unwrap();
         for (found, expected) in [(found.lower, lower), (found.upper, upper)] {

@@ -60,8 +60,8 @@ impl Answer {
     /// wrong. A score equal to a threshold is accepted.
     ///
     /// # Errors
-    /// [`Error::TooFew`] without thresholds or naming the examples from which anything could be certified, [`Error::NotFinite`], [`Error::Length`],
-    /// [`Error::Descending`] for thresholds that do not ascend, [`Error::Setting`] unless `1e-9 <= risk < 1` and `0 < delta < 1`.
+    /// [`Error::TooFew`] without thresholds, or naming the examples from which anything could be certified; [`Error::Descending`] for thresholds
+    /// that do not ascend; [`Error::NotFinite`], [`Error::Length`]; [`Error::Setting`] unless `1e-9 <= risk < 1` and `0 < delta < 1`.
     /// # Examples
     /// ```
     /// use bayeslora_metrics::guarantee::{Answer, coverages, thresholds};

@@ -7,7 +7,7 @@ use crate::bootstrap::Interval;
 use crate::error::{Error, Result};
 use crate::integral::solve_increasing;
 
-use super::beta::ln_upper;
+use super::beta::{ln_lower, ln_upper};
 
 /// More than this many trials would be needed below the smallest rate: counts beyond 2^53 are no whole f64.
 const SMALLEST_RATE: f64 = 1e-9;
@@ -53,9 +53,12 @@ pub fn clopper_pearson(successes: usize, trials: usize, level: f64) -> Result<In
 /// As [`clopper_pearson`], for `delta`.
 pub fn lower_bound(successes: usize, trials: usize, delta: f64) -> Result<f64> {
     check_counts(successes, trials, delta)?;
-    // The mirror image, so that a small tail is computed and not one minus a large one.
-    let failures = trials - successes;
-    Ok(if successes == 0 { 0.0 } else { solve_increasing(0.0, 1.0, delta, |p| cdf(failures, trials, 1.0 - p)) })
+    if successes == 0 {
+        return Ok(0.0);
+    }
+    // The tail itself: one minus the other tail would have lost its digits, and one minus the rate those of the rate.
+    let [k, rest] = [successes as f64, (trials - successes + 1) as f64];
+    Ok(solve_increasing(0.0, 1.0, delta, |p| ln_lower(k, rest, p).exp()))
 }
 
 /// The rate that is above the true one with probability at least `1 - delta`: the `p` with `P(Bin(n, p) <= k) = delta`, and 1 for `k = n`.
@@ -210,6 +213,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_fraction_settles_whatever_the_number_of_trials() {
+        // From ten million trials on, what is above a half falls with the root of their number.
+        let found = cdf(500_000_000, 10_000_000_000, 0.05);
+        assert!((found - 0.5 - 3.762_5e-4 / 1000f64.sqrt()).abs() < 1e-9, "{found}");
+        let most = largest_count(10_000_000_000, 0.05, 0.05).unwrap().unwrap() as f64;
+        let deviation = (1e10 * 0.05 * 0.95_f64).sqrt();
+        assert!(((5e8 - most) / deviation - 1.644_854).abs() < 1e-4, "{most}");
     }
 
     #[test]

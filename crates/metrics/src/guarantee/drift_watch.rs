@@ -21,7 +21,7 @@ const JUMP: f64 = 0.01;
 /// Held there, so that wealth stays finite; less of it is valid too.
 const MOST: f64 = 1e300;
 
-/// A betting martingale against exchangeability.
+/// A betting martingale against exchangeability. Its state is every score seen, eight bytes each.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DriftWatch {
     alpha: f64,

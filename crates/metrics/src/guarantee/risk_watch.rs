@@ -79,7 +79,7 @@ impl RiskWatch {
     /// `ln E`, in nats; 0 before the first label.
     pub fn log_e_value(&self) -> f64 {
         let [a, b] = self.prior;
-        let (wrong, right) = (self.wrong as f64, (self.labels - self.wrong) as f64);
+        let (wrong, right) = (self.wrong as f64, self.labels.saturating_sub(self.wrong) as f64);
         ln_ratio_above(a, b, self.risk, wrong, right) - ln_ratio_above(a, b, self.risk, 0.0, 0.0)
     }
 

@@ -230,6 +230,24 @@ mod tests {
     }
 
     #[test]
+    fn the_label_is_in_the_set_as_often_as_promised_and_no_more() {
+        for score in SCORES {
+            let runs = 1500;
+            let covered = (0..runs).filter(|&run| {
+                let (rows, labels, uniforms) = sample(run, 100);
+                let scores = score.of_labels(rows.view(), &labels, &uniforms).unwrap();
+                let cutoff = Cutoff::fit(&scores[..99], 0.1, Promise::Average).unwrap();
+                let set = cutoff.set(&score.of_classes(rows.row(99), uniforms[99]).unwrap()).unwrap();
+                // A forced class may be the label by luck.
+                !set.is_forced && set.classes.contains(&labels[99])
+            });
+            // Without ties it is 9 / 10 exactly; four standard errors.
+            let share = covered.count() as f64 / runs as f64;
+            assert!((share - 0.9).abs() < 4.0 * (0.09 / runs as f64).sqrt(), "{score:?}: {share}");
+        }
+    }
+
+    #[test]
     fn order_of_examples_does_not_matter_and_ties_are_inside() {
         let (rows, labels, uniforms) = sample(2, 99);
         let scores = SetScore::Lac.of_labels(rows.view(), &labels, &uniforms).unwrap();

@@ -118,6 +118,10 @@ fn a_fixed_sequence_of_tests_stops_at_an_overconfident_tip_and_fallback_does_not
     let sequence = |rule: &Answer, _: &[f64], _: &[bool]| {
         rule.tests.iter().take_while(|test| test.p_value <= rule.delta).last().map(|test| test.threshold)
     };
+    let [single, fallback] =
+        [answered(Curve::Monotone, 1000, 0.1, sequence).1, answered(Curve::Monotone, 1000, 0.1, certified).1];
+    eprintln!("monotone at 1,000: fixed sequence {single:.3}, fallback {fallback:.3}");
+    assert!(fallback > single - 0.05, "what it costs without a tip: {single}, {fallback}");
     let (_, stopped) = answered(Curve::Tip, 3000, 0.1, sequence);
     let (broken, coverage) = answered(Curve::Tip, 3000, 0.1, certified);
     eprintln!("tip at 3,000: fixed sequence {stopped:.3}, fallback {coverage:.3}, {broken} broken");

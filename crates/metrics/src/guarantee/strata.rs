@@ -1,7 +1,7 @@
 //! Sets with a promise for every class or group (Mondrian conformal prediction, Vovk et al. 2005): one threshold a stratum.
 //!
-//! Strata that are too small share one. The sharing has to be decided by counts that are not those of the calibration examples, such as the grid
-//! split's or those of the plan: a stratum that is small by chance is also under-represented in the threshold that it shares.
+//! Strata that are too small share one. Who shares has to be decided by other counts than those of the calibration examples: the grid split's, or
+//! those of the plan. A stratum that is small by chance is also under-represented in the threshold that it shares.
 
 use crate::error::{Error, Result};
 use crate::inputs;
@@ -116,7 +116,8 @@ impl StratifiedCutoff {
     /// As [`Cutoff::set`], and [`Error::Length`] for another number of classes.
     pub fn set_by_class(&self, class_scores: &[f64]) -> Result<LabelSet> {
         inputs::same_length("class scores", class_scores.len(), "strata", self.strata.threshold_of.len())?;
-        label_set(class_scores, |class, score| self.of(class).is_ok_and(|cutoff| cutoff.contains(score)))
+        let cutoffs = (0..class_scores.len()).map(|class| self.of(class)).collect::<Result<Vec<_>>>()?;
+        label_set(class_scores, |class, score| cutoffs.get(class).is_some_and(|cutoff| cutoff.contains(score)))
     }
 }
 
@@ -135,6 +136,29 @@ mod tests {
         assert_eq!(shared(&[10]), Strata { threshold_of: vec![0], sharing: vec![] });
         let refused = Strata::merged(&[4, 5], 10).unwrap_err().to_string();
         assert_eq!(refused, "examples of all strata: got 9, expected at least 10");
+    }
+
+    #[test]
+    fn every_stratum_is_covered_and_with_one_threshold_the_stranger_is_not() {
+        let (mut covered, mut together) = ([0; 2], [0; 2]);
+        for run in 0..1000 {
+            let mut random = crate::random::SplitMix64::keyed(12, 0, run);
+            // The second stratum is twice as strange and a fifth of all.
+            let mut example = |stratum: usize| (stratum, random.open_unit() * (stratum + 1) as f64);
+            let (strata, scores): (Vec<usize>, Vec<f64>) = (0..195).map(|n| example(usize::from(n % 5 == 0))).unzip();
+            let merged = Strata::merged(&[156, 39], 19).unwrap();
+            let each = StratifiedCutoff::fit(&scores, &strata, merged, 0.1, Promise::Average).unwrap();
+            let one = Cutoff::fit(&scores, 0.1, Promise::Average).unwrap();
+            for stratum in 0..2 {
+                let (_, score) = example(stratum);
+                covered[stratum] += u32::from(each.of(stratum).unwrap().contains(score));
+                together[stratum] += u32::from(one.contains(score));
+            }
+        }
+        // Four standard errors of a binomial.
+        let least = 900.0 - 4.0 * 90f64.sqrt();
+        assert!(covered.iter().all(|&covered| f64::from(covered) > least), "{covered:?}");
+        assert!(f64::from(together[1]) < least, "{together:?}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn largest_weight(weights: &[f64]) -> Result<f64> {
 /// Thresholds of conformal scores under a known shift of the inputs (Tibshirani et al. 2019): examples weigh `w(x)`, the ratio of the densities after and
 /// before.
 ///
-/// The threshold of an input of weight `w` is the smallest score `q` with at most a share `alpha` of the mass above it, where the input's own mass lies at
+/// The threshold of an input of weight `w` is the smallest score `q` with at most a share `alpha` of the mass above it. The input's own mass lies at
 /// infinity: `sum_(s_i > q) w_i + w <= alpha (sum_i w_i + w)`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct WeightedCutoff {
