@@ -1,3 +1,5 @@
+//! More than 400 lines: both pages are tested on the same toy results.
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
