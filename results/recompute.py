@@ -167,13 +167,16 @@ def effects(rows, reference):
     seeds, r, s, k = rows[0][0], len(x), len(rows[0][0]), len(rows)
     xs = x[[reference_seeds.index(seed) for seed in seeds]]
     slope, own = 1.0, s - 1
-    if r > s:
+    varies = np.ptp(xs) > 0
+    if r > s and not varies:
+        slope = 0.0
+    elif r > s:
         slope = float(np.clip(np.mean([np.polyfit(xs, y, 1)[0] for _, y, _ in rows]), 0, 1))
         own = s - 1 - 1 / k
     residuals = np.array([y - slope * xs for _, y, _ in rows])
     variances = residuals.var(1) * s / own
     d0, s0 = prior(variances, own)
-    doubled = (xs.mean() - x.mean()) ** 2 / np.sum((xs - xs.mean()) ** 2)
+    doubled = (xs.mean() - x.mean()) ** 2 / np.sum((xs - xs.mean()) ** 2) if varies else 0.0
     found = []
     for (_, _, psi), residual, variance in zip(rows, residuals, variances):
         estimate = residual.mean() - (1 - slope) * x.mean()

@@ -20,7 +20,8 @@
 //! It has a third advantage: the residuals of two rows are independent, as moderation assumes; paired differences are not.
 //!
 //! Where the reference has no fits beyond the row's seeds, `D` does not depend on `beta`. Then `beta = 1`: paired differences, whose whole
-//! variance is moderated.
+//! variance is moderated. Where it has, and does not vary over the row's seeds, no slope can be known. Then `beta = 0`: a pair would be held
+//! against a few fits that happen to be alike, as if all were.
 //!
 //! # The variances
 //! Those of `y - beta x` over seeds are moderated over the rows of a group ([`Prior`]). Rows that read the reference's own fits in another way
@@ -129,11 +130,12 @@ impl Family<'_> {
         let rows = places.iter().map(|&place| self.paired(self.rows[place].fits)).collect::<Result<Vec<_>>>()?;
         let (seeds, number) = (rows[0].own.len() as f64, rows.len() as f64);
         let all = reference.spread;
-        let is_fitted = shared && all.number > seeds;
-        let slope = match self.seeds {
-            Seeds::Apart => 0.0,
-            Seeds::Shared if !is_fitted => 1.0,
-            Seeds::Shared => (rows.iter().map(Paired::slope).sum::<f64>() / number).clamp(0.0, 1.0),
+        let has_further_fits = all.number > seeds;
+        let is_fitted = shared && has_further_fits && rows.iter().any(Paired::reference_varies);
+        let slope = if is_fitted {
+            (rows.iter().map(Paired::slope).sum::<f64>() / number).clamp(0.0, 1.0)
+        } else {
+            f64::from(u8::from(shared && !has_further_fits))
         };
         // A slope that was fitted took its share of what the rows know.
         let own = seeds - 1.0 - if is_fitted { 1.0 / number } else { 0.0 };
@@ -194,12 +196,17 @@ struct Paired {
 }
 
 impl Paired {
-    /// Slope of the row on the reference over its seeds; 1 where the reference does not vary, and nothing depends on it.
+    /// Whether the reference has more than one value at the row's seeds. Accuracies on few texts may all be alike.
+    fn reference_varies(&self) -> bool {
+        self.others.iter().any(|value| value.to_bits() != self.others[0].to_bits())
+    }
+
+    /// Slope of the row on the reference over its seeds; 0 where the reference does not vary.
     fn slope(&self) -> f64 {
         let (own, others) = (Spread::of(&self.own), Spread::of(&self.others));
         let pairs = self.own.iter().zip(&self.others);
         let product: f64 = pairs.map(|(y, x)| (y - own.mean) * (x - others.mean)).sum();
-        if others.squares > 0.0 { product / others.squares } else { 1.0 }
+        if self.reference_varies() { product / others.squares } else { 0.0 }
     }
 
     fn residuals(&self, slope: f64) -> Vec<f64> {
@@ -209,7 +216,7 @@ impl Paired {
     /// `(mean_S x - mean_R x)^2 / sum_S (x - mean_S x)^2`.
     fn doubled(&self, mean: f64) -> f64 {
         let others = Spread::of(&self.others);
-        if others.squares > 0.0 { (others.mean - mean).powi(2) / others.squares } else { 0.0 }
+        if self.reference_varies() { (others.mean - mean).powi(2) / others.squares } else { 0.0 }
     }
 }
 

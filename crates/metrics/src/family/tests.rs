@@ -126,3 +126,36 @@ fn bad_families_are_refused() {
     let none = Family { reference: &reference, rows: Vec::new(), seeds: Seeds::Shared };
     assert_eq!(none.compare(0.95).unwrap(), []);
 }
+
+/// Accuracies on few texts may be alike at all of a row's seeds, while further fits of the reference differ. Those seeds then say nothing of
+/// the slope: the row is held against all fits, whose spread counts. Paired with five that are alike it would seem certain.
+#[test]
+fn a_reference_that_does_not_vary_at_the_rows_seeds_is_its_further_fits_too() {
+    let of = |means: &[f64]| -> Fits {
+        let seeds: Vec<u64> = (1..).take(means.len()).collect();
+        // Texts of which a share is right; every fit misses others.
+        let text =
+            |place: usize, fit: usize, mean: f64| f64::from(u8::from((place + 3 * fit) % 10 < (10.0 * mean) as usize));
+        let values = means.iter().enumerate();
+        Fits::mean(
+            &seeds,
+            &values.map(|(fit, &mean)| (0..40).map(|place| text(place, fit, mean)).collect()).collect::<Vec<_>>(),
+        )
+        .unwrap()
+    };
+    let reference = of(&[0.3, 0.3, 0.3, 0.3, 0.5, 0.6, 0.4, 0.5, 0.2]);
+    let (one, two) = (of(&[0.4, 0.4, 0.5, 0.4]), of(&[0.4, 0.3, 0.4, 0.4]));
+    let compare =
+        |seeds| Family { reference: &reference, rows: vec![own(&one), own(&two)], seeds }.compare(0.95).unwrap();
+    let (shared, apart) = (compare(Seeds::Shared), compare(Seeds::Apart));
+    let mean = |fits: &Fits| fits.values().iter().sum::<f64>() / fits.values().len() as f64;
+    for ((found, apart), row) in shared.iter().zip(&apart).zip([&one, &two]) {
+        assert!((found.estimate - (mean(row) - mean(&reference))).abs() < 1e-12, "{found:?}");
+        assert!((found.error_over_seeds - apart.error_over_seeds).abs() < 1e-12, "{found:?} {apart:?}");
+        assert!(found.error_over_seeds > 0.04, "the reference's spread of 0.13 over nine fits is in it: {found:?}");
+    }
+    // Without further fits the pairs are all there is.
+    let paired =
+        Family { reference: &of(&[0.3; 4]), rows: vec![own(&one)], seeds: Seeds::Shared }.compare(0.95).unwrap();
+    assert!((paired[0].estimate - 0.125).abs() < 1e-12, "{paired:?}");
+}
