@@ -17,6 +17,20 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// Predictions that do not fit together, before they are written.
+    #[error("the set of predictions {problem}")]
+    Predictions {
+        /// What is wrong and what was expected.
+        problem: String,
+    },
+    /// Two sets of predictions that are not of the same examples.
+    #[error("id `{id}` {problem}")]
+    Pairing {
+        /// The example.
+        id: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A file that could not be read or written.
     #[error(transparent)]
     Host(#[from] bayeslora_host::Error),

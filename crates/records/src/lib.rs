@@ -1,8 +1,10 @@
-//! Records of units and distances, and older comparisons: everything a report needs, and the folders they are stored in.
+//! Records of units and distances, and older comparisons: everything a report needs, and the folders they are stored in. Predictions of other
+//! programs are read and written by [`predictions`].
 
 mod distances;
 mod error;
 mod per_text;
+pub mod predictions;
 mod record;
 mod row;
 mod store;
