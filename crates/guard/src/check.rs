@@ -153,10 +153,8 @@ impl Guard {
         let is_foreign = self.rules.ood.as_ref().is_some_and(|ood| !ood.accepts(far));
         let in_set = match &self.rules.sets {
             Some(sets) if !is_foreign && example.label.is_some() => {
-                let stratum = sets.stratum(example)?;
-                let own = sets.thresholds.of(stratum).ok();
-                let number =
-                    sets.thresholds.cutoffs.iter().position(|cutoff| own.is_some_and(|own| std::ptr::eq(own, cutoff)));
+                let own = sets.cutoff(example)?;
+                let number = sets.thresholds.cutoffs.iter().position(|cutoff| std::ptr::eq(own, cutoff));
                 Some((number.unwrap_or(0), sets.covers(example)?))
             }
             _ => None,

@@ -135,13 +135,13 @@ pub fn examples_of(predictions: &Predictions, score: &ScoreName) -> Result<Vec<E
         let label = predictions.labels.get(place).copied().flatten();
         let predicted = derived.as_ref().and_then(|derived| derived.predicted.get(place));
         let said = predictions.correct.as_ref().and_then(|correct| correct.get(place)).map(|correct| !correct);
-        let rows = derived.as_ref().and_then(|derived| derived.probabilities.outer_iter().nth(place));
+        let rows = derived.as_ref().map(|derived| &derived.probabilities).filter(|rows| place < rows.nrows());
         Example {
             id: identity.id.clone(),
             group: identity.group.clone(),
             sha256: identity.sha256.clone(),
             score,
-            probabilities: rows.map(|row| row.to_vec()),
+            probabilities: rows.map(|rows| rows.row(place).to_vec()),
             label,
             wrong: said.or_else(|| Some(*predicted? != label?)),
             ..Example::default()

@@ -85,12 +85,12 @@ impl Guard {
     ) -> Result<Self> {
         settings.check()?;
         refuse_used(&calibration, used)?;
-        check_classes(calibration.examples(), subject.classes.len())?;
+        check_classes("calibration", calibration.examples(), subject.classes.len())?;
         let parts = match grid {
             Some(grid) => calibration.with_grid(grid),
             None => calibration.split(settings.grid_share),
         }?;
-        check_classes(&parts.grid, subject.classes.len())?;
+        check_classes("grid", &parts.grid, subject.classes.len())?;
         let mut scores: Vec<f64> = parts.calibration.iter().map(|example| example.score).collect();
         scores.sort_by(f64::total_cmp);
         let (data, rules) = fitted(parts, &settings, subject.classes.len())?;
@@ -145,7 +145,7 @@ fn refuse_used(calibration: &Calibration, used: &[Used]) -> Result<()> {
 }
 
 /// Refuses labels outside the classes and other numbers of probabilities.
-fn check_classes(examples: &[Example], classes: usize) -> Result<()> {
+fn check_classes(set: &'static str, examples: &[Example], classes: usize) -> Result<()> {
     for Example { id, label, probabilities, .. } in examples {
         let given = probabilities.as_ref().map_or(classes, Vec::len);
         let problem = match label {
@@ -157,7 +157,7 @@ fn check_classes(examples: &[Example], classes: usize) -> Result<()> {
             }
             _ => continue,
         };
-        return Err(Error::Examples { set: "calibration", problem });
+        return Err(Error::Examples { set, problem });
     }
     Ok(())
 }
@@ -167,15 +167,15 @@ fn fitted(parts: Parts, settings: &Settings, classes: usize) -> Result<(Data, Ru
     let kept = [calibration.len(), grid.len()];
     let too_few = |rule, where_| move |source| ruled(rule, where_, given[0], source);
     let ood = match settings.ood {
-        Some(share) => Some(Outlier::fit(&distances(&grid)?, share).map_err(too_few("ood", " in the grid"))?),
+        Some(share) => Some(Outlier::fit(&distances("grid", &grid)?, share).map_err(too_few("ood", " in the grid"))?),
         None => None,
     };
-    let passed = |examples: Vec<Example>| -> Result<Vec<Example>> {
+    let passed = |set, examples: Vec<Example>| -> Result<Vec<Example>> {
         let Some(ood) = &ood else { return Ok(examples) };
-        distances(&examples)?;
+        distances(set, &examples)?;
         Ok(examples.into_iter().filter(|example| example.distance.is_some_and(|far| ood.accepts(far))).collect())
     };
-    let (calibration, grid) = (passed(calibration)?, passed(grid)?);
+    let (calibration, grid) = (passed("calibration", calibration)?, passed("grid", grid)?);
     let of = |examples: &[Example]| examples.iter().map(|example| example.score).collect::<Vec<f64>>();
     let (scores, wrong) = (of(&calibration), calibration.iter().map(|e| e.wrong == Some(true)).collect::<Vec<bool>>());
     let answer = match settings.answer {
@@ -214,10 +214,10 @@ fn fitted(parts: Parts, settings: &Settings, classes: usize) -> Result<(Data, Ru
     Ok((data, rules))
 }
 
-fn distances(examples: &[Example]) -> Result<Vec<f64>> {
+fn distances(set: &'static str, examples: &[Example]) -> Result<Vec<f64>> {
     let distance = |example: &Example| {
         let problem = || format!("id `{}` has no distance; rule ood needs it", example.id);
-        example.distance.ok_or_else(|| Error::Examples { set: "calibration", problem: problem() })
+        example.distance.ok_or_else(|| Error::Examples { set, problem: problem() })
     };
     examples.iter().map(distance).collect()
 }

@@ -1,6 +1,6 @@
 //! The rule "sets" for examples: one threshold, or one for each class or kind of input.
 
-use bayeslora_metrics::guarantee::{LabelSet, Strata, StratifiedCutoff, fewest_examples, uniform};
+use bayeslora_metrics::guarantee::{Cutoff, LabelSet, SetScore, Strata, StratifiedCutoff, fewest_examples, uniform};
 use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 
@@ -25,26 +25,19 @@ pub struct SetsRule {
 impl SetsRule {
     /// Strata that are too small share a threshold, decided by the counts of the grid.
     pub(crate) fn fit(promise: SetsPromise, classes: usize, calibration: &[Example], grid: &[Example]) -> Result<Self> {
-        let ruled = |source| Error::Rule { rule: RULE, source };
         let mut kinds: Vec<String> = Vec::new();
         if promise.per == Per::Stratum {
             kinds.extend(calibration.iter().chain(grid).filter_map(|example| example.stratum.clone()));
             kinds.sort();
             kinds.dedup();
         }
-        let mut rule = Self {
-            promise,
-            kinds,
-            thresholds: StratifiedCutoff { strata: Strata::merged(&[0], 0).map_err(ruled)?, cutoffs: Vec::new() },
-        };
-        let strata = rule.strata(classes);
         let fewest = fewest_examples(promise.alpha, promise.promise).map_err(ruled)?;
         let strata = if promise.per == Per::All {
             Strata::merged(&[calibration.len()], fewest)
         } else {
-            let mut counts = vec![0_usize; strata];
+            let mut counts = vec![0_usize; strata_among(promise.per, &kinds, classes)];
             for example in grid {
-                if let Some(count) = counts.get_mut(rule.stratum(example)?) {
+                if let Some(count) = counts.get_mut(stratum_of(promise.per, &kinds, example)?) {
                     *count += 1;
                 }
             }
@@ -54,65 +47,73 @@ impl SetsRule {
         let (mut scores, mut own) = (Vec::new(), Vec::new());
         for example in calibration {
             let label = example.label.ok_or_else(|| missing(example, "label"))?;
-            scores.push(rule.scores(example)?.get(label).copied().ok_or_else(|| missing(example, "probability"))?);
-            own.push(rule.stratum(example)?);
+            let of_classes = class_scores(promise.score, example)?;
+            scores.push(of_classes.get(label).copied().ok_or_else(|| missing(example, "probability"))?);
+            own.push(stratum_of(promise.per, &kinds, example)?);
         }
-        rule.thresholds = StratifiedCutoff::fit(&scores, &own, strata.map_err(ruled)?, promise.alpha, promise.promise)
+        let thresholds = StratifiedCutoff::fit(&scores, &own, strata.map_err(ruled)?, promise.alpha, promise.promise)
             .map_err(ruled)?;
-        Ok(rule)
+        Ok(Self { promise, kinds, thresholds })
     }
 
     /// Number of strata among so many classes.
     pub(crate) fn strata(&self, classes: usize) -> usize {
-        match self.promise.per {
-            Per::All => 1,
-            Per::Class => classes,
-            Per::Stratum => self.kinds.len(),
-        }
+        strata_among(self.promise.per, &self.kinds, classes)
     }
 
-    /// The stratum whose threshold the label of an example is held to.
-    pub(crate) fn stratum(&self, example: &Example) -> Result<usize> {
-        match self.promise.per {
-            Per::All => Ok(0),
-            Per::Class => example.label.ok_or_else(|| missing(example, "label")),
-            Per::Stratum => {
-                let kind = example.stratum.as_ref().ok_or_else(|| missing(example, "kind"))?;
-                self.kinds.binary_search(kind).map_err(|_| Error::Examples {
-                    set: RULE,
-                    problem: format!(
-                        "id `{}` is of the kind `{kind}`, of which there was none in calibration",
-                        example.id
-                    ),
-                })
-            }
-        }
+    /// The threshold that the label of an example is held to.
+    pub(crate) fn cutoff(&self, example: &Example) -> Result<&Cutoff> {
+        let stratum = stratum_of(self.promise.per, &self.kinds, example)?;
+        self.thresholds.of(stratum).map_err(ruled)
     }
 
     /// The set of an example; its label is not looked at.
     pub(crate) fn set(&self, example: &Example) -> Result<LabelSet> {
-        let ruled = |source| Error::Rule { rule: RULE, source };
-        let scores = self.scores(example)?;
+        let scores = class_scores(self.promise.score, example)?;
         match self.promise.per {
             Per::Class => self.thresholds.set_by_class(&scores).map_err(ruled),
-            _ => self.thresholds.of(self.stratum(example)?).and_then(|cutoff| cutoff.set(&scores)).map_err(ruled),
+            Per::All | Per::Stratum => self.cutoff(example)?.set(&scores).map_err(ruled),
         }
     }
 
     /// Whether the label of an example is within its threshold. A set that is forced covers no less.
     pub(crate) fn covers(&self, example: &Example) -> Result<bool> {
         let label = example.label.ok_or_else(|| missing(example, "label"))?;
-        let cutoff = self.thresholds.of(self.stratum(example)?);
-        let cutoff = cutoff.map_err(|source| Error::Rule { rule: RULE, source })?;
-        Ok(self.scores(example)?.get(label).is_some_and(|&score| cutoff.contains(score)))
+        let (cutoff, scores) = (self.cutoff(example)?, class_scores(self.promise.score, example)?);
+        Ok(scores.get(label).is_some_and(|&score| cutoff.contains(score)))
     }
+}
 
-    fn scores(&self, example: &Example) -> Result<Vec<f64>> {
-        let probabilities = example.probabilities.as_ref().ok_or_else(|| missing(example, "probability"))?;
-        let own = uniform(0, hashed("set", &example.id));
-        let scores = self.promise.score.of_classes(ArrayView1::from(probabilities), own);
-        scores.map_err(|source| Error::Rule { rule: RULE, source })
+fn strata_among(per: Per, kinds: &[String], classes: usize) -> usize {
+    match per {
+        Per::All => 1,
+        Per::Class => classes,
+        Per::Stratum => kinds.len(),
     }
+}
+
+fn stratum_of(per: Per, kinds: &[String], example: &Example) -> Result<usize> {
+    match per {
+        Per::All => Ok(0),
+        Per::Class => example.label.ok_or_else(|| missing(example, "label")),
+        Per::Stratum => {
+            let kind = example.stratum.as_ref().ok_or_else(|| missing(example, "kind"))?;
+            kinds.binary_search(kind).map_err(|_| Error::Examples {
+                set: RULE,
+                problem: format!("id `{}` is of the kind `{kind}`, of which there was none in calibration", example.id),
+            })
+        }
+    }
+}
+
+/// How strange each class is. The number that breaks ties is the id's.
+fn class_scores(score: SetScore, example: &Example) -> Result<Vec<f64>> {
+    let probabilities = example.probabilities.as_ref().ok_or_else(|| missing(example, "probability"))?;
+    score.of_classes(ArrayView1::from(probabilities), uniform(0, hashed("set", &example.id))).map_err(ruled)
+}
+
+fn ruled(source: bayeslora_metrics::Error) -> Error {
+    Error::Rule { rule: RULE, source }
 }
 
 fn missing(example: &Example, what: &str) -> Error {
