@@ -200,6 +200,40 @@ mod tests {
     }
 
     #[test]
+    fn examples_carry_what_the_predictions_say_and_a_score_that_is_not_there_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.jsonl");
+        let read = |lines: [&str; 2]| {
+            std::fs::write(&path, lines.join("\n")).unwrap();
+            bayeslora_records::predictions::read_lines(&path).unwrap()
+        };
+        let own = read([
+            r#"{"id": "a", "label": 0, "probs": [0.75, 0.25], "correct": false, "score": 3, "group": "g"}"#,
+            r#"{"id": "b", "probs": [0.25, 0.75], "correct": true, "score": 4}"#,
+        ]);
+        let found = examples_of(&own, &ScoreName::Own("score".into())).unwrap();
+        let shown: Vec<_> = found.iter().map(|e| (e.score, e.label, e.wrong, e.group.as_deref())).collect();
+        assert_eq!(shown, [(3.0, Some(0), Some(true), Some("g")), (4.0, None, Some(false), None)]);
+        let unlabelled =
+            read([r#"{"id": "a", "probs": [0.75, 0.25]}"#, r#"{"id": "b", "label": 0, "probs": [0.25, 0.75]}"#]);
+        let wrong: Vec<_> =
+            examples_of(&unlabelled, &ScoreName::OneMinusMax).unwrap().iter().map(|e| e.wrong).collect();
+        assert_eq!(wrong, [None, Some(true)]);
+        let message = |set: &Predictions, score| examples_of(set, &score).unwrap_err().to_string();
+        assert_eq!(
+            message(&own, ScoreName::MutualInformation),
+            "predictions: mutual information needs several samples; take another score"
+        );
+        assert_eq!(
+            message(&own, ScoreName::Own("p(true)".into())),
+            "predictions: there is no score `p(true)`, expected one of: score"
+        );
+        let generated = read([r#"{"id": "a", "correct": true}"#, r#"{"id": "b", "correct": false}"#]);
+        let refused = message(&generated, ScoreName::PredictiveEntropy);
+        assert_eq!(refused, "predictions: this score needs outputs; take score.NAME");
+    }
+
+    #[test]
     fn words_name_scores() {
         assert_eq!("score.p(true)".parse::<ScoreName>().unwrap(), ScoreName::Own("p(true)".into()));
         let message = "confidence".parse::<ScoreName>().unwrap_err().to_string();
