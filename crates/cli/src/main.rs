@@ -31,6 +31,7 @@ Examples:
   bayeslora geometry results/main-encoder/experiment.toml
   bayeslora couplings results/main-encoder/experiment.toml
   bayeslora width results/main-encoder/experiment.toml
+  bayeslora guard fit --predictions cal.jsonl --answer 0.05 -o guard.json
   bayeslora fetch --offline";
 
 /// Can the uncertainty of a fine-tuned LoRA adapter be trusted? Numbers you can regenerate.
@@ -87,6 +88,9 @@ enum Command {
     /// Set what BayesLoRA v1 reports beside the same quantities of a finished run of its protocol.
     #[command(after_help = "Example:\n  bayeslora paper results/paper/experiment.toml --profile full")]
     Paper(commands::paper::Arguments),
+    /// Turn predictions into act, ask or escalate under a guarantee.
+    #[command(subcommand, after_help = commands::guard::EXAMPLES)]
+    Guard(commands::guard::Command),
     /// Download and verify the models and data sets.
     #[command(after_help = "Example:\n  bayeslora fetch all-minilm-l6-v2")]
     Fetch(commands::fetch::Arguments),
@@ -187,6 +191,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Width(arguments) => commands::width::run(arguments),
         Command::Posterior(arguments) => commands::posterior::run(arguments),
         Command::Paper(arguments) => commands::paper::run(arguments),
+        Command::Guard(command) => commands::guard::run(&command),
         Command::Fetch(arguments) => commands::fetch::run(arguments),
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "tune",
     "report",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 14] = [
     "width",
     "posterior",
     "paper",
+    "guard",
     "fetch",
 ];
 

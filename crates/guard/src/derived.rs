@@ -3,13 +3,16 @@
 //! Predictions are averaged over their samples, `p = mean_s p_s` or, where they say so, `softmax(mean_s ln p_s)`, all in double precision. With
 //! one sample there is no mutual information.
 
+use std::fmt;
 use std::str::FromStr;
 
-use bayeslora_records::predictions::{Outputs, Predictions};
+use bayeslora_records::predictions::{About, Outputs, Predictions};
 use ndarray::{Array2, Axis};
+use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::example::Example;
+use crate::subject::{Score, Subject};
 
 /// Two sums of order 1 differ by this much through rounding alone: what is smaller is 0, lest rounding orders examples.
 const ROUNDING: f64 = 1e-13;
@@ -25,6 +28,18 @@ pub enum ScoreName {
     MutualInformation,
     /// A score of the program itself.
     Own(String),
+}
+
+/// As it is parsed.
+impl fmt::Display for ScoreName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PredictiveEntropy => f.write_str("predictive-entropy"),
+            Self::OneMinusMax => f.write_str("one-minus-max"),
+            Self::MutualInformation => f.write_str("mutual-information"),
+            Self::Own(name) => write!(f, "score.{name}"),
+        }
+    }
 }
 
 impl FromStr for ScoreName {
@@ -97,8 +112,25 @@ impl Derived {
     }
 }
 
+/// What predictions say of their own origin, as what a guard is for: method, task and source stand for the model.
+pub fn subject_of(predictions: &Predictions, score: &ScoreName) -> Subject {
+    let About { method, task, source, samples, averages_logits, classes, .. } = &predictions.about;
+    let said = |name: &str, word: &Option<String>| word.as_ref().map(|word| format!("{name} {word}"));
+    let told = [said("method", method), said("task", task), said("source", source)];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    let number = predictions.outputs.as_ref().map(|outputs| outputs.shape()[0]);
+    let numbered = || (0..predictions.classes()).map(|class| class.to_string()).collect();
+    Subject {
+        model: if told.is_empty() { "predictions of unknown origin".to_owned() } else { told.join(", ") },
+        adapter: None,
+        classes: if classes.is_empty() { numbered() } else { classes.clone() },
+        inference: json!({"samples": samples.word(), "number": number, "averages_logits": averages_logits}),
+        score: Score::new(score.to_string()),
+    }
+}
+
 /// Examples to fit a guard to, to check it with or to decide about, with the score of this name. An example is wrong if its predictions say so, or
-/// else if its most probable class is not its label.
+/// else if its most probable class is not its label. The distance that the rule "ood" reads is a score of the program's own, by its name.
 ///
 /// # Errors
 /// [`Error::Examples`] where the score needs outputs or samples, or is none of the program's own.
@@ -109,13 +141,19 @@ impl Derived {
 /// let path = folder.path().join("p.jsonl");
 /// std::fs::write(&path, r#"{"id": "a", "label": 1, "probs": [0.75, 0.25]}"#)?;
 /// let predictions = bayeslora_records::predictions::read_lines(&path)?;
-/// let examples = examples_of(&predictions, &"one-minus-max".parse()?)?;
+/// let examples = examples_of(&predictions, &"one-minus-max".parse()?, None)?;
 /// assert!((examples[0].score - 0.25).abs() < 1e-15 && examples[0].wrong == Some(true));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn examples_of(predictions: &Predictions, score: &ScoreName) -> Result<Vec<Example>> {
+pub fn examples_of(predictions: &Predictions, score: &ScoreName, distance: Option<&str>) -> Result<Vec<Example>> {
     let refused = |problem: String| Error::Examples { set: "predictions", problem };
     let derived = predictions.outputs.as_ref().map(|outputs| Derived::of(outputs, predictions.about.averages_logits));
+    let own = |name: &str| {
+        predictions.scores.get(name).ok_or_else(|| {
+            let names = predictions.scores.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            refused(format!("there is no score `{name}`, expected one of: {names}"))
+        })
+    };
     let from_outputs = |scores: fn(&Derived) -> Option<&Vec<f64>>| {
         let derived =
             derived.as_ref().ok_or_else(|| refused("this score needs outputs; take score.NAME".to_owned()))?;
@@ -126,11 +164,9 @@ pub fn examples_of(predictions: &Predictions, score: &ScoreName) -> Result<Vec<E
         ScoreName::PredictiveEntropy => from_outputs(|derived| Some(&derived.predictive_entropy))?,
         ScoreName::OneMinusMax => from_outputs(|derived| Some(&derived.one_minus_max))?,
         ScoreName::MutualInformation => from_outputs(|derived| derived.mutual_information.as_ref())?,
-        ScoreName::Own(name) => predictions.scores.get(name).ok_or_else(|| {
-            let names = predictions.scores.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            refused(format!("there is no score `{name}`, expected one of: {names}"))
-        })?,
+        ScoreName::Own(name) => own(name)?,
     };
+    let distances = distance.map(own).transpose()?;
     let example = |(place, (identity, &score)): (usize, (&bayeslora_records::predictions::Identity, &f64))| {
         let label = predictions.labels.get(place).copied().flatten();
         let predicted = derived.as_ref().and_then(|derived| derived.predicted.get(place));
@@ -141,6 +177,7 @@ pub fn examples_of(predictions: &Predictions, score: &ScoreName) -> Result<Vec<E
             group: identity.group.clone(),
             sha256: identity.sha256.clone(),
             score,
+            distance: distances.and_then(|distances| distances.get(place)).copied(),
             probabilities: rows.map(|rows| rows.row(place).to_vec()),
             label,
             wrong: said.or_else(|| Some(*predicted? != label?)),
@@ -211,15 +248,16 @@ mod tests {
             r#"{"id": "a", "label": 0, "probs": [0.75, 0.25], "correct": false, "score": 3, "group": "g"}"#,
             r#"{"id": "b", "probs": [0.25, 0.75], "correct": true, "score": 4}"#,
         ]);
-        let found = examples_of(&own, &ScoreName::Own("score".into())).unwrap();
+        let found = examples_of(&own, &ScoreName::Own("score".into()), Some("score")).unwrap();
+        assert!(found.iter().all(|example| example.distance == Some(example.score)));
         let shown: Vec<_> = found.iter().map(|e| (e.score, e.label, e.wrong, e.group.as_deref())).collect();
         assert_eq!(shown, [(3.0, Some(0), Some(true), Some("g")), (4.0, None, Some(false), None)]);
         let unlabelled =
             read([r#"{"id": "a", "probs": [0.75, 0.25]}"#, r#"{"id": "b", "label": 0, "probs": [0.25, 0.75]}"#]);
         let wrong: Vec<_> =
-            examples_of(&unlabelled, &ScoreName::OneMinusMax).unwrap().iter().map(|e| e.wrong).collect();
+            examples_of(&unlabelled, &ScoreName::OneMinusMax, None).unwrap().iter().map(|e| e.wrong).collect();
         assert_eq!(wrong, [None, Some(true)]);
-        let message = |set: &Predictions, score| examples_of(set, &score).unwrap_err().to_string();
+        let message = |set: &Predictions, score| examples_of(set, &score, None).unwrap_err().to_string();
         assert_eq!(
             message(&own, ScoreName::MutualInformation),
             "predictions: mutual information needs several samples; take another score"
@@ -235,6 +273,9 @@ mod tests {
 
     #[test]
     fn words_name_scores() {
+        for word in ["predictive-entropy", "one-minus-max", "mutual-information", "score.p(true)"] {
+            assert_eq!(word.parse::<ScoreName>().unwrap().to_string(), word);
+        }
         assert_eq!("score.p(true)".parse::<ScoreName>().unwrap(), ScoreName::Own("p(true)".into()));
         let message = "confidence".parse::<ScoreName>().unwrap_err().to_string();
         assert_eq!(

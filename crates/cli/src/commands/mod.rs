@@ -5,6 +5,7 @@ pub(crate) mod couplings;
 pub(crate) mod curve;
 pub(crate) mod fetch;
 pub(crate) mod geometry;
+pub(crate) mod guard;
 pub(crate) mod nulls;
 pub(crate) mod overview;
 pub(crate) mod paper;

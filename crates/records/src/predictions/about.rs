@@ -26,6 +26,13 @@ const SAMPLES: [(&str, Samples); 4] = [
     ("one", Samples::One),
 ];
 
+impl Samples {
+    /// As metadata name it.
+    pub fn word(self) -> &'static str {
+        SAMPLES.iter().find(|(_, kind)| *kind == self).map_or("one", |(word, _)| word)
+    }
+}
+
 /// Where predictions come from and how they are meant. What is unknown stays empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct About {
@@ -52,7 +59,7 @@ pub struct About {
 impl About {
     /// As metadata of a file.
     pub(super) fn to_metadata(&self) -> BTreeMap<&'static str, String> {
-        let samples = SAMPLES.iter().find(|(_, kind)| *kind == self.samples).map_or("one", |(word, _)| word);
+        let samples = self.samples.word();
         let averaging = if self.averages_logits { "mean-logits" } else { "mean-probs" };
         let mut found = BTreeMap::from([
             ("format", FORMAT.to_owned()),

@@ -25,6 +25,18 @@ mod outputs;
 mod pairing;
 mod set;
 
+use std::path::Path;
+
+use crate::error::Result;
+
+/// Reads predictions from a folder, or from a file of JSON lines.
+///
+/// # Errors
+/// As [`Predictions::read`] and [`read_lines`].
+pub fn open(path: &Path) -> Result<Predictions> {
+    if path.is_dir() { Predictions::read(path) } else { read_lines(path) }
+}
+
 pub use about::{About, FORMAT, Samples};
 pub use lines::{MOST_LINES, read_lines};
 pub use outputs::{Kind, Outputs, SUM_TOLERANCE, Values};
