@@ -79,6 +79,45 @@ fn a_guard_is_fitted_checked_and_watched() {
     );
 }
 
+/// Which score is read as a distance is in the guard's file: nobody has to name it again, and predictions without it are refused.
+#[test]
+fn a_distance_is_read_again_and_missed_where_it_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let with_scores = |text: String| -> String {
+        let lines = text.lines().zip(0..);
+        lines.fold(String::new(), |all, (line, n)| {
+            all + line.trim_end_matches('}') + &format!(", \"score\": {}}}\n", (n * 61) % 1000)
+        })
+    };
+    fs::write(folder.join("cal.jsonl"), with_scores(lines("c", 4000))).unwrap();
+    fs::write(folder.join("test.jsonl"), with_scores(lines("t", 2000))).unwrap();
+    fs::write(folder.join("plain.jsonl"), lines("t", 2000)).unwrap();
+    let fit = [
+        "fit",
+        "--predictions",
+        "cal.jsonl",
+        "--answer",
+        "0.05",
+        "--ood",
+        "0.1",
+        "--distance",
+        "score",
+        "-o",
+        "g.json",
+    ];
+    let told = guard(folder, &fit, "");
+    assert_eq!(told.code, 0, "{}", told.error);
+    let told = guard(folder, &["check", "g.json", "--predictions", "test.jsonl"], "");
+    assert!(told.code == 0 && told.said.contains("ood: at most 10.0 % promised"), "{}{}", told.said, told.error);
+    let told = guard(folder, &["check", "g.json", "--predictions", "plain.jsonl"], "");
+    assert!(
+        told.code == 1 && told.error.contains("plain.jsonl: predictions: there is no score `score`"),
+        "{}",
+        told.error
+    );
+}
+
 #[test]
 fn what_a_guard_cannot_promise_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();

@@ -112,8 +112,9 @@ impl Derived {
     }
 }
 
-/// What predictions say of their own origin, as what a guard is for: method, task and source stand for the model.
-pub fn subject_of(predictions: &Predictions, score: &ScoreName) -> Subject {
+/// What predictions say of their own origin, as what a guard is for: method, task and source stand for the model. The score that is read as a
+/// distance belongs to it, see [`distance_of`].
+pub fn subject_of(predictions: &Predictions, score: &ScoreName, distance: Option<&str>) -> Subject {
     let About { method, task, source, samples, averages_logits, classes, .. } = &predictions.about;
     let said = |name: &str, word: &Option<String>| word.as_ref().map(|word| format!("{name} {word}"));
     let told = [said("method", method), said("task", task), said("source", source)];
@@ -124,9 +125,14 @@ pub fn subject_of(predictions: &Predictions, score: &ScoreName) -> Subject {
         model: if told.is_empty() { "predictions of unknown origin".to_owned() } else { told.join(", ") },
         adapter: None,
         classes: if classes.is_empty() { numbered() } else { classes.clone() },
-        inference: json!({"samples": samples.word(), "number": number, "averages_logits": averages_logits}),
+        inference: json!({"samples": samples.word(), "number": number, "averages_logits": averages_logits, "distance": distance}),
         score: Score::new(score.to_string()),
     }
+}
+
+/// The score that predictions of this subject have as their distance; none where none is read.
+pub fn distance_of(subject: &Subject) -> Option<&str> {
+    subject.inference.get("distance").and_then(serde_json::Value::as_str)
 }
 
 /// Examples to fit a guard to, to check it with or to decide about, with the score of this name. An example is wrong if its predictions say so, or

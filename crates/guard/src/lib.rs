@@ -51,7 +51,7 @@ pub use bayeslora_metrics::guarantee::{Promise, SetScore};
 pub use calibration::Calibration;
 pub use check::{Checked, ClassCheck, Rate, Verdict};
 pub use decide::{Choice, Decision};
-pub use derived::{Derived, ScoreName, examples_of, subject_of};
+pub use derived::{Derived, ScoreName, distance_of, examples_of, subject_of};
 pub use error::{Error, Result};
 pub use example::Example;
 pub use guard::{Data, Guard, SCHEMA, Source, Used};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bayeslora_guard::{Checked, Guard, Rate};
+use bayeslora_guard::{Checked, Guard, Rate, distance_of};
 
 use super::examples;
 use crate::commands::print_line;
@@ -15,9 +15,6 @@ pub(crate) struct Arguments {
     /// Labelled predictions that the guard has not seen: a folder or a file of JSON lines.
     #[arg(long, value_name = "PATH")]
     predictions: PathBuf,
-    /// The score that says how foreign an input is, by its name, where the guard reads one.
-    #[arg(long, value_name = "NAME")]
-    distance: Option<String>,
     /// Level of each test, and one less the level of the intervals.
     #[arg(long, default_value_t = 0.05)]
     delta: f64,
@@ -27,9 +24,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    // Which score the guard orders by is known from its file; then it must be of the same predictions.
-    let score = Guard::read_for_any(&arguments.guard)?.subject().score.name.parse()?;
-    let (fresh, subject) = examples(&arguments.predictions, &score, arguments.distance.as_deref())?;
+    // Which scores the guard reads is known from its file; then it must be of the same predictions.
+    let known = Guard::read_for_any(&arguments.guard)?;
+    let score = known.subject().score.name.parse()?;
+    let (fresh, subject) = examples(&arguments.predictions, &score, distance_of(known.subject()))?;
     let guard = Guard::read(&arguments.guard, &subject)?;
     let named = |error: bayeslora_guard::Error| anyhow::anyhow!("{}: {error}", arguments.predictions.display());
     let checked = guard.check(fresh, arguments.delta).map_err(named)?;

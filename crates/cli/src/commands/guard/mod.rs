@@ -42,5 +42,5 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
 fn examples(path: &Path, score: &ScoreName, distance: Option<&str>) -> anyhow::Result<(Vec<Example>, Subject)> {
     let predictions = predictions::open(path)?;
     let named = |error: bayeslora_guard::Error| anyhow::anyhow!("{}: {error}", path.display());
-    Ok((examples_of(&predictions, score, distance).map_err(named)?, subject_of(&predictions, score)))
+    Ok((examples_of(&predictions, score, distance).map_err(named)?, subject_of(&predictions, score, distance)))
 }
