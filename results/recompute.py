@@ -144,10 +144,10 @@ def fits(metric, row, domain, inside, texts):
 
 def prior(variances, own):
     variances = np.maximum(variances, 1e-5 * np.median(variances))
-    logs = np.log(variances) - special.digamma(own / 2) + np.log(own / 2)
-    spread = (np.var(logs, ddof=1) if len(logs) > 1 else 0) - special.polygamma(1, own / 2)
-    if len(logs) < 2:
+    if len(variances) < 2 or variances.min() <= 0:
         return 0.0, 0.0
+    logs = np.log(variances) - special.digamma(own / 2) + np.log(own / 2)
+    spread = np.var(logs, ddof=1) - special.polygamma(1, own / 2)
     if spread <= 0:
         return np.inf, variances.mean()
     d0 = 2 * optimize.brentq(lambda x: special.polygamma(1, x) - spread, 1e-8, 1e12, xtol=1e-14, rtol=1e-14)
