@@ -257,7 +257,9 @@ def expected(rows, reference, inside, texts, distances):
                     continue
                 if labelled:
                     yield row, domain, "errors", name
-                    yield row, domain, "errors-given-entropy", name
+                    errors = {seed: ~fit["correct"] for seed, fit in own.items()}
+                    if all(leaves_something(values[seed], passes[seed]) for values in (scores[name], errors) for seed in own):
+                        yield row, domain, "errors-given-entropy", name
                 if domain != inside and not placebo:
                     yield row, domain, "shift", name
 
@@ -288,25 +290,38 @@ def areas(score, given, positive):
     return gains, np.sqrt(deviations @ deviations)
 
 
+def strata(values):
+    """Places of about 20 texts each, by the order of `values`."""
+    count, number = len(values), len(values) // 20
+    return np.array_split(np.argsort(values, kind="stable"), [k * count // number for k in range(1, number)])
+
+
+def left(values, rank):
+    """What a line in the rank of the entropy leaves of values, in each of its strata."""
+    rest = np.empty(len(values))
+    for stratum in strata(rank):
+        x, y = rank[stratum] - rank[stratum].mean(), values[stratum] - values[stratum].mean()
+        rest[stratum] = y - (x @ y / (x @ x) if x @ x > 0 else 0) * x
+    return rest
+
+
+def leaves_something(values, given):
+    """Whether a fit's score or errors have anything left to correlate: samples that hardly disagree rank texts as their pass does."""
+    ranks = stats.rankdata(values)
+    return np.linalg.norm(left(ranks, stats.rankdata(given))) > 1e-9 * np.linalg.norm(ranks - ranks.mean())
+
+
 def within_strata(score, errors, given, random=None):
     """Correlation within strata of the entropy, fit by fit, the error of its mean over texts, and the degrees of freedom of that.
 
     With `random` the error is that of 2,000 permutations instead, corrected for the line in each stratum: a check by other means."""
     count = len(score[0])
     number = count // 20
-    cut = lambda values: np.array_split(np.argsort(values, kind="stable"), [k * count // number for k in range(1, number)])
     ranks = [stats.rankdata(values) for values in given]
-
-    def left(values, rank):
-        rest = np.empty(count)
-        for stratum in cut(rank):
-            x, y = rank[stratum] - rank[stratum].mean(), values[stratum] - values[stratum].mean()
-            rest[stratum] = y - (x @ y / (x @ x) if x @ x > 0 else 0) * x
-        return rest / np.linalg.norm(rest)
-
-    s = np.array([left(stats.rankdata(values), rank) for values, rank in zip(score, ranks)])
-    e = np.array([left(values.astype(float), rank) for values, rank in zip(errors, ranks)])
-    common = cut(np.sum(ranks, axis=0))
+    scaled = lambda values: values / np.linalg.norm(values)
+    s = np.array([scaled(left(stats.rankdata(values), rank)) for values, rank in zip(score, ranks)])
+    e = np.array([scaled(left(values.astype(float), rank)) for values, rank in zip(errors, ranks)])
+    common = strata(np.sum(ranks, axis=0))
     if random is not None:
         drawn, order = [], np.arange(count)
         for _ in range(2000):
