@@ -51,6 +51,15 @@ fn a_guard_is_fitted_checked_and_watched() {
     let told = guard(folder, &["check", "guard.json", "--predictions", "test.jsonl"], "");
     assert_eq!(told.code, 0, "{}{}", told.said, told.error);
     assert!(told.said.contains("answered: ") && told.said.contains("not refuted"), "{}", told.said);
+    // One example that it was fitted to, among fresh ones.
+    let overlapping = lines("t", 500) + lines("c", 4000).lines().nth(7).unwrap();
+    fs::write(folder.join("part.jsonl"), overlapping).unwrap();
+    let told = guard(folder, &["check", "guard.json", "--predictions", "part.jsonl"], "");
+    assert!(
+        told.code == 1 && told.error.contains("id `c7` is an example that the guard was fitted to"),
+        "{}",
+        told.error
+    );
     // Where every answer is wrong the promise is refuted.
     let turned = lines("t", 2000).replace("\"label\": 0", "\"label\": 2").replace("\"label\": 1", "\"label\": 0");
     fs::write(folder.join("wrong.jsonl"), turned.replace("\"label\": 2", "\"label\": 1")).unwrap();
@@ -138,6 +147,7 @@ fn what_a_guard_cannot_promise_is_refused_by_name() {
         (fit("cal.jsonl", &["--answer", "0.05", "--score", "confidence"]), "expected predictive-entropy"),
         (fit("cal.jsonl", &["--answer", "0.05", "--score", "mutual-information"]), "needs several samples"),
         (fit("cal.jsonl", &["--answer", "0.0001"]), "cal.jsonl"),
+        (fit("cal.jsonl", &["--answer", "0.05", "--used", "cal.jsonl"]), "the calibration data are those of cal.jsonl"),
         (fit("few.jsonl", &["--answer", "0.05"]), "few.jsonl"),
         (fit("twice.jsonl", &["--answer", "0.05"]), "c0"),
         (fit("sum.jsonl", &["--answer", "0.05"]), "sum.jsonl"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
-use crate::example::{Example, digest, hashed, one_a_group};
+use crate::example::{Example, digest, fingerprint, hashed, one_a_group};
 
 const SET: &str = "calibration";
 const GRID: &str = "grid";
@@ -14,6 +14,8 @@ pub struct Calibration {
     examples: Vec<Example>,
     given: usize,
     digest: String,
+    /// Fingerprints of all that were given.
+    seen: BTreeSet<u64>,
 }
 
 impl Calibration {
@@ -37,7 +39,7 @@ impl Calibration {
     /// # Ok::<(), bayeslora_guard::Error>(())
     /// ```
     pub fn new(examples: Vec<Example>) -> Result<Self> {
-        let (given, digest) = (examples.len(), digest(&examples));
+        let (given, digest, seen) = (examples.len(), digest(&examples), fingerprints(&examples));
         let examples = one_a_group(SET, examples)?;
         check_numbers(SET, &examples)?;
         if let Some(example) = examples.iter().find(|example| example.wrong.is_none()) {
@@ -53,7 +55,7 @@ impl Calibration {
                 format!("the score is {first} for every example and orders nothing; take another score"),
             );
         }
-        Ok(Self { examples, given, digest })
+        Ok(Self { examples, given, digest, seen })
     }
 
     /// One a group, in the order of their ids.
@@ -76,12 +78,13 @@ impl Calibration {
         // A share of 2^64, where the last bits do not matter.
         let is_grid = |example: &Example| (hashed("grid", &example.id) as f64) < share * 2.0_f64.powi(64);
         let (grid, calibration): (Vec<Example>, Vec<Example>) = self.examples.into_iter().partition(is_grid);
-        Parts::new(calibration, grid, [self.given; 2], self.digest)
+        Parts::new(calibration, grid, [self.given; 2], self.digest, self.seen)
     }
 
     /// Takes other examples as the grid; they need no verdict.
     pub(crate) fn with_grid(self, grid: Vec<Example>) -> Result<Parts> {
         let given = grid.len();
+        let seen = &self.seen | &fingerprints(&grid);
         let grid = one_a_group(GRID, grid)?;
         check_numbers(GRID, &grid)?;
         let ids: BTreeSet<&str> = self.examples.iter().map(|example| example.id.as_str()).collect();
@@ -94,7 +97,7 @@ impl Calibration {
                 return refused(GRID, format!("group `{group}` is also in the calibration; keep the two apart"));
             }
         }
-        Parts::new(self.examples, grid, [self.given, given], self.digest)
+        Parts::new(self.examples, grid, [self.given, given], self.digest, seen)
     }
 }
 
@@ -107,18 +110,30 @@ pub(crate) struct Parts {
     pub(crate) given: [usize; 2],
     /// Digest of all calibration examples given, and of the grid.
     pub(crate) digests: [String; 2],
+    /// Fingerprints of all examples given.
+    pub(crate) seen: BTreeSet<u64>,
 }
 
 impl Parts {
-    fn new(calibration: Vec<Example>, grid: Vec<Example>, given: [usize; 2], whole: String) -> Result<Self> {
+    fn new(
+        calibration: Vec<Example>,
+        grid: Vec<Example>,
+        given: [usize; 2],
+        whole: String,
+        seen: BTreeSet<u64>,
+    ) -> Result<Self> {
         for (set, part) in [(SET, &calibration), (GRID, &grid)] {
             if part.is_empty() {
                 return refused(set, "has no examples; give more of them".to_owned());
             }
         }
         let digests = [whole, digest(&grid)];
-        Ok(Self { calibration, grid, given, digests })
+        Ok(Self { calibration, grid, given, digests, seen })
     }
+}
+
+fn fingerprints(examples: &[Example]) -> BTreeSet<u64> {
+    examples.iter().map(fingerprint).collect()
 }
 
 fn check_numbers(set: &'static str, examples: &[Example]) -> Result<()> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::decide::Choice;
 use crate::error::{Error, Result};
-use crate::example::{Example, digest, one_a_group};
+use crate::example::{Example, fingerprint, one_a_group};
 use crate::guard::Guard;
 
 const SET: &str = "test";
@@ -99,17 +99,18 @@ impl Guard {
     /// Decides about labelled examples and tests each promise at `delta`. Of a group one example is used, as in calibration.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a `delta` outside `(0, 1)`; [`Error::Examples`] without examples, without verdicts, or for the calibration data
-    /// themselves.
+    /// [`Error::Setting`] for a `delta` outside `(0, 1)`; [`Error::Examples`] without examples, without verdicts or the distances that a rule
+    /// needs, or for an example that the guard was fitted to.
     pub fn check(&self, examples: Vec<Example>, delta: f64) -> Result<Checked> {
         if !(delta > 0.0 && delta < 1.0) {
             return Err(Error::Setting { what: "delta", value: delta.to_string(), expected: "a number in (0, 1)" });
         }
         let refused = |problem: String| Err(Error::Examples { set: SET, problem });
-        if digest(&examples) == self.data.calibration.digest {
-            return refused(
-                "these are the calibration data, on which the promises hold by construction; give others".to_owned(),
-            );
+        if let Some(own) = examples.iter().find(|example| self.seen.contains(&fingerprint(example))) {
+            return refused(format!(
+                "id `{}` is an example that the guard was fitted to, on which promises hold by construction; give others",
+                own.id
+            ));
         }
         let given = examples.len();
         let examples = one_a_group(SET, examples)?;
@@ -149,8 +150,13 @@ impl Guard {
             return Err(refused(&format!("has the label {label}, expected a class below {classes}")));
         }
         let wrong = example.wrong.ok_or_else(|| refused("has no verdict; give its label, or whether it is correct"))?;
-        let far = example.distance.unwrap_or(f64::NAN);
-        let is_foreign = self.rules.ood.as_ref().is_some_and(|ood| !ood.accepts(far));
+        // A decision fails closed where there is no distance; a check would take that for a foreign input.
+        let is_foreign = match &self.rules.ood {
+            Some(ood) => {
+                !ood.accepts(example.distance.ok_or_else(|| refused("has no distance, which rule ood needs"))?)
+            }
+            None => false,
+        };
         let in_set = match &self.rules.sets {
             Some(sets) if !is_foreign && example.label.is_some() => {
                 let own = sets.cutoff(example)?;

@@ -29,9 +29,9 @@ pub struct Example {
     pub wrong: Option<bool>,
 }
 
-/// The first eight bytes of a SHA-256, by purpose and id: a number that has nothing to do with the order of examples.
-pub(crate) fn hashed(purpose: &str, id: &str) -> u64 {
-    u64::from_str_radix(&sha256_hex(format!("bayeslora-guard/{purpose}\0{id}").as_bytes())[..16], 16).unwrap_or(0)
+/// The first eight bytes of a SHA-256, by purpose and text, mostly an id: a number that has nothing to do with the order of examples.
+pub(crate) fn hashed(purpose: &str, text: &str) -> u64 {
+    u64::from_str_radix(&sha256_hex(format!("bayeslora-guard/{purpose}\0{text}").as_bytes())[..16], 16).unwrap_or(0)
 }
 
 /// One example a group, that of the smallest hashed id, in the order of ids.
@@ -61,18 +61,22 @@ pub(crate) fn one_a_group(set: &'static str, examples: Vec<Example>) -> Result<V
 
 /// SHA-256 over everything that is known of the examples, in the order of ids.
 pub(crate) fn digest(examples: &[Example]) -> String {
-    let mut lines: Vec<String> = examples
-        .iter()
-        .map(|example| {
-            let bits = |value: f64| format!("{:016x}", value.to_bits());
-            let probabilities = example.probabilities.iter().flatten().map(|&p| bits(p)).collect::<Vec<_>>();
-            let Example { id, group, stratum, sha256, score, distance, label, wrong, .. } = example;
-            let numbers = (bits(*score), distance.map(bits), probabilities);
-            format!("{:?}", (id, group, stratum, sha256, numbers, label, wrong))
-        })
-        .collect();
+    let mut lines: Vec<String> = examples.iter().map(line).collect();
     lines.sort();
     sha256_hex(lines.join("\n").as_bytes())
+}
+
+/// A number for everything that is known of an example: two examples that are alike in all of it have the same.
+pub(crate) fn fingerprint(example: &Example) -> u64 {
+    hashed("example", &line(example))
+}
+
+fn line(example: &Example) -> String {
+    let bits = |value: f64| format!("{:016x}", value.to_bits());
+    let probabilities = example.probabilities.iter().flatten().map(|&p| bits(p)).collect::<Vec<_>>();
+    let Example { id, group, stratum, sha256, score, distance, label, wrong, .. } = example;
+    let numbers = (bits(*score), distance.map(bits), probabilities);
+    format!("{:?}", (id, group, stratum, sha256, numbers, label, wrong))
 }
 
 #[cfg(test)]

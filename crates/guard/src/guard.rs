@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::{Calibration, Parts};
 use crate::error::{Error, Result};
-use crate::example::Example;
+use crate::example::{Example, digest};
 use crate::rules::{Guarantee, Rules};
 use crate::sets::SetsRule;
 use crate::settings::Settings;
@@ -25,6 +25,14 @@ pub struct Used {
     pub digest: Option<String>,
     /// SHA-256 of their texts.
     pub texts: BTreeSet<String>,
+}
+
+impl Used {
+    /// These examples, by their digest and their texts.
+    pub fn of(name: impl Into<String>, examples: &[Example]) -> Self {
+        let texts = examples.iter().filter_map(|example| example.sha256.clone()).collect();
+        Self { name: name.into(), digest: Some(digest(examples)), texts }
+    }
 }
 
 /// Where a part of the data comes from.
@@ -66,6 +74,8 @@ pub struct Guard {
     pub(crate) rules: Rules,
     /// Calibration scores, ascending, for the watch of drift.
     pub(crate) scores: Vec<f64>,
+    /// Fingerprints of everything that it was fitted to, calibration and grid: a check on these would say nothing.
+    pub(crate) seen: BTreeSet<u64>,
 }
 
 impl Guard {
@@ -93,9 +103,11 @@ impl Guard {
         check_classes("grid", &parts.grid, subject.classes.len())?;
         let mut scores: Vec<f64> = parts.calibration.iter().map(|example| example.score).collect();
         scores.sort_by(f64::total_cmp);
+        let seen = parts.seen.clone();
         let (data, rules) = fitted(parts, &settings, subject.classes.len())?;
         let (guarantees, subject) = (rules.guarantees(), subject.sorted());
-        let guard = Self { schema: SCHEMA, digest: String::new(), subject, settings, data, guarantees, rules, scores };
+        let digest = String::new();
+        let guard = Self { schema: SCHEMA, digest, subject, settings, data, guarantees, rules, scores, seen };
         Ok(guard.sealed())
     }
 
@@ -163,7 +175,7 @@ fn check_classes(set: &'static str, examples: &[Example], classes: usize) -> Res
 }
 
 fn fitted(parts: Parts, settings: &Settings, classes: usize) -> Result<(Data, Rules)> {
-    let Parts { calibration, grid, given, digests } = parts;
+    let Parts { calibration, grid, given, digests, .. } = parts;
     let kept = [calibration.len(), grid.len()];
     let too_few = |rule, where_| move |source| ruled(rule, where_, given[0], source);
     let ood = match settings.ood {

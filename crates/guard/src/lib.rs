@@ -34,8 +34,6 @@ mod calibration;
 mod check;
 mod decide;
 mod derived;
-#[cfg(test)]
-mod end_to_end;
 mod error;
 mod example;
 mod file;
@@ -46,6 +44,9 @@ mod sets;
 mod settings;
 mod subject;
 mod watch;
+
+#[cfg(test)]
+mod tests;
 
 pub use bayeslora_metrics::guarantee::{Promise, SetScore};
 pub use calibration::Calibration;

@@ -13,14 +13,14 @@ use crate::families::{Contrasted, contrasted};
 use crate::score::LEVEL;
 
 /// One tested difference of two rows.
-pub(crate) struct Contrast {
+pub(crate) struct ContrastTest {
     pub(crate) row: String,
     pub(crate) beside: String,
     pub(crate) found: Difference,
     pub(crate) holm_p: f64,
 }
 
-impl Contrast {
+impl ContrastTest {
     pub(crate) fn is_tempered(&self) -> bool {
         self.row.ends_with(TEMPERED)
     }
@@ -37,14 +37,14 @@ impl Contrast {
 }
 
 /// All of a page, each corrected over the contrasts of its test set and metric, those with a temperature apart.
-pub(crate) fn all(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<Contrast>> {
+pub(crate) fn all(definition: &Definition, units: &[&UnitRecord]) -> Result<Vec<ContrastTest>> {
     let each = |Contrasted { row, beside, differences }: Contrasted| {
         differences.into_iter().map(move |found| {
             let holm_p = found.p_value;
-            Contrast { row: row.clone(), beside: beside.clone(), found, holm_p }
+            ContrastTest { row: row.clone(), beside: beside.clone(), found, holm_p }
         })
     };
-    let mut all: Vec<Contrast> = contrasted(definition, units)?.into_iter().flat_map(each).collect();
+    let mut all: Vec<ContrastTest> = contrasted(definition, units)?.into_iter().flat_map(each).collect();
     let mut families: BTreeMap<(bool, String, String), Vec<usize>> = BTreeMap::new();
     for (place, one) in all.iter().enumerate() {
         let family = (one.is_tempered(), one.found.domain.clone(), one.found.metric.clone());
@@ -71,8 +71,8 @@ pub(crate) struct Line<'a> {
     holm_p: f64,
 }
 
-impl<'a> From<&'a Contrast> for Line<'a> {
-    fn from(Contrast { row, beside, found, holm_p }: &'a Contrast) -> Self {
+impl<'a> From<&'a ContrastTest> for Line<'a> {
+    fn from(ContrastTest { row, beside, found, holm_p }: &'a ContrastTest) -> Self {
         Self {
             row,
             beside,

@@ -5,8 +5,9 @@ use bayeslora_records::TEMPERED;
 use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
 use crate::comparison::Difference;
-use crate::definition::Contrast as Named;
+use crate::definition::Contrast;
 use crate::report::Report;
+use crate::score::p_cell;
 
 /// The table; nothing where the experiment names no contrast.
 pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
@@ -31,16 +32,17 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
             Cell::text(domain.map_or("", |domain| domain.label.as_str())),
             Cell::text(format!("{name}{}", if one.is_tempered() { ", with temperature" } else { "" })),
             Cell::text(Cell::Interval { estimate, lower, upper, mark }.shown(digits)),
-            Cell::text(if one.holm_p < 1e-4 { "< 0.0001".to_owned() } else { format!("{:.4}", one.holm_p) }),
+            p_cell(one.holm_p),
         ]);
     }
     let named = &report.definition.contrasts;
-    let tested =
-        |contrast: &Named| report.contrasts.iter().any(|one| one.row == contrast.row && one.beside == contrast.beside);
+    let tested = |contrast: &Contrast| {
+        report.contrasts.iter().any(|one| one.row == contrast.row && one.beside == contrast.beside)
+    };
     let missing: Vec<String> = named
         .iter()
         .filter(|contrast| !tested(contrast))
-        .map(|Named { row, beside }| format!("{row} beside {beside}"))
+        .map(|Contrast { row, beside }| format!("{row} beside {beside}"))
         .collect();
     let mut blocks = Vec::new();
     if !table.rows.is_empty() {

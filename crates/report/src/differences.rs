@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use crate::aggregate::Aggregate;
 use crate::definition::{Definition, RowDefinition, one_reading_each};
 use crate::report::Report;
-use crate::score::{Score, tempered};
+use crate::score::{Score, p_cell, tempered};
 use crate::tables::metrics_of;
 
 /// Metrics of the picture; of all of them less is better.
@@ -42,11 +42,7 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
         let (name, digits) = metric(&score.metric).map_or(("", 4), |metric| (metric.label, metric.digits));
         let domain = definition.domains.iter().find(|domain| domain.id == score.domain);
         let interval = Cell::Interval { estimate, lower, upper, mark: "" }.shown(digits);
-        let p = match score.holm_p {
-            None => Cell::Missing,
-            Some(p) if p < 1e-4 => Cell::text("< 0.0001"),
-            Some(p) => Cell::text(format!("{p:.4}")),
-        };
+        let p = score.holm_p.map_or(Cell::Missing, p_cell);
         table.push([
             Cell::text(definition.label(&score.row)),
             Cell::text(domain.map_or("", |domain| domain.label.as_str())),

@@ -5,7 +5,7 @@ use bayeslora_render::{Align, Block, Cell, Column, Section, Table};
 
 use crate::comparison::Difference;
 use crate::report::Report;
-use crate::score::LEVEL;
+use crate::score::{LEVEL, p_cell};
 
 /// The table; nothing where the experiment names no margin.
 pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
@@ -29,7 +29,7 @@ pub(crate) fn section(report: &Report<'_>) -> Vec<Section> {
             Cell::text(one.margin.to_string()),
             Cell::text(&one.row.label),
             Cell::text(interval),
-            Cell::text(if one.holm_p < 1e-4 { "< 0.0001".to_owned() } else { format!("{:.4}", one.holm_p) }),
+            p_cell(one.holm_p),
             Cell::text(if one.holm_p <= LEVEL { "shown" } else { "not shown" }),
         ]);
     }

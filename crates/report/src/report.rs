@@ -6,7 +6,7 @@ use bayeslora_records::{Question, UnitRecord};
 use crate::aggregate::Aggregate;
 use crate::beyond_test::{BeyondTest, Family, families};
 use crate::comparison::Comparison;
-use crate::contrast_test::{self, Contrast};
+use crate::contrast_test::{self, ContrastTest};
 use crate::definition::Definition;
 use crate::detectable::DetectableDifferences;
 use crate::equivalence_test::{self, Equivalence};
@@ -26,7 +26,7 @@ pub struct Report<'a> {
     pub(crate) tests: Tests,
     families: Vec<Family<'a>>,
     pub(crate) equivalences: Vec<Equivalence<'a>>,
-    pub(crate) contrasts: Vec<Contrast>,
+    pub(crate) contrasts: Vec<ContrastTest>,
     provenance: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Tests {
 }
 
 impl Tests {
-    fn of(aggregate: &Aggregate, families: &[Family<'_>], contrasts: &[Contrast]) -> Result<Self> {
+    fn of(aggregate: &Aggregate, families: &[Family<'_>], contrasts: &[ContrastTest]) -> Result<Self> {
         let of_scores = aggregate.compared().filter_map(|score| Some((score.p_value?, score.differs())));
         let asked = families.iter().flat_map(|family| &family.asked);
         let tests: Vec<(f64, bool)> = of_scores

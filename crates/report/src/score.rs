@@ -73,6 +73,11 @@ impl Score {
     }
 }
 
+/// A p-value in a table; one that rounds to nothing is small, not zero.
+pub(crate) fn p_cell(p: f64) -> Cell {
+    Cell::text(if p < 1e-4 { "< 0.0001".to_owned() } else { format!("{p:.4}") })
+}
+
 /// The identifier of a row with its own temperature.
 pub(crate) fn tempered(row: &str) -> String {
     format!("{row}{TEMPERED}")

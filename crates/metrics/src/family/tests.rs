@@ -131,20 +131,16 @@ fn bad_families_are_refused() {
 /// the slope: the row is held against all fits, whose spread counts. Paired with five that are alike it would seem certain.
 #[test]
 fn a_reference_that_does_not_vary_at_the_rows_seeds_is_its_further_fits_too() {
-    let of = |means: &[f64]| -> Fits {
-        let seeds: Vec<u64> = (1..).take(means.len()).collect();
-        // Texts of which a share is right; every fit misses others.
-        let text =
-            |place: usize, fit: usize, mean: f64| f64::from(u8::from((place + 3 * fit) % 10 < (10.0 * mean) as usize));
-        let values = means.iter().enumerate();
-        Fits::mean(
-            &seeds,
-            &values.map(|(fit, &mean)| (0..40).map(|place| text(place, fit, mean)).collect()).collect::<Vec<_>>(),
-        )
-        .unwrap()
+    // Tenths of the texts that each fit has right; every fit misses others.
+    let of = |tenths: &[usize]| -> Fits {
+        let seeds: Vec<u64> = (1..).take(tenths.len()).collect();
+        let fit = |(fit, &right): (usize, &usize)| -> Vec<f64> {
+            (0..40).map(|text| f64::from(u8::from((text + 3 * fit) % 10 < right))).collect()
+        };
+        Fits::mean(&seeds, &tenths.iter().enumerate().map(fit).collect::<Vec<_>>()).unwrap()
     };
-    let reference = of(&[0.3, 0.3, 0.3, 0.3, 0.5, 0.6, 0.4, 0.5, 0.2]);
-    let (one, two) = (of(&[0.4, 0.4, 0.5, 0.4]), of(&[0.4, 0.3, 0.4, 0.4]));
+    let reference = of(&[3, 3, 3, 3, 5, 6, 4, 5, 2]);
+    let (one, two) = (of(&[4, 4, 5, 4]), of(&[4, 3, 4, 4]));
     let compare =
         |seeds| Family { reference: &reference, rows: vec![own(&one), own(&two)], seeds }.compare(0.95).unwrap();
     let (shared, apart) = (compare(Seeds::Shared), compare(Seeds::Apart));
@@ -155,7 +151,6 @@ fn a_reference_that_does_not_vary_at_the_rows_seeds_is_its_further_fits_too() {
         assert!(found.error_over_seeds > 0.04, "the reference's spread of 0.13 over nine fits is in it: {found:?}");
     }
     // Without further fits the pairs are all there is.
-    let paired =
-        Family { reference: &of(&[0.3; 4]), rows: vec![own(&one)], seeds: Seeds::Shared }.compare(0.95).unwrap();
+    let paired = Family { reference: &of(&[3; 4]), rows: vec![own(&one)], seeds: Seeds::Shared }.compare(0.95).unwrap();
     assert!((paired[0].estimate - 0.125).abs() < 1e-12, "{paired:?}");
 }

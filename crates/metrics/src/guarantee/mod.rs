@@ -44,9 +44,9 @@ mod rank;
 mod risk_watch;
 mod sets;
 mod shift;
-#[cfg(test)]
-mod simulations;
 mod strata;
+#[cfg(test)]
+mod tests;
 mod total;
 mod weights;
 

@@ -192,42 +192,37 @@ mod tests {
         assert_eq!(message("\n \n"), "has no examples, expected at least one");
         assert!(second(r#"{"id": "b", "label": 0, "probs": [NaN, 1]}"#).starts_with("line 2: "));
         assert!(second(r#"{"id": "b", "probabilities": [1]}"#).starts_with("line 2: unknown field `probabilities`"));
-        assert_eq!(
-            second(r#"{"id": "a", "label": 0, "probs": [0.5, 0.5]}"#),
-            "has the id `a` twice; give every example its own"
-        );
-        assert_eq!(
-            second(r#"{"id": "b", "label": 2, "probs": [0.5, 0.5]}"#),
-            "id `b` has the label 2, expected a class below 2"
-        );
-        assert_eq!(
-            second(r#"{"id": "b", "label": -2, "probs": [0.5, 0.5]}"#),
-            "line 2: label is -2, expected a class from 0, or -1 for none"
-        );
-        assert_eq!(
-            second(r#"{"id": "b", "label": 0, "probs": [0.5, 0.25]}"#),
-            "id `b`: probs of sample 0 sum to 0.75, expected 1 within 0.001"
-        );
-        assert_eq!(
-            second(r#"{"id": "b", "label": 0, "probs": [0.5, 0.25, 0.25]}"#),
-            "line 2: has 3 classes, expected 2 as on the first line"
-        );
-        assert_eq!(
-            second(r#"{"id": "b", "label": 0, "probs": [[0.5, 0.5], [0.5, 0.5]]}"#),
-            "line 2: has 2 samples, expected 1 as on the first line"
-        );
-        assert_eq!(
-            second(r#"{"id": "b", "label": 0, "logits": [0.5, 0.5]}"#),
-            "line 2: has logits, but the lines before have probs"
-        );
-        assert_eq!(
-            second(r#"{"id": "b", "label": 0, "correct": true}"#),
-            "line 2: has no outputs, but lines with it came first; give it on every line or on none"
-        );
-        assert_eq!(
-            second(r#"{"id": "b", "probs": [1, 0], "score": 1}"#),
-            "line 2: has score, but lines without it came first; give it on every line or on none"
-        );
+        for (line, said) in [
+            (r#"{"id": "a", "label": 0, "probs": [0.5, 0.5]}"#, "has the id `a` twice; give every example its own"),
+            (r#"{"id": "b", "label": 2, "probs": [0.5, 0.5]}"#, "id `b` has the label 2, expected a class below 2"),
+            (
+                r#"{"id": "b", "label": -2, "probs": [0.5, 0.5]}"#,
+                "line 2: label is -2, expected a class from 0, or -1 for none",
+            ),
+            (
+                r#"{"id": "b", "label": 0, "probs": [0.5, 0.25]}"#,
+                "id `b`: probs of sample 0 sum to 0.75, expected 1 within 0.001",
+            ),
+            (
+                r#"{"id": "b", "label": 0, "probs": [0.5, 0.25, 0.25]}"#,
+                "line 2: has 3 classes, expected 2 as on the first line",
+            ),
+            (
+                r#"{"id": "b", "label": 0, "probs": [[0.5, 0.5], [0.5, 0.5]]}"#,
+                "line 2: has 2 samples, expected 1 as on the first line",
+            ),
+            (r#"{"id": "b", "label": 0, "logits": [0.5, 0.5]}"#, "line 2: has logits, but the lines before have probs"),
+            (
+                r#"{"id": "b", "label": 0, "correct": true}"#,
+                "line 2: has no outputs, but lines with it came first; give it on every line or on none",
+            ),
+            (
+                r#"{"id": "b", "probs": [1, 0], "score": 1}"#,
+                "line 2: has score, but lines without it came first; give it on every line or on none",
+            ),
+        ] {
+            assert_eq!(second(line), said);
+        }
         assert_eq!(
             message(r#"{"id": "a", "label": 0, "probs": [], "correct": true}"#),
             "probs have 1 samples and 0 classes, expected at least 1 and 2"

@@ -29,6 +29,12 @@ use std::path::Path;
 
 use crate::error::Result;
 
+pub use about::{About, FORMAT, Samples};
+pub use lines::{MOST_LINES, read_lines};
+pub use outputs::{Kind, Outputs, SUM_TOLERANCE, Values};
+pub use pairing::pair;
+pub use set::{Identity, Predictions};
+
 /// Reads predictions from a folder, or from a file of JSON lines.
 ///
 /// # Errors
@@ -36,9 +42,3 @@ use crate::error::Result;
 pub fn open(path: &Path) -> Result<Predictions> {
     if path.is_dir() { Predictions::read(path) } else { read_lines(path) }
 }
-
-pub use about::{About, FORMAT, Samples};
-pub use lines::{MOST_LINES, read_lines};
-pub use outputs::{Kind, Outputs, SUM_TOLERANCE, Values};
-pub use pairing::pair;
-pub use set::{Identity, Predictions};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bayeslora_guard::{
-    AnswerPromise, Calibration, Guard, Per, Promise, ScoreName, SetScore, SetsPromise, Settings, TotalPromise,
+    AnswerPromise, Calibration, Guard, Per, Promise, ScoreName, SetScore, SetsPromise, Settings, TotalPromise, Used,
 };
 
 use super::examples;
@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     /// Other predictions, labelled or not, that fix the thresholds to be tested [default: a fifth of the calibration, by hashed ids].
     #[arg(long, value_name = "PATH")]
     grid: Option<PathBuf>,
+    /// Predictions on what made the model, such as validation: refused among the calibration, by digest and by hashes of texts.
+    #[arg(long, value_name = "PATH")]
+    used: Vec<PathBuf>,
     /// What orders the examples, larger = more uncertain: predictive-entropy, one-minus-max, mutual-information or score.NAME.
     #[arg(long, default_value = "predictive-entropy")]
     score: ScoreName,
@@ -92,7 +95,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let named = |error: bayeslora_guard::Error| anyhow::anyhow!("{}: {error}", arguments.predictions.display());
     let calibration = Calibration::new(calibration).map_err(named)?;
-    let guard = Guard::fit(calibration, grid, settings, subject, &[]).map_err(named)?;
+    let of_model = |path: &PathBuf| -> anyhow::Result<Used> {
+        Ok(Used::of(path.display().to_string(), &examples(path, &arguments.score, distance)?.0))
+    };
+    let used = arguments.used.iter().map(of_model).collect::<anyhow::Result<Vec<Used>>>()?;
+    let guard = Guard::fit(calibration, grid, settings, subject, &used).map_err(named)?;
     guard.write(&arguments.output)?;
     for guarantee in guard.guarantees() {
         print_line(&guarantee.sentence)?;

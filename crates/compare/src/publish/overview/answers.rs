@@ -14,6 +14,14 @@ use crate::publish::results::Reported;
 /// Its name in the folder of the results.
 const FILE: &str = "answers.toml";
 
+/// The folder of the results, seen from the README above it.
+const BELOW: &str = "results/";
+
+/// What a reader of the effects has to know.
+pub(super) const HOW_TO_READ: &str = "Below an answer stand effects behind it: the method less what it is compared with, and an interval of \
+     95 %, not corrected. The last column is corrected by Holm: over the rows of one test set and metric, or over all scores asked one question. \
+     A row beside another than MLE is a test of its own. \"Within\" names a margin that the difference was shown to keep.";
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answers {
@@ -144,6 +152,16 @@ impl Answered {
     }
 }
 
+/// Prose whose links are relative to the folder of the results, as the README above it needs them.
+fn from_above(text: &str) -> String {
+    let mut pieces = text.split("](");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, piece| {
+        let is_relative = !(piece.starts_with('#') || piece.split(')').next().is_some_and(|to| to.contains("://")));
+        text + "](" + if is_relative { BELOW } else { "" } + piece
+    })
+}
+
 /// The block of the README above the results, by its name; nothing without answers.
 pub(in crate::publish) fn answers_block(answered: &[Answered]) -> Option<(String, String)> {
     if answered.is_empty() {
@@ -151,12 +169,10 @@ pub(in crate::publish) fn answers_block(answered: &[Answered]) -> Option<(String
     }
     let mut blocks: Vec<Block> = Vec::new();
     for Answered { asked, .. } in answered {
-        // Links are relative to the folder of the results.
-        let answer = asked.answer.trim().replace("](", "](results/");
-        blocks.push(Block::text(format!("**{}** {answer}", asked.question)));
+        blocks.push(Block::text(format!("**{}** {}", asked.question, from_above(asked.answer.trim()))));
     }
     let shown = answered.iter().flat_map(Answered::effects).filter(|(quoted, _)| quoted.readme);
-    blocks.extend(table(shown, |quoted| quoted.link("results/")));
+    blocks.extend(table(shown, |quoted| quoted.link(BELOW)));
     let text: Vec<String> = blocks.iter().map(Block::markdown).collect();
     Some(("answers".to_owned(), text.join("\n")))
 }

@@ -10,7 +10,7 @@ use bayeslora_render::html::{escape, prose};
 use bayeslora_render::{Block, Format, Html, Page, Section};
 use bayeslora_report::{Report, leaderboard};
 
-use super::answers::Answered;
+use super::answers::{Answered, HOW_TO_READ};
 use crate::error::Result;
 use crate::publish::results::{Folder, Reported};
 
@@ -76,7 +76,7 @@ pub(super) fn report(reported: &[Reported<'_>], answered: &[Answered], results: 
 
 /// The questions of all results, each with its answer and the effects behind it.
 fn opening(answered: &[Answered], results: &Path) -> Result<String> {
-    let mut text = String::new();
+    let mut text = if answered.is_empty() { String::new() } else { prose(HOW_TO_READ) };
     for Section { heading, blocks } in answered.iter().map(Answered::section) {
         let _ = writeln!(text, "<section>\n<h2>{}</h2>", escape(&heading));
         for block in &blocks {

@@ -7,7 +7,7 @@ use bayeslora_render::{Block, Cell, Column, Page, Section, Table};
 
 use bayeslora_report::Report;
 
-use super::answers::Answered;
+use super::answers::{Answered, HOW_TO_READ};
 use crate::publish::results::{Folder, Reported};
 
 pub(super) fn index(reported: &[Reported<'_>], answered: &[Answered], results: &Path) -> String {
@@ -42,10 +42,7 @@ pub(super) fn index(reported: &[Reported<'_>], answered: &[Answered], results: &
     let every = Section::new("Every experiment", [Block::text(index), Block::Table(table)]);
     page.sections.extend(answered.iter().map(Answered::section).chain([every]).chain(sections));
     if !answered.is_empty() {
-        let said = "Below an answer stand effects behind it: the method less what it is compared with, and an interval of 95 %, not corrected. The \
-                    last column is corrected by Holm: over the rows of one test set and metric, or over all scores asked one question. A row \
-                    beside another than MLE is a test of its own. \"Within\" names a margin that the difference was shown to keep.";
-        page.opening.push(Block::text(said));
+        page.opening.push(Block::text(HOW_TO_READ));
     }
     page.markdown()
 }

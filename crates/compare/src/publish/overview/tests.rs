@@ -384,7 +384,11 @@ fn effects_are_looked_up_and_lead_to_their_page() {
     };
     let effects = format!("effects = [{}, {}]", effect("tfb/sampled", ", readme = true"), effect("blob/sampled", ""));
     let answers = ANSWERS.replace("effects = []", &effects).replace("figure = {", "# figure = {");
-    fs::write(results.join("answers.toml"), answers.replace("It does not.", "See [all](toy/own/table.md).")).unwrap();
+    fs::write(
+        results.join("answers.toml"),
+        answers.replace("It does not.", "See [all](toy/own/table.md), [theirs](https://a.b/c) and [here](#x)."),
+    )
+    .unwrap();
     let readme = folder.path().join("README.md");
     fs::write(&readme, "<!-- BEGIN generated: answers -->\n<!-- END generated: answers -->\n").unwrap();
     // However the folder is written.
@@ -397,10 +401,13 @@ fn effects_are_looked_up_and_lead_to_their_page() {
     let index = text(&results, "README.md");
     let quoted = format!("](toy/own/table.md) | NLL ↓, Movie reviews | TFB, sampled | MLE | {told} | better |");
     assert!(index.contains(&format!("| [toys{quoted}")), "{quoted} is not in\n{index}");
-    assert!(index.contains("| BLOB, sampled | MLE |") && index.contains("See [all](toy/own/table.md)."), "{index}");
+    assert!(index.contains("| BLOB, sampled | MLE |") && index.contains("See [all](toy/own/table.md), "), "{index}");
     let readme = fs::read_to_string(&readme).unwrap();
     assert!(readme.contains(&quoted.replace("](", "](results/")) && !readme.contains("BLOB"), "{readme}");
-    assert!(readme.contains("See [all](results/toy/own/table.md)."), "{readme}");
+    assert!(
+        readme.contains("See [all](results/toy/own/table.md), [theirs](https://a.b/c) and [here](#x)."),
+        "{readme}"
+    );
     let html = text(&results, "report.html");
     assert!(html.contains("<td><a href=\"toy/own/table.md\">toys</a></td>"), "{html}");
 }
