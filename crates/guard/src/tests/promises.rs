@@ -2,8 +2,8 @@
 
 use bayeslora_metrics::guarantee::{Promise, binomial_cdf, largest_count, uniform};
 
-use super::{answer, everything, fit, refusal, world};
-use crate::{Example, Settings, TotalPromise};
+use super::{answer, everything, fit, refusal, subject, world};
+use crate::{Calibration, Example, Guard, Settings, TotalPromise};
 
 /// Risk among answers up to a score, the mean of `u^3 / 2`.
 fn risk_up_to(threshold: f64) -> f64 {
@@ -95,6 +95,13 @@ fn a_false_promise_is_refuted() {
         let known = world(1, 3000).swap_remove(place);
         let own = guard.check([world(2, 50), vec![known]].concat(), 0.05).unwrap_err().to_string();
         assert!(own.contains("is an example that the guard was fitted to"), "{own}");
+    }
+    // So is one of a grid of its own.
+    let calibration = Calibration::new(world(1, 3000)).unwrap();
+    let apart = Guard::fit(calibration, Some(world(5, 500)), everything(), subject(), &[]).unwrap();
+    for seed in [1, 5] {
+        let own = apart.check([world(2, 50), world(seed, 1)].concat(), 0.05).unwrap_err().to_string();
+        assert!(own.contains(&format!("id `{seed}-0` is an example that the guard was fitted to")), "{own}");
     }
     let mut nowhere = world(2, 50);
     nowhere[9].distance = None;
